@@ -1,0 +1,149 @@
+//! What can go wrong in an exchange, and how the client is told.
+//!
+//! An [`Error`] says whose fault it is ([`Source`]), by which [`Code`] the client
+//! may tell it apart, and in words what failed. The code chooses the HTTP status;
+//! the source is what the log names. Limits: configuration errors have a type of
+//! their own in [`crate::config`], because nobody answers those over HTTP.
+
+use std::fmt;
+
+/// The side that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The request was wrong, or its sender left.
+    Client,
+    /// The remote API could not be reached, or did not keep to HTTP.
+    Upstream,
+    /// This program.
+    Proxy,
+}
+
+impl Source {
+    /// The word the log uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Client => "client",
+            Source::Upstream => "upstream",
+            Source::Proxy => "proxy",
+        }
+    }
+}
+
+/// The codes of our own answers, as they stand in `error.code` and in the header
+/// `x-model-filter-error`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// 400: the request cannot be understood.
+    BadRequest,
+    /// 401: the client's key is wrong.
+    InvalidApiKey,
+    /// 404: a model that is hidden or does not exist.
+    ModelNotFound,
+    /// 408: the request's body did not arrive in time.
+    RequestTimeout,
+    /// 413: the request's body is longer than `max_body`.
+    RequestTooLarge,
+    /// 499, in the log only: the client left before its answer was complete.
+    ClientLeft,
+    /// 500: a bug of ours.
+    Internal,
+    /// 501: an upgrade or `CONNECT`.
+    Unsupported,
+    /// 502: no connection to the upstream.
+    UpstreamUnreachable,
+    /// 502: the upstream's answer is not HTTP, is cut, or is not what was asked for.
+    UpstreamInvalidResponse,
+    /// 503: all workers are taken.
+    Overloaded,
+    /// 504: the upstream was silent for too long.
+    UpstreamTimeout,
+}
+
+impl Code {
+    /// The status that answers carry and the log shows.
+    pub fn status(self) -> u16 {
+        match self {
+            Code::BadRequest => 400,
+            Code::InvalidApiKey => 401,
+            Code::ModelNotFound => 404,
+            Code::RequestTimeout => 408,
+            Code::RequestTooLarge => 413,
+            Code::ClientLeft => 499,
+            Code::Internal => 500,
+            Code::Unsupported => 501,
+            Code::UpstreamUnreachable | Code::UpstreamInvalidResponse => 502,
+            Code::Overloaded => 503,
+            Code::UpstreamTimeout => 504,
+        }
+    }
+
+    /// The code as clients read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::BadRequest => "bad_request",
+            Code::InvalidApiKey => "invalid_api_key",
+            Code::ModelNotFound => "model_not_found",
+            Code::RequestTimeout => "request_timeout",
+            Code::RequestTooLarge => "request_too_large",
+            Code::ClientLeft => "client_left",
+            Code::Internal => "internal_error",
+            Code::Unsupported => "unsupported",
+            Code::UpstreamUnreachable => "upstream_unreachable",
+            Code::UpstreamInvalidResponse => "upstream_invalid_response",
+            Code::Overloaded => "overloaded",
+            Code::UpstreamTimeout => "upstream_timeout",
+        }
+    }
+}
+
+/// Why an exchange did not go as asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// The side that failed.
+    pub source: Source,
+    /// What the client can tell it by.
+    pub code: Code,
+    /// What failed, with what, and the cause; in lower case and without a credential.
+    pub message: String,
+}
+
+impl Error {
+    /// The request is at fault.
+    pub fn client(code: Code, message: impl Into<String>) -> Error {
+        Error { source: Source::Client, code, message: message.into() }
+    }
+
+    /// The upstream is at fault.
+    pub fn upstream(code: Code, message: impl Into<String>) -> Error {
+        Error { source: Source::Upstream, code, message: message.into() }
+    }
+
+    /// This program is at fault, or has no room.
+    pub fn proxy(code: Code, message: impl Into<String>) -> Error {
+        Error { source: Source::Proxy, code, message: message.into() }
+    }
+
+    /// A request that cannot be understood: 400.
+    pub fn bad_request(message: impl Into<String>) -> Error {
+        Error::client(Code::BadRequest, message)
+    }
+
+    /// A model that is hidden or does not exist, in OpenAI's words: 404.
+    pub fn model_not_found(model: &str) -> Error {
+        let message = format!("the model '{model}' does not exist or you do not have access to it");
+        Error::client(Code::ModelNotFound, message)
+    }
+
+    /// The client closed its connection: 499, in the log only.
+    pub fn client_left() -> Error {
+        Error::client(Code::ClientLeft, "the client closed the connection")
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,174 @@
+//! Header fields as a list: order and duplicates are kept, names compare without case.
+//!
+//! Also the two rules of what does not pass a proxy: fields that belong to one
+//! connection (RFC 9110, 7.6.1) and fields that are credentials. Limits: values are
+//! bytes and are not parsed beyond lists of names; line folding does not exist here.
+
+/// Fields that concern one connection only, beside those that `Connection` names.
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "proxy-connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Fields by which a client may show who it is.
+const CREDENTIALS: [&str; 6] =
+    ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization"];
+
+/// A list of header fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, Vec<u8>)>);
+
+impl Headers {
+    /// An empty list.
+    pub fn new() -> Headers {
+        Headers::default()
+    }
+
+    /// Adds a field at the end, beside any other of its name.
+    pub fn push(&mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) {
+        self.0.push((name.into(), value.into()));
+    }
+
+    /// The same, for building a list in one expression.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Headers {
+        self.push(name, value);
+        self
+    }
+
+    /// The value of the first field of that name.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        let of_name = |(n, _): &&(String, Vec<u8>)| n.eq_ignore_ascii_case(name);
+        self.0.iter().find(of_name).map(|(_, value)| value.as_slice())
+    }
+
+    /// The same, where it is text.
+    pub fn get_str(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// The values of all fields of that name, in order.
+    pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let of_name = move |(n, _): &&(String, Vec<u8>)| n.eq_ignore_ascii_case(name);
+        self.0.iter().filter(of_name).map(|(_, value)| value.as_slice())
+    }
+
+    /// Whether there is a field of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Takes out every field of that name.
+    pub fn remove(&mut self, name: &str) {
+        self.0.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+    }
+
+    /// All fields, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+
+    /// Takes out what belongs to one connection: every name that every `Connection`
+    /// field lists, then the fixed list (RFC 9110, 7.6.1).
+    pub fn strip_hop_by_hop(&mut self) {
+        let listed: Vec<String> = self.get_all("connection").flat_map(list_of_names).collect();
+        self.0.retain(|(name, _)| {
+            let is = |other: &str| name.eq_ignore_ascii_case(other);
+            !listed.iter().any(|other| is(other)) && !HOP_BY_HOP.into_iter().any(is)
+        });
+    }
+
+    /// Takes out every credential.
+    pub fn strip_credentials(&mut self) {
+        self.0.retain(|(name, _)| !is_credential(name));
+    }
+
+    /// The credentials alone, in order.
+    pub fn credentials(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.iter().filter(|(name, _)| is_credential(name))
+    }
+
+    /// Whether a field that is a list of names holds this one.
+    pub fn lists(&self, field: &str, name: &str) -> bool {
+        self.get_all(field).flat_map(list_of_names).any(|n| n.eq_ignore_ascii_case(name))
+    }
+
+    /// The media type, in lower case and without its parameters.
+    pub fn media_type(&self) -> Option<String> {
+        let value = self.get_str("content-type")?;
+        Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+    }
+}
+
+/// Whether a field of this name carries a credential.
+pub fn is_credential(name: &str) -> bool {
+    CREDENTIALS.iter().any(|credential| name.eq_ignore_ascii_case(credential))
+}
+
+/// Whether a field of this name belongs to one connection.
+pub fn is_hop_by_hop(name: &str) -> bool {
+    HOP_BY_HOP.iter().any(|field| name.eq_ignore_ascii_case(field))
+}
+
+fn list_of_names(value: &[u8]) -> Vec<String> {
+    let value = String::from_utf8_lossy(value);
+    value.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(headers: &Headers) -> Vec<&str> {
+        headers.iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn every_connection_line_is_obeyed_whatever_its_case() {
+        let mut headers = Headers::new()
+            .with("connection", "close, X-One")
+            .with("x-one", "1")
+            .with("X-Kept", "2")
+            .with("CONNECTION", "x-TWO ,,")
+            .with("X-Two", "3")
+            .with("Keep-Alive", "timeout=5");
+        headers.strip_hop_by_hop();
+        assert_eq!(names(&headers), ["X-Kept"]);
+    }
+
+    #[test]
+    fn the_fixed_list_goes_without_a_connection_line() {
+        let mut headers = Headers::new();
+        HOP_BY_HOP.iter().for_each(|name| headers.push(name.to_uppercase(), "x"));
+        headers.push("TEapot", "kept: only whole names count");
+        headers.strip_hop_by_hop();
+        assert_eq!(names(&headers), ["TEapot"]);
+    }
+
+    #[test]
+    fn credentials_go_in_any_case_and_number() {
+        let mut headers = Headers::new()
+            .with("AUTHORIZATION", "Bearer a")
+            .with("X-Request-Id", "1")
+            .with("authorization", "Bearer b")
+            .with("X-API-Key", "c")
+            .with("Cookie", "d");
+        assert_eq!(headers.credentials().count(), 4);
+        headers.strip_credentials();
+        assert_eq!(names(&headers), ["X-Request-Id"]);
+    }
+
+    #[test]
+    fn duplicates_keep_their_order() {
+        let headers = Headers::new().with("A", "1").with("b", "2").with("a", "3");
+        assert_eq!(headers.get_all("a").collect::<Vec<_>>(), [b"1", b"3"]);
+        assert_eq!(names(&headers), ["A", "b", "a"]);
+    }
+}

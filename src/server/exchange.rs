@@ -1,0 +1,495 @@
+//! One request and its response: the seam between the relay and tiny_http.
+//!
+//! The body comes in through [`Exchange::body`]; the response goes out either whole
+//! ([`Exchange::respond`]) or as [`Exchange::begin`], [`Response::write`] and then
+//! [`Response::end`] or [`Response::abort`]. Head and framing are written here and
+//! not by tiny_http, which would hold a stream back until 8 KiB are full and adds
+//! fields of its own. A response that ends without `end` is always cut, so that no
+//! client takes a part for the whole. Limits: HTTP/1.0 and 1.1, no trailers.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::client::Client;
+use crate::headers::Headers;
+use crate::reply::Reply;
+
+/// How much of a body that nobody wants is read, so that the connection can go on.
+const DRAIN_BYTES: usize = 256 * 1024;
+
+/// How long a client is given to finish sending what nobody wants.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// A request that waits for its response. Dropped without one, it is answered 500.
+pub struct Exchange {
+    request: Option<tiny_http::Request>,
+    client: Arc<Client>,
+    headers: Headers,
+    body: BodyState,
+    started: Instant,
+}
+
+/// How far the request's body has been read.
+#[derive(Debug, Clone, Copy)]
+struct BodyState {
+    length: BodyLength,
+    read: u64,
+    /// Nothing more of this body is on the connection.
+    ended: bool,
+}
+
+/// How long a request's body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyLength {
+    /// There is no body and no field that speaks of one.
+    None,
+    /// `Content-Length`, in bytes.
+    Known(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+}
+
+/// What became of an exchange, for the log.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent {
+    /// The status that was sent.
+    pub status: u16,
+    /// From taking the request to the first byte of the response.
+    pub first_byte: Duration,
+    /// From taking the request to the end.
+    pub total: Duration,
+    /// Bytes of the request's body that were read.
+    pub bytes_in: u64,
+    /// Bytes of the response's body that were written.
+    pub bytes_out: u64,
+    /// Whether the client was sent all of it.
+    pub complete: bool,
+}
+
+impl Exchange {
+    pub(super) fn new(request: tiny_http::Request, client: Arc<Client>) -> Exchange {
+        let mut headers = Headers::new();
+        for field in request.headers() {
+            headers.push(field.field.as_str().as_str(), field.value.as_str());
+        }
+        let length = if headers.contains("transfer-encoding") {
+            BodyLength::Chunked
+        } else {
+            match request.body_length() {
+                Some(length) => BodyLength::Known(length as u64),
+                None => BodyLength::None,
+            }
+        };
+        let ended = matches!(length, BodyLength::None | BodyLength::Known(0));
+        let body = BodyState { length, read: 0, ended };
+        Exchange { request: Some(request), client, headers, body, started: Instant::now() }
+    }
+
+    /// The method, as it was sent.
+    pub fn method(&self) -> &str {
+        self.request().method().as_str()
+    }
+
+    /// The request target, as it was sent.
+    pub fn target(&self) -> &str {
+        self.request().url()
+    }
+
+    /// The request's header fields.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// Who sent the request.
+    pub fn peer(&self) -> SocketAddr {
+        self.client.peer()
+    }
+
+    /// A handle that tells whether the client is still there.
+    pub fn client(&self) -> Arc<Client> {
+        Arc::clone(&self.client)
+    }
+
+    /// How long the body is, as the client says.
+    pub fn body_length(&self) -> BodyLength {
+        self.body.length
+    }
+
+    /// The body, to be read to its end. A body that stops early is an error of kind
+    /// `UnexpectedEof`; chunks that cannot be understood are one of kind `InvalidData`.
+    pub fn body(&mut self) -> Body<'_> {
+        Body(self)
+    }
+
+    /// Sends a whole answer.
+    pub fn respond(self, reply: &Reply) -> Sent {
+        let length = Some(reply.body.len() as u64);
+        let mut response = self.begin(reply.status, &reply.headers, length);
+        response.write(&reply.body);
+        response.end()
+    }
+
+    /// Sends the head. `headers` are without the fields that frame the body; `length` is
+    /// the body's, where it is known. Failing writes are remembered, see [`Response::broken`].
+    pub fn begin(mut self, status: u16, headers: &Headers, length: Option<u64>) -> Response {
+        let bodiless = self.method() == "HEAD" || status == 204 || status == 304 || status < 200;
+        let old = *self.request().http_version() < tiny_http::HTTPVersion(1, 1);
+        let way_out = self.way_out();
+        let framing = match length {
+            _ if bodiless => Framing::None,
+            Some(length) => Framing::Length { left: length },
+            None if old => Framing::Close,
+            None => Framing::Chunked,
+        };
+        let stays = way_out == WayOut::Writer
+            && framing != Framing::Close
+            && stays_open(&self.headers, old);
+
+        let mut head = format!("HTTP/1.1 {status} {}\r\n", reason(status)).into_bytes();
+        for (name, value) in headers.iter() {
+            field(&mut head, name, value);
+        }
+        match (framing, length) {
+            (Framing::Chunked, _) => field(&mut head, "transfer-encoding", b"chunked"),
+            (_, Some(length)) if status != 204 && status >= 200 => {
+                field(&mut head, "content-length", length.to_string().as_bytes());
+            }
+            _ => {}
+        }
+        match (stays, old) {
+            (false, _) => field(&mut head, "connection", b"close"),
+            (true, true) => field(&mut head, "connection", b"keep-alive"),
+            (true, false) => {}
+        }
+        head.extend_from_slice(b"\r\n");
+
+        let request = self.request.take().expect("an exchange holds its request until it begins");
+        let mut response = Response {
+            out: match way_out {
+                WayOut::Writer => Out::Writer(request.into_writer()),
+                WayOut::Socket => Out::Socket(request),
+                WayOut::Nowhere => Out::Nowhere(request),
+            },
+            client: Arc::clone(&self.client),
+            framing,
+            frame: Vec::new(),
+            broken: way_out == WayOut::Nowhere,
+            finished: false,
+            sent: Sent {
+                status,
+                first_byte: self.started.elapsed(),
+                total: Duration::ZERO,
+                bytes_in: self.body.read,
+                bytes_out: 0,
+                complete: false,
+            },
+            started: self.started,
+        };
+        // A short answer of known length goes out with its head, in one system call.
+        if matches!(framing, Framing::Length { left } if left <= WITH_THE_HEAD) {
+            response.frame = head;
+        } else {
+            response.put(&head);
+        }
+        response
+    }
+
+    /// How the response can reach the client. tiny_http's writer can only be had by
+    /// dropping the request, which reads the rest of its body, however long that is and
+    /// however long it takes. So a short rest is read here, and for a long one the answer
+    /// goes to the socket itself, and the connection ends after it.
+    fn way_out(&mut self) -> WayOut {
+        if self.body.ended || self.drain() {
+            return WayOut::Writer;
+        }
+        // Another response may be under way in front of this one, and only tiny_http's
+        // writers know the order.
+        if self.client.exchanges() > 1 || self.client.socket().is_none() {
+            return WayOut::Nowhere;
+        }
+        WayOut::Socket
+    }
+
+    /// Reads what is left of the body, if that is little; says whether all of it was read.
+    fn drain(&mut self) -> bool {
+        let long = |length| length - self.body.read > DRAIN_BYTES as u64;
+        if matches!(self.body.length, BodyLength::Known(length) if long(length)) {
+            return false;
+        }
+        // Who waits for "100 Continue" has not sent it, and shall not be asked to.
+        if self.headers.contains("expect") && self.body.read == 0 {
+            return false;
+        }
+        let client = Arc::clone(&self.client);
+        let Some(socket) = client.socket() else { return false };
+        let deadline = Instant::now() + DRAIN_TIME;
+        let mut left = DRAIN_BYTES;
+        let mut buffer = [0; 8192];
+        while left > 0 && !self.body.ended {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            if patience.is_zero() || socket.stream().set_read_timeout(Some(patience)).is_err() {
+                break;
+            }
+            match self.body().read(&mut buffer) {
+                Ok(read) => left = left.saturating_sub(read),
+                Err(_) => break,
+            }
+        }
+        let _ = socket.stream().set_read_timeout(None);
+        self.body.ended
+    }
+
+    fn request(&self) -> &tiny_http::Request {
+        self.request.as_ref().expect("an exchange holds its request until it begins")
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // Only after a panic: every other way out takes the request.
+        if let Some(request) = self.request.take() {
+            let rest = Exchange {
+                request: Some(request),
+                client: Arc::clone(&self.client),
+                headers: std::mem::take(&mut self.headers),
+                body: self.body,
+                started: self.started,
+            };
+            let error = crate::error::Error::proxy(
+                crate::error::Code::Internal,
+                "an internal error: see the log of model-filter",
+            );
+            rest.respond(&Reply::error(&error));
+        }
+    }
+}
+
+/// The body of a request.
+pub struct Body<'a>(&'a mut Exchange);
+
+impl Read for Body<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Exchange { request, client, body, .. } = &mut *self.0;
+        if body.ended || buffer.is_empty() {
+            return Ok(0);
+        }
+        let request = request.as_mut().expect("an exchange holds its request until it begins");
+        let read = request.as_reader().read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => {
+                io::Error::new(io::ErrorKind::InvalidData, "a chunk cannot be understood")
+            }
+            _ => error,
+        })?;
+        body.read += read as u64;
+        body.ended = match body.length {
+            BodyLength::Known(length) => body.read >= length,
+            _ => read == 0,
+        };
+        let cut = match body.length {
+            BodyLength::Known(_) => read == 0 && !body.ended,
+            // tiny_http's decoder takes the end of the connection for the last chunk.
+            _ => read == 0 && client.left(),
+        };
+        if cut {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the body is cut"));
+        }
+        Ok(read)
+    }
+}
+
+/// A response whose head was sent. Dropped without [`Response::end`], it is cut.
+pub struct Response {
+    out: Out,
+    client: Arc<Client>,
+    framing: Framing,
+    frame: Vec<u8>,
+    broken: bool,
+    finished: bool,
+    sent: Sent,
+    started: Instant,
+}
+
+enum Out {
+    Writer(Box<dyn Write + Send>),
+    /// The request is kept: dropping it would read its body.
+    Socket(tiny_http::Request),
+    Nowhere(tiny_http::Request),
+    Done,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WayOut {
+    Writer,
+    Socket,
+    Nowhere,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    None,
+    Length { left: u64 },
+    Chunked,
+    Close,
+}
+
+/// Answers up to this length are put together with their head before they are sent.
+const WITH_THE_HEAD: u64 = 64 * 1024;
+
+impl Response {
+    /// Sends a part of the body at once.
+    pub fn write(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() || self.broken {
+            return;
+        }
+        self.sent.bytes_out += bytes.len() as u64;
+        match &mut self.framing {
+            Framing::None => self.sent.bytes_out = 0,
+            Framing::Close => self.put(bytes),
+            Framing::Length { left } => {
+                // More than was promised would be taken for the next response.
+                let fitting = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= fitting as u64;
+                if self.frame.is_empty() {
+                    self.put(&bytes[..fitting]);
+                } else {
+                    self.frame.extend_from_slice(&bytes[..fitting]);
+                }
+            }
+            Framing::Chunked => {
+                let mut frame = std::mem::take(&mut self.frame);
+                frame.clear();
+                // Writing to a Vec does not fail.
+                let _ = write!(frame, "{:x}\r\n", bytes.len());
+                frame.extend_from_slice(bytes);
+                frame.extend_from_slice(b"\r\n");
+                self.put(&frame);
+                self.frame = frame;
+            }
+        }
+    }
+
+    /// Whether the client can no longer be written to.
+    pub fn broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Ends the response. One that is shorter than was promised is cut.
+    pub fn end(mut self) -> Sent {
+        match self.framing {
+            Framing::Chunked => self.put(b"0\r\n\r\n"),
+            Framing::Length { .. } if !self.frame.is_empty() => {
+                let frame = std::mem::take(&mut self.frame);
+                self.put(&frame);
+            }
+            _ => {}
+        }
+        let short = matches!(self.framing, Framing::Length { left } if left > 0);
+        self.close(!short && !self.broken)
+    }
+
+    /// Cuts the response: the client sees that it is not complete.
+    pub fn abort(mut self) -> Sent {
+        self.close(false)
+    }
+
+    fn close(&mut self, complete: bool) -> Sent {
+        self.finished = true;
+        self.sent.complete = complete;
+        self.sent.total = self.started.elapsed();
+        let out = std::mem::replace(&mut self.out, Out::Done);
+        if !complete && let Some(socket) = self.client.socket() {
+            if self.framing == Framing::Close {
+                socket.reset();
+            } else {
+                socket.cut();
+            }
+        }
+        match out {
+            Out::Writer(writer) => {
+                if complete
+                    && self.framing == Framing::Close
+                    && let Some(socket) = self.client.socket()
+                {
+                    socket.finish();
+                }
+                drop(writer);
+            }
+            Out::Socket(request) => linger(&self.client, request),
+            Out::Nowhere(request) => {
+                if let Some(socket) = self.client.socket() {
+                    socket.cut();
+                }
+                drop(request);
+            }
+            Out::Done => {}
+        }
+        self.sent
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        if self.broken {
+            return;
+        }
+        let written = match &mut self.out {
+            Out::Writer(writer) => writer.write_all(bytes).and_then(|()| writer.flush()),
+            Out::Socket(_) => match self.client.socket() {
+                Some(socket) => socket.stream().write_all(bytes),
+                None => Err(io::ErrorKind::NotConnected.into()),
+            },
+            Out::Nowhere(_) | Out::Done => Err(io::ErrorKind::NotConnected.into()),
+        };
+        self.broken = written.is_err();
+    }
+}
+
+impl Drop for Response {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.close(false);
+        }
+    }
+}
+
+/// Gives the client a moment to read its answer while it still sends: a connection that
+/// is closed over unread bytes is reset, and the answer with it. Then the socket is shut
+/// down, after which dropping the request reads no more than has arrived.
+fn linger(client: &Client, request: tiny_http::Request) {
+    let Some(socket) = client.socket() else { return };
+    socket.finish();
+    let deadline = Instant::now() + DRAIN_TIME;
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        if patience.is_zero() || socket.stream().set_read_timeout(Some(patience)).is_err() {
+            break;
+        }
+        match socket.stream().read(&mut buffer) {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => break,
+        }
+    }
+    socket.cut();
+    drop(request);
+}
+
+/// Whether tiny_http goes on reading this connection after this request: its own rule,
+/// word for word, because the response must not promise anything else.
+fn stays_open(headers: &Headers, old: bool) -> bool {
+    let Some(connection) = headers.get_str("connection") else { return !old };
+    let connection = connection.to_ascii_lowercase();
+    let ends = connection.contains("close") || connection.contains("upgrade");
+    !ends && (!old || connection.contains("keep-alive"))
+}
+
+fn reason(status: u16) -> &'static str {
+    tiny_http::StatusCode(status).default_reason_phrase()
+}
+
+fn field(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    head.extend_from_slice(name.as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value);
+    head.extend_from_slice(b"\r\n");
+}
