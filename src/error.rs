@@ -39,6 +39,8 @@ pub enum Code {
     InvalidApiKey,
     /// 404: a model that is hidden or does not exist.
     ModelNotFound,
+    /// 404: nothing of ours is at this path.
+    NotFound,
     /// 408: the request's body did not arrive in time.
     RequestTimeout,
     /// 413: the request's body is longer than `max_body`.
@@ -65,7 +67,7 @@ impl Code {
         match self {
             Code::BadRequest => 400,
             Code::InvalidApiKey => 401,
-            Code::ModelNotFound => 404,
+            Code::ModelNotFound | Code::NotFound => 404,
             Code::RequestTimeout => 408,
             Code::RequestTooLarge => 413,
             Code::ClientLeft => 499,
@@ -83,6 +85,7 @@ impl Code {
             Code::BadRequest => "bad_request",
             Code::InvalidApiKey => "invalid_api_key",
             Code::ModelNotFound => "model_not_found",
+            Code::NotFound => "not_found",
             Code::RequestTimeout => "request_timeout",
             Code::RequestTooLarge => "request_too_large",
             Code::ClientLeft => "client_left",

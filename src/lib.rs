@@ -1,5 +1,56 @@
-//! lib
+//! A small proxy in front of an OpenAI-compatible API that lists only the models you want.
+//!
+//! `/v1/models` is answered with the models that a filter keeps; everything else is relayed
+//! as it is, streams included. Synchronous: one thread for each exchange, from a pool.
+//!
+//! # Where things are
+//!
+//! In the order in which they use each other; imports point down this list.
+//!
+//! | module | concern |
+//! |---|---|
+//! | `main.rs` | arguments, configuration, a port, service; the only exit |
+//! | [`cli`] | the command line |
+//! | [`config`] | YAML and environment to what they mean; every configuration error |
+//! | [`relay`] | an exchange: up to the head of its response, and after it |
+//! | [`catalog`] | the list that clients see |
+//! | [`cache`] | time to live, one fetch for each key, old values in need |
+//! | [`logging`] | the log, and the line of an exchange |
+//! | [`upstream`] | one remote API: address, credentials, ureq, a transport that notices who left |
+//! | [`sample`] | the built-in sample upstream |
+//! | [`server`] | the listener: the rooms that name tiny_http |
+//! | [`reply`] | our own answers |
+//! | [`filter`] | pure: patterns to kept or hidden |
+//! | [`route`] | pure: method and target to where a request goes |
+//! | [`model_field`] | pure: the model's name in a body, found and replaced |
+//! | [`json`] | pure: one member of an object, as it stands in the text |
+//! | [`headers`] | pure: header fields, hop-by-hop fields, credentials |
+//! | [`secret`] | text that does not show itself |
+//! | [`error`] | what can go wrong in an exchange, and whose fault it is |
+//!
+//! # What always holds
+//!
+//! - Only [`server`] names tiny_http and only [`upstream`] names ureq.
+//! - Only [`config`] reads the environment; only `main.rs` prints, and [`logging`] writes the log.
+//! - The pure modules do no IO and know no other module but [`error`] and [`json`].
+//! - Unsafe code is in `server/sockets.rs` alone.
+//! - A response that is not complete is never ended cleanly.
+//! - No log line, error or answer shows a credential.
+
+pub mod cache;
+pub mod catalog;
+pub mod cli;
+pub mod config;
 pub mod error;
+pub mod filter;
 pub mod headers;
+pub mod json;
+pub mod logging;
+pub mod model_field;
+pub mod relay;
 pub mod reply;
+pub mod route;
+pub mod sample;
+pub mod secret;
 pub mod server;
+pub mod upstream;

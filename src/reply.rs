@@ -4,6 +4,8 @@
 //! their users expect, and carry `x-model-filter-error`, so that a person can tell
 //! them from an upstream's.
 
+use serde::Serialize;
+
 use crate::error::{Code, Error};
 use crate::headers::Headers;
 
@@ -27,7 +29,7 @@ impl Reply {
 
     /// An error of our own.
     pub fn error(error: &Error) -> Reply {
-        let mut reply = Reply::json(error.code.status(), error_object(error).to_string());
+        let mut reply = Reply::json(error.code.status(), error_object(error));
         reply.headers.push("x-model-filter-error", error.code.as_str());
         if error.code == Code::Overloaded {
             reply.headers.push("Retry-After", "1");
@@ -36,13 +38,24 @@ impl Reply {
     }
 }
 
-/// The error as the OpenAI API writes it.
-pub fn error_object(error: &Error) -> serde_json::Value {
+/// The error as the OpenAI API writes it, in JSON.
+pub fn error_object(error: &Error) -> String {
     let kind = if error.code.status() < 500 { "invalid_request_error" } else { "server_error" };
-    serde_json::json!({"error": {
-        "message": error.message,
-        "type": kind,
-        "param": null,
-        "code": error.code.as_str(),
-    }})
+    let (message, code) = (&error.message, error.code.as_str());
+    let object = ErrorObject { error: Details { message, kind, param: None, code } };
+    serde_json::to_string(&object).expect("text and null can be written as JSON")
+}
+
+#[derive(Serialize)]
+struct ErrorObject<'a> {
+    error: Details<'a>,
+}
+
+#[derive(Serialize)]
+struct Details<'a> {
+    message: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    param: Option<&'a str>,
+    code: &'a str,
 }

@@ -1,0 +1,27 @@
+# `make run` builds and runs the proxy, `make test` runs the tests. Nothing but cargo is needed.
+
+CARGO  ?= cargo
+PREFIX ?= /usr/local
+ARGS   ?=
+
+.PHONY: run build test check install clean
+
+run: ## Builds and runs: make run ARGS="--port 9000"
+	$(CARGO) run --release --locked -- $(ARGS)
+
+build: ## Builds target/release/model-filter
+	$(CARGO) build --release --locked
+
+test: ## Runs all tests
+	$(CARGO) test --locked
+
+check: ## Everything that must hold before a change lands
+	.ci/run
+
+install: build ## Installs to $(DESTDIR)$(PREFIX)/bin; never overwrites a configuration
+	install -D -m 755 target/release/model-filter $(DESTDIR)$(PREFIX)/bin/model-filter
+	test -e $(DESTDIR)$(PREFIX)/etc/model-filter/config.yaml || \
+	  install -D -m 644 config.yaml $(DESTDIR)$(PREFIX)/etc/model-filter/config.yaml
+
+clean:
+	$(CARGO) clean

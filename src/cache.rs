@@ -1,0 +1,169 @@
+//! What was fetched, for as long as it is good: a time to live, one fetch for each key
+//! at a time, and old values for when a refresh fails.
+//!
+//! Limits: a bounded number of keys; the oldest makes room. Values are cloned out, so
+//! they are cheap to clone. Failures are told to everybody who waited for the same fetch
+//! and then forgotten.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// Keys that are remembered at once.
+const CAPACITY: usize = 64;
+
+/// A cache of values of one kind.
+#[derive(Debug)]
+pub struct Cache<K, V, E> {
+    time_to_live: Duration,
+    stale: Duration,
+    entries: Mutex<HashMap<K, Entry<V, E>>>,
+}
+
+#[derive(Debug)]
+struct Entry<V, E> {
+    value: Option<(V, Instant)>,
+    fetch: Option<Arc<Fetch<V, E>>>,
+}
+
+/// A fetch that is under way: whoever comes meanwhile waits for it.
+#[derive(Debug)]
+struct Fetch<V, E> {
+    outcome: Mutex<Outcome<V, E>>,
+    settled: Condvar,
+}
+
+#[derive(Debug)]
+enum Outcome<V, E> {
+    Pending,
+    Settled(Result<V, E>),
+    /// The thread that fetched panicked.
+    Lost,
+}
+
+impl<K: Eq + Hash + Clone, V: Clone, E: Clone> Cache<K, V, E> {
+    /// A cache whose values are fresh for `time_to_live` (zero: never kept), and serve for
+    /// `stale` longer where a refresh fails.
+    pub fn new(time_to_live: Duration, stale: Duration) -> Cache<K, V, E> {
+        Cache { time_to_live, stale, entries: Mutex::default() }
+    }
+
+    /// The value of a key: from here while it is fresh, else by `fetch`.
+    ///
+    /// # Errors
+    /// What `fetch` gave, where there is no old value that may still serve.
+    pub fn get(&self, key: &K, fetch: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
+        let mut fetch = Some(fetch);
+        loop {
+            let mut entries = self.entries();
+            let entry = entries.entry(key.clone());
+            let entry = entry.or_insert_with(|| Entry { value: None, fetch: None });
+            if let Some((value, since)) = &entry.value
+                && since.elapsed() < self.time_to_live
+            {
+                return Ok(value.clone());
+            }
+            if let Some(under_way) = entry.fetch.clone() {
+                drop(entries);
+                match under_way.wait() {
+                    Some(result) => return result,
+                    None => continue,
+                }
+            }
+            let under_way = Arc::new(Fetch::default());
+            entry.fetch = Some(Arc::clone(&under_way));
+            drop(entries);
+            let fetch = fetch.take().expect("the loop ends with the fetch of its own");
+            return self.settle(key, &under_way, fetch);
+        }
+    }
+
+    fn settle(
+        &self,
+        key: &K,
+        under_way: &Fetch<V, E>,
+        fetch: impl FnOnce() -> Result<V, E>,
+    ) -> Result<V, E> {
+        /// Lets those who wait go on where `fetch` panics.
+        struct Lost<'a, K: Eq + Hash + Clone, V: Clone, E: Clone>(
+            &'a Cache<K, V, E>,
+            &'a K,
+            &'a Fetch<V, E>,
+        );
+        impl<K: Eq + Hash + Clone, V: Clone, E: Clone> Drop for Lost<'_, K, V, E> {
+            fn drop(&mut self) {
+                if let Some(entry) = self.0.entries().get_mut(self.1) {
+                    entry.fetch = None;
+                }
+                self.2.settle(Outcome::Lost);
+            }
+        }
+        let lost = Lost(self, key, under_way);
+        let fetched = fetch();
+        std::mem::forget(lost);
+
+        let mut entries = self.entries();
+        let known = entries.remove(key).and_then(|entry| entry.value);
+        let (result, value) = match fetched {
+            Ok(value) => (Ok(value.clone()), Some((value, Instant::now()))),
+            Err(error) => match known {
+                Some((old, since)) if since.elapsed() < self.time_to_live + self.stale => {
+                    (Ok(old.clone()), Some((old, since)))
+                }
+                _ => (Err(error), None),
+            },
+        };
+        if let Some(value) = value.filter(|_| !self.time_to_live.is_zero()) {
+            self.make_room(&mut entries);
+            entries.insert(key.clone(), Entry { value: Some(value), fetch: None });
+        }
+        drop(entries);
+        under_way.settle(Outcome::Settled(result.clone()));
+        result
+    }
+
+    fn make_room(&self, entries: &mut HashMap<K, Entry<V, E>>) {
+        let kept = self.time_to_live + self.stale;
+        entries.retain(|_, entry| {
+            entry.fetch.is_some() || entry.value.as_ref().is_some_and(|(_, t)| t.elapsed() < kept)
+        });
+        while entries.len() >= CAPACITY {
+            let values = entries.iter().filter(|(_, entry)| entry.fetch.is_none());
+            let oldest =
+                values.min_by_key(|(_, entry)| entry.value.as_ref().map(|(_, since)| *since));
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else { return };
+            entries.remove(&key);
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<K, Entry<V, E>>> {
+        self.entries.lock().expect("nothing panics under this lock")
+    }
+}
+
+impl<V, E> Default for Fetch<V, E> {
+    fn default() -> Fetch<V, E> {
+        Fetch { outcome: Mutex::new(Outcome::Pending), settled: Condvar::new() }
+    }
+}
+
+impl<V: Clone, E: Clone> Fetch<V, E> {
+    fn settle(&self, outcome: Outcome<V, E>) {
+        *self.outcome.lock().expect("nothing panics under this lock") = outcome;
+        self.settled.notify_all();
+    }
+
+    /// The result; none where there never will be one.
+    fn wait(&self) -> Option<Result<V, E>> {
+        let mut outcome = self.outcome.lock().expect("nothing panics under this lock");
+        loop {
+            match &*outcome {
+                Outcome::Settled(result) => return Some(result.clone()),
+                Outcome::Lost => return None,
+                Outcome::Pending => {}
+            }
+            outcome = self.settled.wait(outcome).expect("nothing panics under this lock");
+        }
+    }
+}

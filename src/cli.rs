@@ -1,0 +1,171 @@
+//! The command line.
+//!
+//! [`parse`] turns arguments into a [`Command`]. Help and version are results like any
+//! other: nothing is printed here and nothing exits. Limits: only the shape of the
+//! arguments is checked, and that a port is one; what a path or a host is worth is for
+//! [`crate::config`] to find out.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use lexopt::Arg;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+A small proxy in front of an OpenAI-compatible API that lists only the models you want.
+
+Usage: model-filter [OPTIONS]
+
+Options:
+  -c, --config FILE      the configuration [default: config.yaml]
+  -H, --host HOST        the address to listen on [default: 127.0.0.1]
+  -p, --port PORT        the port to listen on, 0 for any free one [default: 8080]
+  -r, --root-path PATH   a leading path that is taken off request paths [default: none]
+  -h, --help             print this help
+  -V, --version          print the version
+
+Environment:
+  LLM_MF_CONFIG, LLM_MF_HOST, LLM_MF_PORT, LLM_MF_ROOT_PATH
+                         the same as the options above, which come first
+  LLM_MF_LOG             error, warn, info, debug or off [default: info]
+  HTTPS_PROXY, HTTP_PROXY, NO_PROXY
+                         the proxy to reach upstreams by, and the hosts to reach without
+";
+
+/// What `--version` prints.
+pub const VERSION: &str = concat!("model-filter ", env!("CARGO_PKG_VERSION"), "\n");
+
+/// What the program was asked to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Run the proxy.
+    Serve(Options),
+    /// Print [`HELP`] on standard output.
+    Help,
+    /// Print [`VERSION`] on standard output.
+    Version,
+}
+
+/// The options as they were typed; `None` where one was not given.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--host`
+    pub host: Option<String>,
+    /// `--port`
+    pub port: Option<u16>,
+    /// `--root-path`
+    pub root_path: Option<String>,
+}
+
+/// Arguments that cannot be understood: one line, with the option and the value.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CliError(String);
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for CliError {}
+
+impl From<lexopt::Error> for CliError {
+    fn from(error: lexopt::Error) -> CliError {
+        CliError(error.to_string())
+    }
+}
+
+/// Reads the arguments, without the program's name before them. Of an option given
+/// twice the last one counts.
+///
+/// # Errors
+/// An unknown option, a missing value, a value that is not text, a port that is none.
+pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, CliError> {
+    let mut options = Options::default();
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
+            Arg::Short('V') | Arg::Long("version") => return Ok(Command::Version),
+            Arg::Short('c') | Arg::Long("config") => options.config = Some(parser.value()?.into()),
+            Arg::Short('H') | Arg::Long("host") => {
+                options.host = Some(text("--host", parser.value()?)?);
+            }
+            Arg::Short('p') | Arg::Long("port") => {
+                let port = port(&text("--port", parser.value()?)?);
+                options.port = Some(port.map_err(|error| CliError(format!("--port: {error}")))?);
+            }
+            Arg::Short('r') | Arg::Long("root-path") => {
+                options.root_path = Some(text("--root-path", parser.value()?)?);
+            }
+            Arg::Short(name) => return Err(unknown("option", &format!("-{name}"))),
+            Arg::Long(name) => return Err(unknown("option", &format!("--{name}"))),
+            Arg::Value(value) => return Err(unknown("argument", &value.to_string_lossy())),
+        }
+    }
+    Ok(Command::Serve(options))
+}
+
+/// A port, as every source of settings writes it.
+///
+/// # Errors
+/// The message, without the name of the source.
+pub fn port(text: &str) -> Result<u16, String> {
+    text.trim().parse().map_err(|_| format!("{text:?} is not a port (0 to 65535)"))
+}
+
+fn text(option: &str, value: OsString) -> Result<String, CliError> {
+    value.into_string().map_err(|value| CliError(format!("{option}: {value:?} is not UTF-8")))
+}
+
+fn unknown(what: &str, given: &str) -> CliError {
+    CliError(format!("unknown {what} {given:?}, try --help"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_are_read_long_and_short() {
+        let expected = Options {
+            config: Some("a.yaml".into()),
+            host: Some("::1".to_owned()),
+            port: Some(9000),
+            root_path: Some("/llm".to_owned()),
+        };
+        let long = "--config a.yaml --host=::1 --port 9000 --root-path /llm";
+        assert_eq!(parsed(long), Ok(Command::Serve(expected.clone())));
+        assert_eq!(parsed("-c a.yaml -H ::1 -p9000 -r /llm"), Ok(Command::Serve(expected)));
+        assert_eq!(parsed(""), Ok(Command::Serve(Options::default())));
+    }
+
+    #[test]
+    fn help_and_version_are_results() {
+        assert_eq!(parsed("-p 1 --help"), Ok(Command::Help));
+        assert_eq!(parsed("-V"), Ok(Command::Version));
+    }
+
+    #[test]
+    fn errors_name_the_option_and_the_value() {
+        let error = |line: &str| parsed(line).unwrap_err();
+        assert_eq!(error("--port 99999"), r#"--port: "99999" is not a port (0 to 65535)"#);
+        assert_eq!(error("-p abc"), r#"--port: "abc" is not a port (0 to 65535)"#);
+        assert_eq!(error("--prot 1"), r#"unknown option "--prot", try --help"#);
+        assert_eq!(error("-x"), r#"unknown option "-x", try --help"#);
+        assert_eq!(error("serve"), r#"unknown argument "serve", try --help"#);
+        assert_eq!(error("--host"), "missing argument for option '--host'");
+    }
+
+    #[test]
+    fn the_help_fits_a_terminal() {
+        assert!(HELP.lines().all(|line| line.len() <= 90), "{HELP}");
+    }
+}

@@ -1,0 +1,446 @@
+//! YAML and environment to [`Config`]: what was typed becomes what it means.
+//!
+//! Arguments come before the environment, the environment before the file's section
+//! `server`, that before the defaults. Every way to get it wrong ends in a
+//! [`ConfigError`]: one line that names the file, the key's path and the value, or the
+//! variable, or the option. The file is read as PyYAML and pydantic read it for the
+//! Python program, so that its files run unchanged. Limits: the file is read once, at the
+//! start; nothing here connects to anything.
+//!
+//! In the submodules: `yaml` (bytes to values), `node` (values as typed, with their
+//! place), `upstream` (the section `model_filter`), `address` (URLs and proxies).
+
+mod address;
+mod node;
+mod upstream;
+mod yaml;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use self::node::{Fields, Node, Place, nearest, quoted, unknown_key};
+use crate::cli::{self, Options};
+use crate::filter::Filter;
+use crate::secret::Secret;
+
+const DEFAULT_FILE: &str = "config.yaml";
+const DEFAULT_HOST: &str = "127.0.0.1";
+const DEFAULT_PORT: u16 = 8080;
+const SECTIONS: [&str; 2] = ["model_filter", "server"];
+
+/// Looks up an environment variable; [`environment`], but for tests.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Everything that was configured, checked and compiled.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from, as it was given.
+    pub file: PathBuf,
+    /// Where to listen.
+    pub server: Server,
+    /// The remote APIs, in the order of the file; at least one.
+    pub upstreams: Vec<Upstream>,
+    /// What to log, from `LLM_MF_LOG`.
+    pub log_level: LevelFilter,
+    /// What is odd but no error, one line each, for the log.
+    pub warnings: Vec<String>,
+}
+
+/// The listening side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// A name or an address; an IPv6 address without brackets.
+    pub host: String,
+    /// 0 for any free one.
+    pub port: u16,
+    /// What is taken off the front of request paths: empty, or `/x` without a slash at its end.
+    pub root_path: String,
+}
+
+/// One remote API.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// For logs and messages: the prefix's name, else the URL's `host[:port]`, else `sample`.
+    pub name: String,
+    /// Put before model ids: empty, or a name with a slash at its end.
+    pub prefix: String,
+    /// Where it is.
+    pub base_url: BaseUrl,
+    /// What becomes of the client's credentials.
+    pub authorization: Authorization,
+    /// Sent as `Bearer` in their place, below `base_url` only.
+    pub api_key: Option<Secret>,
+    /// Set on every request below `base_url`.
+    pub headers: Vec<(String, Secret)>,
+    /// How long a list is fresh; `None` for no caching. Never zero.
+    pub cache_ttl: Option<Duration>,
+    /// How much longer a list may be served while its refresh fails.
+    pub cache_stale: Duration,
+    /// The longest wait for a connection; `None` where only `total_timeout` bounds it.
+    pub connection_timeout: Option<Duration>,
+    /// The longest wait for a response to begin.
+    pub total_timeout: Duration,
+    /// The longest wait for a whole list of models.
+    pub list_timeout: Duration,
+    /// The longest silence inside a response.
+    pub idle_timeout: Duration,
+    /// The longest body that is held, in bytes; from 1 to 1 GiB.
+    pub max_body: u64,
+    /// Certificates to trust, as PEM, in place of the built-in ones.
+    pub ca_file: Option<Vec<u8>>,
+    /// The proxy to reach it by; never for a loopback upstream or the sample.
+    pub proxy: Option<ProxySetting>,
+    /// Which models are kept.
+    pub filter: Filter,
+}
+
+/// Where an upstream is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BaseUrl {
+    /// The built-in sample.
+    Sample,
+    /// An `http://` or `https://` URL without user name, query, fragment or slash at its end.
+    Remote(String),
+}
+
+/// What becomes of the client's credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authorization {
+    /// They go on as they came.
+    Passthrough,
+    /// They are taken out.
+    None,
+}
+
+/// An `http://` proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxySetting {
+    /// Its URL, which may hold a password.
+    pub url: Secret,
+    /// `NO_PROXY` as it was set; empty where it was not.
+    pub no_proxy: String,
+}
+
+/// Why the program cannot start: one line, without a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    fn new(message: String) -> ConfigError {
+        ConfigError(message)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The process's environment. A value that is not UTF-8 has its wrong bytes replaced, so
+/// that whatever reads it can say what is wrong with it.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// Reads the file that the options or the environment name, else `config.yaml`.
+///
+/// # Errors
+/// A file that cannot be read or is not YAML; a key that is unknown, missing or wrong; an
+/// unset variable that the file names; a wrong option or variable of our own.
+pub fn load(options: &Options, env: Environment<'_>) -> Result<Config, ConfigError> {
+    let given = options.config.clone().or_else(|| Some(variable(env, "LLM_MF_CONFIG")?.into()));
+    let hint = if given.is_none() { "; name one with --config or LLM_MF_CONFIG" } else { "" };
+    let file = given.unwrap_or_else(|| DEFAULT_FILE.into());
+    let bytes = fs::read(&file)
+        .map_err(|error| ConfigError(format!("{}: {}{hint}", file.display(), io_reason(&error))))?;
+    compile(&bytes, file, options, env)
+}
+
+fn compile(
+    bytes: &[u8],
+    file: PathBuf,
+    options: &Options,
+    env: Environment<'_>,
+) -> Result<Config, ConfigError> {
+    let name = file.display().to_string();
+    let place = Place::root(&name);
+    let value = yaml::parse(bytes, &place)?;
+    if value.is_null() {
+        return Err(place.error("the file is empty"));
+    }
+    let fields = Node::new(place, &value).fields()?;
+    let warnings = unknown_sections(&fields)?;
+    let typed = fields.read("server", typed_server)?.unwrap_or_default();
+    let section = fields.get("model_filter");
+    let section = section.ok_or_else(|| fields.place.error("model_filter is missing"))?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let upstreams = upstream::upstreams(section, folder, env)?;
+    let (server, log_level) = (server(typed, options, env)?, log_level(env)?);
+    Ok(Config { file, server, upstreams, log_level, warnings })
+}
+
+/// Unknown keys at the top are only worth a warning, since anchors are kept there. One
+/// that stands where `model_filter` should is an error.
+fn unknown_sections(fields: &Fields<'_>) -> Result<Vec<String>, ConfigError> {
+    let mut warnings = Vec::new();
+    for (key, node) in fields.entries.iter().filter(|(key, _)| !SECTIONS.contains(key)) {
+        match nearest(key, &SECTIONS) {
+            Some("model_filter") if fields.get("model_filter").is_none() => {
+                return Err(unknown_key(key, node, &SECTIONS));
+            }
+            Some(near) => {
+                let message = format!("unknown key, ignored; did you mean {near:?}?");
+                warnings.push(node.error(message).to_string());
+            }
+            None => warnings.push(node.error("unknown key, ignored").to_string()),
+        }
+    }
+    Ok(warnings)
+}
+
+/// The section `server`, as typed.
+#[derive(Default)]
+struct TypedServer {
+    host: Option<String>,
+    port: Option<u16>,
+    root_path: Option<String>,
+}
+
+fn typed_server(node: &Node<'_>) -> Result<TypedServer, ConfigError> {
+    let fields = node.fields()?;
+    fields.only(&["host", "port", "root_path"])?;
+    let checked = |key: &str, check: fn(&str) -> Result<String, String>| {
+        fields.read(key, |node| check(node.string()?).map_err(|error| node.error(error)))
+    };
+    Ok(TypedServer {
+        host: checked("host", host)?,
+        port: fields.read("port", Node::port)?,
+        root_path: checked("root_path", root_path)?,
+    })
+}
+
+fn server(
+    typed: TypedServer,
+    options: &Options,
+    env: Environment<'_>,
+) -> Result<Server, ConfigError> {
+    let set = |name: &'static str| Some((name, variable(env, name)?));
+    let with_source = |source: &str, error: String| ConfigError(format!("{source}: {error}"));
+
+    let given = options.host.clone().map(|text| ("--host", text)).or_else(|| set("LLM_MF_HOST"));
+    let host = match given {
+        Some((source, text)) => host(&text).map_err(|error| with_source(source, error))?,
+        None => typed.host.unwrap_or_else(|| DEFAULT_HOST.to_owned()),
+    };
+    let port = match (options.port, set("LLM_MF_PORT")) {
+        (Some(port), _) => port,
+        (None, Some((source, text))) => {
+            cli::port(&text).map_err(|error| with_source(source, error))?
+        }
+        (None, None) => typed.port.unwrap_or(DEFAULT_PORT),
+    };
+    let given = options.root_path.clone().map(|text| ("--root-path", text));
+    let root_path = match given.or_else(|| set("LLM_MF_ROOT_PATH")) {
+        Some((source, text)) => root_path(&text).map_err(|error| with_source(source, error))?,
+        None => typed.root_path.unwrap_or_default(),
+    };
+    Ok(Server { host, port, root_path })
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    // The scope of a link-local address (`fe80::1%eth0`) is for the resolver to read.
+    let address = bare.split('%').next().unwrap_or(bare);
+    let valid = if bare.contains(':') || bare != text {
+        address.parse::<Ipv6Addr>().is_ok()
+    } else {
+        !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
+    };
+    if valid {
+        Ok(bare.to_owned())
+    } else {
+        Err(format!("{} is not a host's name or address", quoted(text)))
+    }
+}
+
+fn root_path(text: &str) -> Result<String, String> {
+    let path = text.trim_matches('/');
+    if path.is_empty() {
+        return Ok(String::new());
+    }
+    let valid = |segment: &str| {
+        let letters = |byte: u8| byte.is_ascii_graphic() && !b"?#\\".contains(&byte);
+        !matches!(segment, "" | "." | "..") && segment.bytes().all(letters)
+    };
+    if path.split('/').all(valid) {
+        Ok(format!("/{path}"))
+    } else {
+        Err(format!("{} is not a path such as /llm", quoted(text)))
+    }
+}
+
+fn log_level(env: Environment<'_>) -> Result<LevelFilter, ConfigError> {
+    let Some(text) = variable(env, "LLM_MF_LOG") else { return Ok(LevelFilter::Info) };
+    match text.to_ascii_lowercase().as_str() {
+        "error" => Ok(LevelFilter::Error),
+        "warn" => Ok(LevelFilter::Warn),
+        "info" => Ok(LevelFilter::Info),
+        "debug" => Ok(LevelFilter::Debug),
+        "off" => Ok(LevelFilter::Off),
+        _ => {
+            let message = "is not one of error, warn, info, debug, off";
+            Err(ConfigError(format!("LLM_MF_LOG: {} {message}", quoted(&text))))
+        }
+    }
+}
+
+/// A variable's value; an empty one is as if unset.
+fn variable(env: Environment<'_>, name: &str) -> Option<String> {
+    env(name).filter(|value| !value.is_empty())
+}
+
+/// The system's words for an error, in lower case and without its number.
+fn io_reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = "model_filter: {base_url: 'sample:'}";
+
+    fn read_with(yaml: &str, options: &Options, env: Environment<'_>) -> Result<Config, String> {
+        let config = compile(yaml.as_bytes(), "config.yaml".into(), options, env);
+        config.map_err(|error| error.to_string())
+    }
+
+    fn read(yaml: &str) -> Result<Config, String> {
+        read_with(yaml, &Options::default(), &|_| None)
+    }
+
+    fn only(yaml: &str) -> Upstream {
+        read(yaml).unwrap().upstreams.remove(0)
+    }
+
+    #[test]
+    fn the_plain_form_of_the_python_program_means_what_it_meant() {
+        let upstream = only(
+            "model_filter:\n  base_url: http://localhost:8080/v1/\n  cache_ttl: 900\n  \
+             connection_timeout: 10\n  total_timeout: 60\n  case_sensitive: false\n  \
+             regexp: [\".*llama.*\"]\n  simple: [\"some_other_model\"]\n",
+        );
+        assert_eq!(upstream.base_url, BaseUrl::Remote("http://localhost:8080/v1".to_owned()));
+        assert_eq!((upstream.name.as_str(), upstream.prefix.as_str()), ("localhost:8080", ""));
+        assert_eq!(upstream.cache_ttl, Some(Duration::from_secs(900)));
+        assert_eq!(upstream.connection_timeout, Some(Duration::from_secs(10)));
+        assert_eq!(upstream.total_timeout, Duration::from_secs(60));
+        assert_eq!(upstream.authorization, Authorization::Passthrough);
+    }
+
+    #[test]
+    fn a_name_above_the_settings_is_the_prefix() {
+        let upstream = only("model_filter: {default: {base_url: https://a.example/v1}}");
+        assert_eq!((upstream.name.as_str(), upstream.prefix.as_str()), ("default", "default/"));
+    }
+
+    #[test]
+    fn what_is_not_given_has_its_default() {
+        let upstream = only(SAMPLE);
+        assert_eq!(upstream.name, "sample");
+        assert_eq!((upstream.cache_ttl, upstream.cache_stale), (None, Duration::ZERO));
+        assert_eq!((upstream.connection_timeout, upstream.ca_file), (None, None));
+        assert_eq!(upstream.total_timeout, Duration::from_secs(300));
+        assert_eq!(upstream.list_timeout, Duration::from_secs(10));
+        assert_eq!(upstream.idle_timeout, Duration::from_secs(300));
+        assert_eq!(upstream.max_body, 67_108_864);
+    }
+
+    #[test]
+    fn a_null_is_as_if_absent_also_over_a_merged_value() {
+        let upstream = only(
+            "base: &base {cache_ttl: 5, total_timeout: 7}\nmore: &more {<<: *base, idle_timeout: 9}\n\
+             model_filter: {<<: *more, base_url: 'sample:', cache_ttl: , api_key: ~}",
+        );
+        assert_eq!(upstream.cache_ttl, None);
+        assert_eq!(upstream.total_timeout, Duration::from_secs(7));
+        assert_eq!(upstream.idle_timeout, Duration::from_secs(9));
+        assert_eq!(upstream.api_key, None);
+    }
+
+    #[test]
+    fn an_api_key_takes_the_place_of_the_clients_credentials() {
+        let env = |name: &str| (name == "KEY").then(|| "hush".to_owned());
+        let yaml = "model_filter: {base_url: 'sample:', api_key: os.environ/KEY}";
+        let config = read_with(yaml, &Options::default(), &env).unwrap();
+        assert_eq!(config.upstreams[0].authorization, Authorization::None);
+        assert_eq!(config.upstreams[0].api_key, Some(Secret::new("hush")));
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+
+    #[test]
+    fn arguments_come_before_the_environment_before_the_file_before_the_defaults() {
+        let yaml = format!("{SAMPLE}\nserver: {{host: file, port: 1, root_path: /file}}");
+        let env = |name: &str| match name {
+            "LLM_MF_HOST" => Some("env".to_owned()),
+            "LLM_MF_PORT" => Some("2".to_owned()),
+            "LLM_MF_ROOT_PATH" => Some("env/".to_owned()),
+            _ => None,
+        };
+        let options = Options {
+            config: None,
+            host: Some("[::1]".to_owned()),
+            port: Some(3),
+            root_path: Some(String::new()),
+        };
+        let listening = |yaml: &str, options: &Options, env: Environment<'_>| {
+            let server = read_with(yaml, options, env).unwrap().server;
+            (server.host, server.port, server.root_path)
+        };
+        let expected = |host: &str, port: u16, path: &str| (host.to_owned(), port, path.to_owned());
+        let (none, unset, empty) =
+            (Options::default(), |_: &str| None, |_: &str| Some(String::new()));
+        assert_eq!(listening(SAMPLE, &none, &unset), expected("127.0.0.1", 8080, ""));
+        assert_eq!(listening(&yaml, &none, &empty), expected("file", 1, "/file"));
+        assert_eq!(listening(&yaml, &none, &env), expected("env", 2, "/env"));
+        assert_eq!(listening(&yaml, &options, &env), expected("::1", 3, ""));
+    }
+
+    #[test]
+    fn a_wrong_option_or_variable_is_named() {
+        let error = |name: &'static str, value: &'static str| {
+            let env = move |asked: &str| (asked == name).then(|| value.to_owned());
+            read_with(SAMPLE, &Options::default(), &env).unwrap_err()
+        };
+        let port = r#"LLM_MF_PORT: "abc" is not a port (0 to 65535)"#;
+        assert_eq!(error("LLM_MF_PORT", "abc"), port);
+        let host = r#"LLM_MF_HOST: "127.0.0.1:80" is not a host's name or address"#;
+        assert_eq!(error("LLM_MF_HOST", "127.0.0.1:80"), host);
+        let path = r#"LLM_MF_ROOT_PATH: "/a/../b" is not a path such as /llm"#;
+        assert_eq!(error("LLM_MF_ROOT_PATH", "/a/../b"), path);
+        let level = r#"LLM_MF_LOG: "loud" is not one of error, warn, info, debug, off"#;
+        assert_eq!(error("LLM_MF_LOG", "loud"), level);
+        let options = Options { host: Some(String::new()), ..Options::default() };
+        let host = r#"--host: "" is not a host's name or address"#;
+        assert_eq!(read_with(SAMPLE, &options, &|_| None).unwrap_err(), host);
+    }
+
+    #[test]
+    fn an_unknown_section_is_a_warning() {
+        let config = read(&format!("{SAMPLE}\nanchors: {{}}\nsever: {{port: 1}}")).unwrap();
+        let near = r#"config.yaml: sever: unknown key, ignored; did you mean "server"?"#;
+        assert_eq!(config.warnings, ["config.yaml: anchors: unknown key, ignored", near]);
+    }
+}

@@ -1,0 +1,68 @@
+//! Bytes to a YAML value, with anchors and merge keys (`<<`) resolved.
+//!
+//! Limits: one document, in UTF-8. A key that stands twice in a mapping is an error
+//! (PyYAML let the last one win in silence). Tags of one's own are refused, as PyYAML's
+//! safe loader does.
+
+use serde_yaml::{Mapping, Value};
+
+use super::ConfigError;
+use super::node::Place;
+
+/// The file's value; null where the file is empty.
+pub(super) fn parse(bytes: &[u8], place: &Place<'_>) -> Result<Value, ConfigError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        place.error(format!("not UTF-8 at line {line} column {column}"))
+    })?;
+    let value = serde_yaml::from_str(text).map_err(|error| {
+        let message = error.to_string();
+        // `!!int sk-1`: serde's message would show the value, which may be a secret.
+        match message.split_once("invalid value: ") {
+            Some((keys, _)) => place.error(format!("{keys}the value does not fit its tag")),
+            None => place.error(message),
+        }
+    })?;
+    merged(value, place)
+}
+
+/// Resolves merge keys. (`Value::apply_merge` overlooks one inside a merged mapping, and
+/// changes the order of the keys.)
+fn merged(value: Value, place: &Place<'_>) -> Result<Value, ConfigError> {
+    match value {
+        Value::Mapping(mapping) => {
+            let mut own = Mapping::new();
+            let mut defaults = Vec::new();
+            for (key, value) in mapping {
+                let place = place.at(key.as_str().unwrap_or("?"));
+                match (key.as_str(), merged(value, &place)?) {
+                    (Some("<<"), Value::Mapping(mapping)) => defaults.push(mapping),
+                    (Some("<<"), Value::Sequence(list)) => {
+                        for item in list {
+                            let Value::Mapping(mapping) = item else {
+                                return Err(place.error("expected a list of mappings"));
+                            };
+                            defaults.push(mapping);
+                        }
+                    }
+                    (Some("<<"), _) => return Err(place.error("expected a mapping")),
+                    (_, value) => {
+                        own.insert(key, value);
+                    }
+                }
+            }
+            for (key, value) in defaults.into_iter().flatten() {
+                own.entry(key).or_insert(value);
+            }
+            Ok(Value::Mapping(own))
+        }
+        Value::Sequence(list) => {
+            let item = |(index, value)| merged(value, &place.item(index));
+            Ok(Value::Sequence(list.into_iter().enumerate().map(item).collect::<Result<_, _>>()?))
+        }
+        Value::Tagged(tagged) => Err(place.error(format!("unknown tag {}", tagged.tag))),
+        scalar => Ok(scalar),
+    }
+}

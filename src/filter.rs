@@ -1,0 +1,456 @@
+//! Which models are kept, and by which rule.
+//!
+//! [`Rules`] are what was typed, a [`Filter`] is what it means: an id is kept where one of the
+//! patterns matches the whole of it or one of the names equals it, and hidden again where an
+//! `exclude` does. Limits: the patterns are those of the `regex` crate, so there is no look-around
+//! and no backreference. Ids are judged as the upstream spells them, without our prefix.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use regex::{Regex, RegexBuilder};
+
+/// The rules as they were typed.
+#[derive(Debug, Default, Clone)]
+pub struct Rules {
+    /// Whether upper and lower case are told apart, in patterns and names alike.
+    pub case_sensitive: bool,
+    /// Patterns of whole ids to keep. `None` is not the same as empty: see [`Filter::new`].
+    pub regexp: Option<Vec<String>>,
+    /// Ids to keep.
+    pub simple: Option<Vec<String>>,
+    /// Patterns of whole ids to hide among those that would be kept.
+    pub exclude_regexp: Vec<String>,
+    /// Ids to hide among those that would be kept.
+    pub exclude_simple: Vec<String>,
+    /// Pattern of the model that belongs at the head of the list.
+    pub default: Option<String>,
+}
+
+/// The rules, compiled.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    case_sensitive: bool,
+    /// `None`: neither `regexp` nor `simple` was given, and every model is kept.
+    keep: Option<Matcher>,
+    exclude: Matcher,
+    default: Option<Regex>,
+}
+
+impl Filter {
+    /// Compiles the rules. Where neither `regexp` nor `simple` is given, every model is kept; where
+    /// they are given but empty, none is.
+    ///
+    /// # Errors
+    /// The first pattern that does not compile.
+    pub fn new(rules: &Rules) -> Result<Filter, PatternError> {
+        let case_sensitive = rules.case_sensitive;
+        let keep = match (&rules.regexp, &rules.simple) {
+            (None, None) => None,
+            (regexp, simple) => Some(Matcher::new(
+                ["regexp", "simple"],
+                regexp.as_deref().unwrap_or_default(),
+                simple.as_deref().unwrap_or_default(),
+                case_sensitive,
+            )?),
+        };
+        let exclude = Matcher::new(
+            ["exclude.regexp", "exclude.simple"],
+            &rules.exclude_regexp,
+            &rules.exclude_simple,
+            case_sensitive,
+        )?;
+        let default = match &rules.default {
+            None => None,
+            Some(pattern) => Some(whole_match(pattern, case_sensitive).map_err(|message| {
+                PatternError { key: "default".into(), pattern: pattern.clone(), message }
+            })?),
+        };
+        Ok(Filter { case_sensitive, keep, exclude, default })
+    }
+
+    /// Whether the model is kept, and the rule that decided. An excluded model that no other rule
+    /// would have kept is hidden because no rule matched, not because of the exclusion.
+    pub fn verdict(&self, id: &str) -> Verdict {
+        let id = self.folded(id);
+        let kept_by = match &self.keep {
+            None => Some(Rule::NoneGiven),
+            Some(keep) => keep.rule_for(&id),
+        };
+        let Some(kept_by) = kept_by else {
+            return Verdict { kept: false, rule: Rule::NoneMatched };
+        };
+        match self.exclude.rule_for(&id) {
+            Some(rule) => Verdict { kept: false, rule },
+            None => Verdict { kept: true, rule: kept_by },
+        }
+    }
+
+    /// Whether the model is kept.
+    pub fn keeps(&self, id: &str) -> bool {
+        self.verdict(id).kept
+    }
+
+    /// Puts kept models in order: where one of them matches `default`, all are sorted by id and the
+    /// first match goes to the front; otherwise they stay as they are. `id` gives a model's id
+    /// without our prefix.
+    pub fn order<T>(&self, models: &mut [T], id: impl Fn(&T) -> &str) {
+        let Some(default) = &self.default else { return };
+        let is_default = |model: &T| default.is_match(&self.folded(id(model)));
+        if !models.iter().any(is_default) {
+            return;
+        }
+        models.sort_by(|a, b| id(a).cmp(id(b)));
+        if let Some(first) = models.iter().position(is_default) {
+            models[..=first].rotate_right(1);
+        }
+    }
+
+    fn folded(&self, id: &str) -> String {
+        if self.case_sensitive { id.to_owned() } else { id.to_lowercase() }
+    }
+}
+
+/// What was decided about one model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether clients see it.
+    pub kept: bool,
+    /// The reason.
+    pub rule: Rule,
+}
+
+/// Which rule decided. Displayed as `regexp[0] ".*llama.*"`, with the pattern as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// The first entry that matched.
+    Entry {
+        /// Its list: `regexp`, `simple`, `exclude.regexp` or `exclude.simple`.
+        list: &'static str,
+        /// Its place in the list, from 0.
+        index: usize,
+        /// The pattern or name as it was typed.
+        typed: String,
+    },
+    /// Neither `regexp` nor `simple` is given: kept.
+    NoneGiven,
+    /// Something is given, and nothing matched: hidden.
+    NoneMatched,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rule::Entry { list, index, typed } => {
+                write!(f, "{list}[{index}] \"{}\"", on_one_line(typed))
+            }
+            Rule::NoneGiven => f.write_str("no rules given"),
+            Rule::NoneMatched => f.write_str("no rule matched"),
+        }
+    }
+}
+
+/// A pattern that does not compile. Displayed on one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PatternError {
+    /// Where it stands: `regexp[1]`, `exclude.regexp[0]` or `default`.
+    pub key: String,
+    /// The pattern as it was typed.
+    pub pattern: String,
+    /// What is wrong with it: one line, in lower case.
+    pub message: String,
+}
+
+impl fmt::Display for PatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} \"{}\": {}", self.key, on_one_line(&self.pattern), self.message)
+    }
+}
+
+impl std::error::Error for PatternError {}
+
+/// A list of patterns and a list of names.
+#[derive(Debug, Clone)]
+struct Matcher {
+    /// What the lists are called in the configuration.
+    lists: [&'static str; 2],
+    /// The patterns as typed, and compiled.
+    patterns: Vec<(String, Regex)>,
+    /// The names as typed.
+    names: Vec<String>,
+    /// From a name, folded as ids are, to its first place in `names`.
+    name_index: HashMap<String, usize>,
+}
+
+impl Matcher {
+    fn new(
+        lists: [&'static str; 2],
+        patterns: &[String],
+        names: &[String],
+        case_sensitive: bool,
+    ) -> Result<Matcher, PatternError> {
+        let mut compiled = Vec::new();
+        for (index, pattern) in patterns.iter().enumerate() {
+            let regex = whole_match(pattern, case_sensitive).map_err(|message| {
+                let key = format!("{}[{index}]", lists[0]);
+                PatternError { key, pattern: pattern.clone(), message }
+            })?;
+            compiled.push((pattern.clone(), regex));
+        }
+        let mut name_index = HashMap::new();
+        for (index, name) in names.iter().enumerate() {
+            let folded = if case_sensitive { name.clone() } else { name.to_lowercase() };
+            name_index.entry(folded).or_insert(index);
+        }
+        Ok(Matcher { lists, patterns: compiled, names: names.to_vec(), name_index })
+    }
+
+    /// The first name or pattern that matches the id, which comes folded. Names go first because
+    /// they are the more particular reason, and the cheaper one.
+    fn rule_for(&self, id: &str) -> Option<Rule> {
+        let [patterns, names] = self.lists;
+        if let Some(&index) = self.name_index.get(id) {
+            let typed = self.names[index].clone();
+            return Some(Rule::Entry { list: names, index, typed });
+        }
+        let index = self.patterns.iter().position(|(_, regex)| regex.is_match(id))?;
+        let typed = self.patterns[index].0.clone();
+        Some(Rule::Entry { list: patterns, index, typed })
+    }
+}
+
+/// Compiles a pattern that must match an id from its first to its last character.
+fn whole_match(pattern: &str, case_sensitive: bool) -> Result<Regex, String> {
+    let compile = |pattern: &str| {
+        RegexBuilder::new(pattern)
+            .case_insensitive(!case_sensitive)
+            .build()
+            .map_err(|err| complaint(&err.to_string()))
+    };
+    // By itself first: `a)(b` would compile between our parentheses, as something else.
+    compile(pattern)?;
+    // A pattern that ends in a `(?x)` comment swallows the closing parenthesis, unless it stands on
+    // a new line. Anywhere else the new line would be a character to match, so that goes second.
+    compile(&format!(r"\A(?:{pattern})\z")).or_else(|_| compile(&format!("\\A(?:{pattern}\n)\\z")))
+}
+
+/// The regex crate's drawing of an error, condensed to its last line, with advice for what works
+/// in Python and not here.
+fn complaint(drawn: &str) -> String {
+    let reason = drawn.rsplit_once("error: ").map_or(drawn, |(_, reason)| reason).trim();
+    if reason.contains("look-around") {
+        return "look-around such as (?=…) and (?!…) is not supported; to hide models, list them \
+                under `exclude`"
+            .into();
+    }
+    if reason.contains("backreference") {
+        return "backreferences are not supported, and neither is look-around; to hide models, \
+                list them under `exclude`"
+            .into();
+    }
+    let reason = reason.replace('\n', " ");
+    let mut chars = reason.chars();
+    let reason: String =
+        chars.next().into_iter().flat_map(char::to_lowercase).chain(chars).collect();
+    if drawn.contains(r"\Z") && reason.contains("escape") {
+        return format!(r"{reason}; leave \Z out (the whole id must match anyway) or write \z");
+    }
+    reason
+}
+
+/// Patterns may hold line breaks (a YAML block does); log lines and errors may not. Backslashes
+/// stay as they were typed.
+fn on_one_line(typed: &str) -> String {
+    typed
+        .chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(entries: &[&str]) -> Vec<String> {
+        entries.iter().map(|entry| entry.to_string()).collect()
+    }
+
+    fn by_regexp(patterns: &[&str]) -> Rules {
+        Rules { regexp: Some(list(patterns)), ..Rules::default() }
+    }
+
+    fn by_simple(names: &[&str]) -> Rules {
+        Rules { simple: Some(list(names)), ..Rules::default() }
+    }
+
+    fn keeps(rules: &Rules, id: &str) -> bool {
+        Filter::new(rules).unwrap().keeps(id)
+    }
+
+    fn refusal(pattern: &str) -> PatternError {
+        Filter::new(&by_regexp(&[pattern])).unwrap_err()
+    }
+
+    fn ordered(default: &str, ids: &[&'static str]) -> Vec<&'static str> {
+        let rules = Rules { default: Some(default.into()), ..Rules::default() };
+        let mut models = ids.to_vec();
+        Filter::new(&rules).unwrap().order(&mut models, |id| id);
+        models
+    }
+
+    #[test]
+    fn without_rules_everything_is_kept_and_with_empty_ones_nothing() {
+        assert!(keeps(&Rules::default(), "anything"));
+        assert!(!keeps(&by_regexp(&[]), "anything"));
+        assert!(!keeps(&by_simple(&[]), "anything"));
+    }
+
+    #[test]
+    fn a_pattern_must_match_the_whole_id() {
+        let rules = by_regexp(&["gpt-4|o1"]);
+        assert!(keeps(&rules, "gpt-4"));
+        assert!(keeps(&rules, "o1"));
+        assert!(!keeps(&rules, "gpt-4o"));
+        assert!(!keeps(&rules, "openai/o1"));
+        assert!(!keeps(&rules, "o1\n"));
+        assert!(!keeps(&by_regexp(&["(?m)^a$"]), "a\nb"));
+    }
+
+    #[test]
+    fn a_shorter_alternative_in_front_does_not_spoil_a_whole_match() {
+        assert!(keeps(&by_regexp(&["gpt|gpt-4"]), "gpt-4"));
+    }
+
+    #[test]
+    fn a_pattern_that_would_break_out_of_the_wrapper_is_refused() {
+        assert_eq!(refusal("a)(b").message, "unopened group");
+        assert_eq!(refusal("a)|(?:.*").message, "unopened group");
+        assert_eq!(refusal("(a").message, "unclosed group");
+    }
+
+    #[test]
+    fn case_is_folded_unless_told_otherwise() {
+        for rules in [by_regexp(&["gpt-.*B"]), by_simple(&["GPT-4b"])] {
+            assert!(keeps(&rules, "Gpt-4B"));
+            let rules = Rules { case_sensitive: true, ..rules };
+            assert!(!keeps(&rules, "Gpt-4B"));
+        }
+        assert!(keeps(&by_simple(&["ÉCOLE"]), "école"));
+    }
+
+    #[test]
+    fn a_name_is_no_pattern() {
+        assert!(!keeps(&by_simple(&["gpt.4"]), "gpt-4"));
+        assert!(keeps(&by_simple(&["a(b"]), "a(b"));
+    }
+
+    #[test]
+    fn an_empty_entry_matches_only_the_empty_id() {
+        for rules in [by_regexp(&[""]), by_simple(&[""])] {
+            assert!(keeps(&rules, ""));
+            assert!(!keeps(&rules, "a"));
+        }
+    }
+
+    #[test]
+    fn exclusion_wins_over_every_other_rule() {
+        let rules = Rules {
+            regexp: Some(list(&[".*"])),
+            simple: Some(list(&["a-preview"])),
+            exclude_regexp: list(&[".*-PREVIEW"]),
+            exclude_simple: list(&["B"]),
+            ..Rules::default()
+        };
+        assert!(keeps(&rules, "a"));
+        assert!(!keeps(&rules, "a-preview"));
+        assert!(!keeps(&rules, "b"));
+        let only_exclude = Rules { exclude_simple: list(&["b"]), ..Rules::default() };
+        assert!(keeps(&only_exclude, "a"));
+        assert!(!keeps(&only_exclude, "b"));
+    }
+
+    #[test]
+    fn a_verdict_names_the_rule_as_it_was_typed() {
+        let filter = Filter::new(&Rules {
+            regexp: Some(list(&["x", r"gpt-\d.*", ".*llama.*"])),
+            simple: Some(list(&["o1", "O3", "o3"])),
+            exclude_regexp: list(&[".*:free"]),
+            exclude_simple: list(&["llama-2"]),
+            ..Rules::default()
+        })
+        .unwrap();
+        let verdict = |id| {
+            let verdict = filter.verdict(id);
+            (verdict.kept, verdict.rule.to_string())
+        };
+        assert_eq!(verdict("gpt-4o"), (true, r#"regexp[1] "gpt-\d.*""#.into()));
+        assert_eq!(verdict("o3"), (true, r#"simple[1] "O3""#.into()));
+        assert_eq!(verdict("llama:free"), (false, r#"exclude.regexp[0] ".*:free""#.into()));
+        assert_eq!(verdict("llama-2"), (false, r#"exclude.simple[0] "llama-2""#.into()));
+        assert_eq!(verdict("qwen:free"), (false, "no rule matched".into()));
+        let all = Filter::new(&Rules::default()).unwrap();
+        assert_eq!(all.verdict("x").rule.to_string(), "no rules given");
+    }
+
+    #[test]
+    fn look_around_and_backreferences_are_refused_with_a_way_out() {
+        for pattern in ["(?!x).*", "(?=x).*", ".*(?<!x)", ".*(?<=x)", r"(a)\1"] {
+            let message = refusal(pattern).message;
+            assert!(message.contains("look-around") && message.contains("not supported"));
+            assert!(message.contains("`exclude`"), "{message}");
+        }
+        assert!(refusal(r"(a)\1").message.starts_with("backreferences are not supported"));
+    }
+
+    #[test]
+    fn pythons_end_of_text_is_refused_with_a_hint() {
+        let message = refusal(r"gpt.*\Z").message;
+        assert!(message.contains(r"leave \Z out"), "{message}");
+        assert!(!refusal(r"gpt\y").message.contains(r"\Z"));
+    }
+
+    #[test]
+    fn a_refusal_is_one_line_in_lower_case_and_names_the_key() {
+        let hostile = ["a\n(b", "[z-a]", "*", r"\pX", "a{99999999}", "(?:a{1000}){1000}", "(?q)"];
+        for pattern in hostile {
+            let error = refusal(pattern);
+            assert_eq!(error.key, "regexp[0]");
+            assert_eq!(error.pattern, pattern);
+            assert!(error.message.starts_with(|c: char| c.is_lowercase()), "{error}");
+            assert!(!error.to_string().contains('\n'), "{error}");
+        }
+        let rules = Rules { exclude_regexp: list(&["ok", "("]), ..Rules::default() };
+        let error = Filter::new(&rules).unwrap_err();
+        assert_eq!(error.to_string(), r#"exclude.regexp[1] "(": unclosed group"#);
+        let rules = Rules { default: Some("(".into()), ..Rules::default() };
+        assert_eq!(Filter::new(&rules).unwrap_err().key, "default");
+    }
+
+    #[test]
+    fn what_python_users_have_in_their_files_compiles() {
+        assert!(keeps(&by_regexp(&["(?P<vendor>[a-z]+)/gpt"]), "openai/gpt"));
+        let sensitive = Rules {
+            case_sensitive: true,
+            ..by_regexp(&["(?i)GPT", r"a\-b", "(?x) foo # comment"])
+        };
+        assert!(keeps(&sensitive, "gpt"));
+        assert!(keeps(&sensitive, "a-b"));
+        assert!(keeps(&sensitive, "foo"));
+        assert!(!keeps(&sensitive, "foo\n"));
+    }
+
+    #[test]
+    fn the_default_sorts_the_models_and_goes_to_the_front() {
+        assert_eq!(ordered("M.*", &["z", "m2", "a", "m1"]), ["m1", "a", "m2", "z"]);
+        assert_eq!(ordered("z", &["z", "a"]), ["z", "a"]);
+    }
+
+    #[test]
+    fn a_default_that_is_not_there_leaves_the_order_alone() {
+        assert_eq!(ordered("m", &["z", "m2", "a"]), ["z", "m2", "a"]);
+        assert_eq!(ordered(".*", &[]), [""; 0]);
+        let mut models = vec!["z", "a"];
+        Filter::new(&Rules::default()).unwrap().order(&mut models, |id| id);
+        assert_eq!(models, ["z", "a"]);
+    }
+}

@@ -1,0 +1,73 @@
+//! One member of a JSON object, as the bytes that stand in the text.
+//!
+//! Nothing is parsed into a tree: what is not asked for is skipped, however deep it is
+//! nested, and keeps its spelling. Limits: the text must be UTF-8.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The values that an object has under one key.
+#[derive(Debug, Default)]
+pub struct Member<'a> {
+    /// The first one.
+    pub value: Option<&'a RawValue>,
+    /// Whether the key is there more than once.
+    pub repeated: bool,
+}
+
+/// Finds a member of the object that `text` is.
+///
+/// # Errors
+/// Where the text is not one JSON object.
+pub fn member<'a>(text: &'a str, key: &str) -> serde_json::Result<Member<'a>> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let member = Search { key }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(member)
+}
+
+/// Where a part stands in the bytes that it is borrowed from.
+pub fn span(part: &str, whole: &[u8]) -> Range<usize> {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    start..start + part.len()
+}
+
+struct Search<'k> {
+    key: &'k str,
+}
+
+impl<'de> DeserializeSeed<'de> for Search<'_> {
+    type Value = Member<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Member<'de>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Search<'_> {
+    type Value = Member<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Member<'de>, A::Error> {
+        let mut member = Member::default();
+        // Raw keys, because a key that is no valid text (a lone surrogate) is none of our business.
+        while let Some(key) = object.next_key::<&RawValue>()? {
+            let is_it = serde_json::from_str::<String>(key.get()).is_ok_and(|k| k == self.key);
+            if !is_it {
+                object.next_value::<IgnoredAny>()?;
+            } else if member.value.is_none() {
+                member.value = Some(object.next_value()?);
+            } else {
+                object.next_value::<IgnoredAny>()?;
+                member.repeated = true;
+            }
+        }
+        Ok(member)
+    }
+}

@@ -1,0 +1,184 @@
+//! The log: lines of `key=value` on standard error.
+//!
+//! One line for an exchange ([`Record`]), and the program's own messages through the
+//! `log` crate. Limits: only this crate's messages are written, because those of
+//! libraries may show what they send. No line holds a credential, a body or a query.
+
+use std::fmt::{self, Display, Write as _};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use log::{Level, LevelFilter, Log, Metadata};
+
+use crate::error::{Code, Error};
+use crate::server::Sent;
+
+struct Logger;
+
+/// Starts the log. A second call changes the level only.
+pub fn start(level: LevelFilter) {
+    // It fails where there is a logger already, which can only be this one.
+    let _ = log::set_logger(&Logger);
+    log::set_max_level(level);
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let level = record.level().as_str().to_ascii_lowercase();
+        let line = format!("time={} level={level} {}\n", Time(SystemTime::now()), record.args());
+        // There is nowhere to say that the log cannot be written.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+
+    fn flush(&self) {}
+}
+
+/// What is known of an exchange when it ends.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// Who called.
+    pub client: SocketAddr,
+    /// The method.
+    pub method: &'a str,
+    /// The request target; its query is not written.
+    pub target: &'a str,
+    /// The model that the request named, where that is known.
+    pub model: Option<&'a str>,
+    /// The upstream that was asked.
+    pub upstream: Option<&'a str>,
+    /// What was sent.
+    pub sent: Sent,
+    /// What went wrong.
+    pub error: Option<&'a Error>,
+}
+
+impl Record<'_> {
+    /// Writes the line.
+    pub fn write(&self) {
+        let gone = Error::client_left();
+        // A response that could not be written was given up by its client.
+        let error = self.error.or_else(|| (!self.sent.complete).then_some(&gone));
+        let left = error.is_some_and(|error| error.code == Code::ClientLeft);
+        let level = match error {
+            Some(error) if error.code.status() >= 500 => Level::Warn,
+            _ => Level::Info,
+        };
+        log::log!(level, "{}", Line { record: self, error, left });
+    }
+}
+
+struct Line<'a> {
+    record: &'a Record<'a>,
+    error: Option<&'a Error>,
+    left: bool,
+}
+
+impl Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Line { record, error, left } = self;
+        let path = record.target.split('?').next().unwrap_or_default();
+        write!(f, "client={} method={}", record.client, Value(record.method))?;
+        write!(f, " path={}", Value(path))?;
+        if let Some(model) = record.model {
+            write!(f, " model={}", Value(model))?;
+        }
+        if let Some(upstream) = record.upstream {
+            write!(f, " upstream={}", Value(upstream))?;
+        }
+        let sent = &record.sent;
+        let status = if *left { Code::ClientLeft.status() } else { sent.status };
+        let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
+        write!(f, " status={status} ttfb_ms={:.1}", milliseconds(sent.first_byte))?;
+        write!(f, " total_ms={:.1}", milliseconds(sent.total))?;
+        write!(f, " in={} out={}", sent.bytes_in, sent.bytes_out)?;
+        if let Some(error) = error {
+            write!(f, " side={} error={}", error.source.as_str(), Value(&error.message))?;
+        }
+        Ok(())
+    }
+}
+
+/// A value that stays one value: quoted where it holds anything that could end it.
+pub struct Value<'a>(pub &'a str);
+
+/// The longest value that is written whole, in characters.
+const VALUE_LIMIT: usize = 512;
+
+impl Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |c: char| c.is_alphanumeric() || "-_./:@+~,%*()[]".contains(c);
+        if !self.0.is_empty() && self.0.len() <= VALUE_LIMIT && self.0.chars().all(plain) {
+            return f.write_str(self.0);
+        }
+        f.write_char('"')?;
+        for c in self.0.chars().take(VALUE_LIMIT) {
+            match c {
+                '"' | '\\' => write!(f, "\\{c}")?,
+                c if c.is_control() => write!(f, "{}", c.escape_default())?,
+                c => f.write_char(c)?,
+            }
+        }
+        if self.0.chars().nth(VALUE_LIMIT).is_some() {
+            f.write_char('…')?;
+        }
+        f.write_char('"')
+    }
+}
+
+/// A time as RFC 3339 writes it, in UTC.
+struct Time(SystemTime);
+
+impl Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+        // Years are counted from March, so that the leap day is the last of its year, and
+        // in eras of 400 years, which are all of the same length.
+        let day = days + 719_468;
+        let (era, day) = (day / 146_097, day % 146_097);
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        let year = era * 400 + year + u64::from(month <= 2);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        let millisecond = since.subsec_millis();
+        write!(f, "{year:04}-{month:02}-{day:02}")?;
+        write!(f, "T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        let at =
+            |seconds: u64| Time(UNIX_EPOCH + Duration::from_millis(seconds * 1000 + 7)).to_string();
+        assert_eq!(at(0), "1970-01-01T00:00:00.007Z");
+        assert_eq!(at(951_782_399), "2000-02-28T23:59:59.007Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00.007Z");
+        assert_eq!(at(4_107_542_400), "2100-03-01T00:00:00.007Z");
+        assert_eq!(at(1_798_761_599), "2026-12-31T23:59:59.007Z");
+    }
+
+    #[test]
+    fn a_value_cannot_forge_a_second_one() {
+        assert_eq!(Value("openai/gpt-4o:free").to_string(), "openai/gpt-4o:free");
+        assert_eq!(Value("a status=200").to_string(), "\"a status=200\"");
+        assert_eq!(Value("a\"\nlevel=error").to_string(), "\"a\\\"\\nlevel=error\"");
+        assert_eq!(Value("").to_string(), "\"\"");
+        assert_eq!(Value(&"x".repeat(9000)).to_string().chars().count(), VALUE_LIMIT + 3);
+    }
+}

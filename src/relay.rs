@@ -1,0 +1,394 @@
+//! An exchange from request to log line: up to the head, and after it.
+//!
+//! Before the head anything that goes wrong is an answer in the OpenAI shape. After it
+//! there is no more to say in HTTP: the response is cut, so that no client takes a part
+//! for the whole. Bodies pass as they are, in constant memory; one that must be searched
+//! for its model is held. Limits: one upstream; no trailers; no upgrades.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use crate::catalog::{Catalog, Listing, Refusal, prefixed_model};
+use crate::error::{Code, Error, Source};
+use crate::filter::Filter;
+use crate::headers::Headers;
+use crate::logging::{Record, Value};
+use crate::model_field::{self, BodyKind, body_kind};
+use crate::reply::{Reply, error_object};
+use crate::route::{Route, route, strip_raw_prefix};
+use crate::server::{BodyLength, Exchange, Sent};
+use crate::upstream::{Answer, Place, Request, Upload, Upstream};
+
+/// A response up to this length, in bytes, is read whole before its head is sent: if it
+/// breaks off, the client gets an honest 502.
+const WHOLE: u64 = 64 * 1024;
+
+/// A request's body up to this length, in bytes, is held for the sake of the log, which
+/// names its model.
+const GLANCE: u64 = 64 * 1024;
+
+/// The longest model object that is read to be given its prefix, in bytes.
+const MODEL_LIMIT: usize = 4 * 1024 * 1024;
+
+/// How much of a response is read at once.
+const CHUNK: usize = 32 * 1024;
+
+/// The proxy: where requests go, and what clients see.
+#[derive(Debug)]
+pub struct Relay {
+    upstream: Arc<Upstream>,
+    filter: Arc<Filter>,
+    catalog: Catalog,
+    root_path: String,
+    max_body: u64,
+}
+
+/// What an exchange came to, beside what was sent.
+#[derive(Default)]
+struct Notes {
+    model: Option<String>,
+    asked: bool,
+    error: Option<Error>,
+}
+
+impl Relay {
+    /// A relay to one upstream. Paths are taken without `root_path`; a body that must be
+    /// held may be `max_body` bytes long.
+    pub fn new(
+        upstream: Arc<Upstream>,
+        filter: Arc<Filter>,
+        catalog: Catalog,
+        root_path: String,
+        max_body: u64,
+    ) -> Relay {
+        Relay { upstream, filter, catalog, root_path, max_body }
+    }
+
+    /// The list as a client without credentials gets it.
+    ///
+    /// # Errors
+    /// Where the upstream gives none.
+    pub fn list(&self) -> Result<Arc<Listing>, Refusal> {
+        self.catalog.list(&Headers::new(), None)
+    }
+
+    /// Answers a request, and writes its line to the log.
+    pub fn exchange(&self, exchange: Exchange) {
+        let client = exchange.peer();
+        let method = exchange.method().to_owned();
+        let target = exchange.target().to_owned();
+        let mut notes = Notes::default();
+        let sent = self.answer(exchange, &method, &target, &mut notes);
+        Record {
+            client,
+            method: &method,
+            target: &target,
+            model: notes.model.as_deref(),
+            upstream: notes.asked.then(|| self.upstream.name()),
+            sent,
+            error: notes.error.as_ref(),
+        }
+        .write();
+    }
+
+    fn answer(&self, exchange: Exchange, method: &str, target: &str, notes: &mut Notes) -> Sent {
+        let route = match route(method, target, &self.root_path) {
+            Ok(_) if asks_upgrade(exchange.headers()) => {
+                let what = "upgrades (WebSocket) are not supported";
+                return refuse(exchange, Error::client(Code::Unsupported, what), notes);
+            }
+            Ok(route) => route,
+            Err(error) => return refuse(exchange, error, notes),
+        };
+        match route {
+            Route::Catalog { query } => self.show_catalog(exchange, query, notes),
+            Route::Model { id, raw_id, query } => {
+                self.relay_model(exchange, id, raw_id, query, notes)
+            }
+            Route::Below { rest } => self.relay(exchange, Place::Below(rest), notes),
+            Route::Beside { path } => self.relay(exchange, Place::Beside(path), notes),
+            Route::Own { path } => {
+                let error = Error::client(Code::NotFound, format!("there is nothing at {path}"));
+                refuse(exchange, error, notes)
+            }
+        }
+    }
+
+    fn show_catalog(&self, exchange: Exchange, query: Option<&str>, notes: &mut Notes) -> Sent {
+        notes.asked = true;
+        match self.catalog.list(exchange.headers(), query) {
+            Ok(listing) => exchange.respond(&listing.reply),
+            Err(Refusal::Mirrored(reply)) => exchange.respond(&reply),
+            Err(Refusal::Failed(error)) => refuse(exchange, error, notes),
+        }
+    }
+
+    fn relay_model(
+        &self,
+        exchange: Exchange,
+        id: String,
+        raw_id: &str,
+        query: Option<&str>,
+        notes: &mut Notes,
+    ) -> Sent {
+        let prefix = self.upstream.prefix();
+        let known = id.strip_prefix(prefix).zip(strip_raw_prefix(raw_id, prefix));
+        let reads = matches!(exchange.method(), "GET" | "HEAD");
+        let rest = match known {
+            Some((own_id, _)) if reads && !self.filter.keeps(own_id) => None,
+            Some((_, raw)) => Some(raw),
+            None if reads => None,
+            None => Some(raw_id),
+        };
+        notes.model = Some(id);
+        let Some(rest) = rest else {
+            let error = Error::model_not_found(notes.model.as_deref().unwrap_or_default());
+            return refuse(exchange, error, notes);
+        };
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        let place = format!("/models/{rest}{query}");
+        if !reads || prefix.is_empty() {
+            return self.relay(exchange, Place::Below(&place), notes);
+        }
+
+        let mut headers = passed(exchange.headers());
+        // What is to be given its prefix must come uncompressed.
+        headers.remove("accept-encoding");
+        headers.push("Accept-Encoding", "identity");
+        notes.asked = true;
+        let method = exchange.method();
+        let request =
+            Request { method, place: Place::Below(&place), headers, upload: Upload::None };
+        match self.upstream.send(request, exchange.client()) {
+            Ok(mut answer) if answer.status == 200 => {
+                let body = match answer.read_to_end(MODEL_LIMIT) {
+                    Ok(body) => body,
+                    Err(error) => return refuse(exchange, error, notes),
+                };
+                let text = std::str::from_utf8(&body).ok();
+                let prefixed = text.and_then(|text| prefixed_model(text, prefix));
+                let body = prefixed.map_or(body.clone(), |text| text.into_owned().into_bytes());
+                let headers = returned(&answer.headers);
+                exchange.respond(&Reply { status: 200, headers, body })
+            }
+            Ok(answer) => self.pass_on(exchange, answer, notes),
+            Err(error) => refuse(exchange, error, notes),
+        }
+    }
+
+    fn relay(&self, mut exchange: Exchange, place: Place<'_>, notes: &mut Notes) -> Sent {
+        let mut headers = passed(exchange.headers());
+        let held = match self.hold(&mut exchange, notes) {
+            Ok(held) => held,
+            Err(error) => return refuse(exchange, error, notes),
+        };
+        if held.is_some() {
+            // The client was told to continue when its body was read.
+            headers.remove("expect");
+        }
+        notes.asked = true;
+        let (method, client) = (exchange.method().to_owned(), exchange.client());
+        let length = exchange.body_length();
+        let mut held = held.as_deref();
+        let mut body = ClientBody { exchange: &mut exchange, failure: None };
+        let upload = match (&mut held, length) {
+            (Some(held), _) => Upload::Known(held.len() as u64, held),
+            (None, BodyLength::None) => Upload::None,
+            (None, BodyLength::Known(length)) => Upload::Known(length, &mut body),
+            (None, BodyLength::Chunked) => Upload::Chunked(&mut body),
+        };
+        let request = Request { method: &method, place, headers, upload };
+        let answer = self.upstream.send(request, client);
+        // Where the client's body failed, that is why the upstream's answer did.
+        let failure = body.failure.take();
+        match (answer, failure) {
+            (_, Some(error)) | (Err(error), None) => refuse(exchange, error, notes),
+            (Ok(answer), None) => self.pass_on(exchange, answer, notes),
+        }
+    }
+
+    /// Reads the body where its model must be known: to take the prefix off, or, where it
+    /// is short, for the log alone. None where it is to be streamed.
+    fn hold(&self, exchange: &mut Exchange, notes: &mut Notes) -> Result<Option<Vec<u8>>, Error> {
+        let prefix = self.upstream.prefix();
+        let kind = body_kind(exchange.headers().get_str("content-type"));
+        let length = match exchange.body_length() {
+            BodyLength::None | BodyLength::Known(0) => return Ok(None),
+            BodyLength::Known(length) => Some(length),
+            BodyLength::Chunked => None,
+        };
+        let short = length.is_some_and(|length| length <= GLANCE);
+        if kind == BodyKind::Opaque || (prefix.is_empty() && !short) {
+            return Ok(None);
+        }
+        if length.is_some_and(|length| length > self.max_body) {
+            return Err(self.too_large());
+        }
+        let body = self.read_held(exchange)?;
+        let field = match model_field::find(&kind, &body) {
+            Ok(field) => field,
+            // A body that nobody needs to understand is the upstream's to judge.
+            Err(_) if prefix.is_empty() => return Ok(Some(body)),
+            Err(error) => return Err(error),
+        };
+        let Some(field) = field else { return Ok(Some(body)) };
+        let stripped = field.name.strip_prefix(prefix).filter(|_| !prefix.is_empty());
+        let body = match stripped {
+            Some(name) => field.replace(&body, name),
+            None => body,
+        };
+        if stripped.is_none() && !prefix.is_empty() {
+            let (model, prefix) = (Value(&field.name), Value(prefix));
+            log::warn!("msg=\"the model does not bear the prefix\" model={model} prefix={prefix}");
+        }
+        notes.model = Some(field.name);
+        Ok(Some(body))
+    }
+
+    fn read_held(&self, exchange: &mut Exchange) -> Result<Vec<u8>, Error> {
+        let mut body = Vec::new();
+        let limit = self.max_body.saturating_add(1);
+        exchange.body().take(limit).read_to_end(&mut body).map_err(|error| client_fault(&error))?;
+        if body.len() as u64 > self.max_body { Err(self.too_large()) } else { Ok(body) }
+    }
+
+    fn too_large(&self) -> Error {
+        let what = format!("the request's body is longer than max_body ({} bytes)", self.max_body);
+        Error::client(Code::RequestTooLarge, what)
+    }
+
+    /// Sends the client what the upstream answers.
+    fn pass_on(&self, exchange: Exchange, mut answer: Answer<'_>, notes: &mut Notes) -> Sent {
+        if answer.status < 200 {
+            let error = answer.invalid(&format!("an unexpected status {}", answer.status));
+            return refuse(exchange, error, notes);
+        }
+        let (status, length) = (answer.status, answer.length);
+        let mut headers = returned(&answer.headers);
+        let events = headers.media_type().as_deref() == Some("text/event-stream");
+        if events {
+            // nginx in front of this proxy would hold the stream back.
+            headers.remove("x-accel-buffering");
+            headers.push("X-Accel-Buffering", "no");
+        }
+        let bodiless = exchange.method() == "HEAD" || status == 204 || status == 304;
+        if bodiless {
+            return exchange.begin(status, &headers, length).end();
+        }
+        if let Some(length) = length.filter(|length| *length <= WHOLE) {
+            return match answer.read_to_end(WHOLE as usize) {
+                Ok(body) if body.len() as u64 == length => {
+                    exchange.respond(&Reply { status, headers, body })
+                }
+                Ok(_) => {
+                    let error = answer.invalid("the response is shorter than it says");
+                    refuse(exchange, error, notes)
+                }
+                Err(error) => refuse(exchange, error, notes),
+            };
+        }
+        let plain = !headers.contains("content-encoding");
+        let head = (status, &headers, length);
+        stream(exchange, head, &mut answer, events && plain, notes)
+    }
+}
+
+/// Copies a response's body, each read at once. `events` says that an error can be told in
+/// the stream itself.
+fn stream(
+    exchange: Exchange,
+    (status, headers, length): (u16, &Headers, Option<u64>),
+    answer: &mut Answer<'_>,
+    events: bool,
+    notes: &mut Notes,
+) -> Sent {
+    let mut response = exchange.begin(status, headers, length);
+    let mut buffer = vec![0; CHUNK];
+    // Whether what was sent so far ends with a whole event.
+    let mut between_events = true;
+    loop {
+        match answer.read(&mut buffer) {
+            Ok(0) => return response.end(),
+            Ok(read) => {
+                response.write(&buffer[..read]);
+                between_events = ends_event(&buffer[..read]);
+            }
+            Err(error) => {
+                if events && error.source == Source::Upstream {
+                    let gap = if between_events { "" } else { "\n\n" };
+                    response.write(format!("{gap}data: {}\n\n", error_object(&error)).as_bytes());
+                }
+                notes.error = Some(error);
+                return response.abort();
+            }
+        }
+        if response.broken() {
+            notes.error = Some(Error::client_left());
+            return response.abort();
+        }
+    }
+}
+
+fn ends_event(bytes: &[u8]) -> bool {
+    bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.ends_with(b"\r\r")
+}
+
+/// Answers with an error of our own. Who left is not answered: the connection is cut.
+fn refuse(exchange: Exchange, error: Error, notes: &mut Notes) -> Sent {
+    let sent = exchange.respond(&Reply::error(&error));
+    notes.error = Some(error);
+    sent
+}
+
+/// The fields of a request that may go to an upstream. The upstream's own name and the
+/// framing of the body are written anew.
+fn passed(headers: &Headers) -> Headers {
+    let mut headers = headers.clone();
+    headers.strip_hop_by_hop();
+    headers.remove("host");
+    headers.remove("content-length");
+    headers
+}
+
+/// The fields of a response that may go to a client; the body is framed anew.
+fn returned(headers: &Headers) -> Headers {
+    let mut headers = headers.clone();
+    headers.strip_hop_by_hop();
+    headers.remove("content-length");
+    headers
+}
+
+/// Whether a request wants another protocol. An offer of HTTP/2 is none: servers may go
+/// on in HTTP/1.1 (RFC 7540, 3.2), and some clients send it with every first request.
+fn asks_upgrade(headers: &Headers) -> bool {
+    headers.lists("connection", "upgrade")
+        && headers.contains("upgrade")
+        && !headers.lists("upgrade", "h2c")
+}
+
+fn client_fault(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::InvalidData => Error::bad_request(format!("the request's body: {error}")),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            Error::client(Code::RequestTimeout, "the request's body did not arrive in time")
+        }
+        _ => Error::client_left(),
+    }
+}
+
+/// The client's body as ureq reads it. What goes wrong with it is kept, because ureq would
+/// lay it on the upstream.
+struct ClientBody<'a> {
+    exchange: &'a mut Exchange,
+    failure: Option<Error>,
+}
+
+impl Read for ClientBody<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.exchange.body().read(buffer);
+        if let Err(error) = &read {
+            self.failure = Some(client_fault(error));
+        }
+        read
+    }
+}

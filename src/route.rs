@@ -1,0 +1,400 @@
+//! Where a request goes, by its method and target.
+//!
+//! What we answer ourselves is recognised by meaning and not by spelling: percent-decoded, with
+//! doubled and trailing slashes folded and case ignored, since many servers take all of these for
+//! the same path and would list every model under any of them. What is relayed is cut out of the
+//! target as it came. Limits: decoding happens once, so `%256d` is `%6d` and not `m`; which upstream
+//! a request belongs to is decided elsewhere.
+
+use crate::error::{Code, Error};
+
+/// What a request is for. Everything borrowed is raw: as it stood in the target.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// `GET` or `HEAD` of `/v1/models` or `/models`.
+    Catalog {
+        /// What stood behind the `?`.
+        query: Option<&'a str>,
+    },
+    /// `/v1/models/{id}` or `/models/{id}`, any method.
+    Model {
+        /// The id, decoded, without slashes around it; never empty.
+        id: String,
+        /// Everything behind the slashes after `models`, encoding and trailing slashes included.
+        raw_id: &'a str,
+        /// What stood behind the `?`.
+        query: Option<&'a str>,
+    },
+    /// `/v1/<rest>`: belongs to `<base_url><rest>`.
+    Below {
+        /// What stood behind `v1`, with the query: empty, or from a `/` or the `?` on.
+        rest: &'a str,
+    },
+    /// Any other path: belongs to `<base_url without a trailing /v1><path>`.
+    Beside {
+        /// The path with the query, from a `/` on. Where the root path was all there was, it is
+        /// empty or starts at the `?`.
+        path: &'a str,
+    },
+    /// `/-` and below: our own, never relayed.
+    Own {
+        /// The path, from a `/` on, without the query.
+        path: &'a str,
+    },
+}
+
+/// Tells what a request is for. `root_path` (such as `/llm`, or empty) is taken off the front of
+/// the path where it is there: a reverse proxy before us may or may not have done so.
+///
+/// # Errors
+/// 501 for `CONNECT`; 400 for a target that is no path, or that upstreams might read as another
+/// path than we do.
+pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route<'a>, Error> {
+    if method.eq_ignore_ascii_case("CONNECT") {
+        return Err(Error::client(Code::Unsupported, "the method CONNECT is not supported"));
+    }
+    let refuse = |reason: &str| {
+        let shown: String = target.chars().take(100).collect();
+        let cut = if shown.len() < target.len() { "…" } else { "" };
+        Err(Error::bad_request(format!("the target {shown:?}{cut} {reason}")))
+    };
+    if !target.starts_with('/') {
+        return refuse("does not start with a slash");
+    }
+    if target.chars().any(|c| c.is_control() || c == ' ' || c == '#') {
+        return refuse("holds a control character, a space or a #");
+    }
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    // RFC 3986 allows no raw backslash, and some servers take it for a slash.
+    if path.contains('\\') {
+        return refuse("holds a backslash");
+    }
+    let segments = split(path);
+    if segments.iter().any(Segment::is_dotted) {
+        return refuse("holds a . or .. segment");
+    }
+
+    let (front, segments) = without_root(path, &segments, &split(root_path));
+    let is = |at: usize, word: &str| {
+        segments.get(at).is_some_and(|segment| segment.text.eq_ignore_ascii_case(word))
+    };
+    if is(0, "-") {
+        return Ok(Route::Own { path: &path[front..] });
+    }
+    // All leading `v1`s: with a base URL that has none, `/v1/v1/models` would be the upstream's list.
+    let v1s = (0..segments.len()).take_while(|&at| is(at, "v1")).count();
+    if is(v1s, "models") {
+        if let Some(first) = segments.get(v1s + 1) {
+            let raw_id = &path[first.start..];
+            let id = decode(raw_id).trim_end_matches('/').to_owned();
+            return Ok(Route::Model { id, raw_id, query });
+        }
+        if method.eq_ignore_ascii_case("GET") || method.eq_ignore_ascii_case("HEAD") {
+            return Ok(Route::Catalog { query });
+        }
+    }
+    if v1s > 0 {
+        let v1_end = segments[0].end;
+        if ends_a_raw_segment(&path[v1_end..]) {
+            return Ok(Route::Below { rest: &target[v1_end..] });
+        }
+    }
+    Ok(Route::Beside { path: &target[front..] })
+}
+
+/// The rest of a raw id, percent-encoded or not, behind a prefix that is not encoded:
+/// `p%2Fopenai%2Fgpt` without `p/` is `openai%2Fgpt`. `None` where the id does not start with it.
+pub fn strip_raw_prefix<'a>(raw_id: &'a str, prefix: &str) -> Option<&'a str> {
+    let mut rest = raw_id.as_bytes();
+    for &wanted in prefix.as_bytes() {
+        let (byte, len) = first_byte(rest)?;
+        if byte != wanted {
+            return None;
+        }
+        rest = &rest[len..];
+    }
+    raw_id.get(raw_id.len() - rest.len()..)
+}
+
+/// What stands between two slashes of a path, be they raw or encoded; never empty.
+struct Segment {
+    /// Where it lies in the raw path.
+    start: usize,
+    end: usize,
+    /// It, decoded.
+    text: String,
+}
+
+impl Segment {
+    /// Whether a server that takes backslashes for slashes, or one that does not, would leave this
+    /// path for another one here.
+    fn is_dotted(&self) -> bool {
+        self.text.split('\\').any(|part| part == "." || part == "..")
+    }
+}
+
+fn split(path: &str) -> Vec<Segment> {
+    // As long as what it stands for, so that offsets stay right.
+    let slashed = path.replace("%2F", "///").replace("%2f", "///");
+    let mut segments = Vec::new();
+    let mut start = 0;
+    for raw in slashed.split('/') {
+        let end = start + raw.len();
+        if !raw.is_empty() {
+            segments.push(Segment { start, end, text: decode(raw) });
+        }
+        start = end + 1;
+    }
+    segments
+}
+
+/// Where the path behind the root path begins, and its segments.
+fn without_root<'s>(
+    path: &str,
+    segments: &'s [Segment],
+    root: &[Segment],
+) -> (usize, &'s [Segment]) {
+    let Some(last) = root.len().checked_sub(1).and_then(|last| segments.get(last)) else {
+        return (0, segments);
+    };
+    let is_there = segments.iter().zip(root).all(|(segment, root)| segment.text == root.text)
+        && ends_a_raw_segment(&path[last.end..]);
+    if is_there { (last.end, &segments[root.len()..]) } else { (0, segments) }
+}
+
+/// Whether what follows may be put behind an upstream's URL. An encoded slash may not: behind
+/// `http://host` it would become part of the host's name.
+fn ends_a_raw_segment(following: &str) -> bool {
+    following.is_empty() || following.starts_with('/')
+}
+
+/// Percent-decodes. An escape that is none is left as it is, and bytes that are not UTF-8 become
+/// replacement characters.
+pub fn decode(raw: &str) -> String {
+    let mut rest = raw.as_bytes();
+    let mut bytes = Vec::with_capacity(rest.len());
+    while let Some((byte, len)) = first_byte(rest) {
+        bytes.push(byte);
+        rest = &rest[len..];
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The first byte that percent-encoded bytes stand for, and how many of them stand for it.
+fn first_byte(raw: &[u8]) -> Option<(u8, usize)> {
+    let hex = |digit: u8| char::from(digit).to_digit(16);
+    if let [b'%', high, low, ..] = *raw {
+        if let (Some(high), Some(low)) = (hex(high), hex(low)) {
+            return Some(((high * 16 + low) as u8, 3));
+        }
+    }
+    raw.first().map(|&byte| (byte, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(target: &str) -> Route<'_> {
+        route("GET", target, "").unwrap()
+    }
+
+    fn refusal(target: &str) -> Error {
+        route("GET", target, "").unwrap_err()
+    }
+
+    fn model<'a>(id: &str, raw_id: &'a str) -> Route<'a> {
+        Route::Model { id: id.into(), raw_id, query: None }
+    }
+
+    #[test]
+    fn the_catalog_is_recognised_however_it_is_spelled() {
+        let spellings = [
+            "/v1/models",
+            "/models",
+            "/v1/models/",
+            "//v1//models//",
+            "/v1/%6dodels",
+            "/%76%31/models",
+            "/v1%2Fmodels",
+            "/v1%2fmodels%2F",
+            "/%2Fmodels",
+            "/v1/models/%2F",
+            "/V1/Models",
+            "/v1/v1/models",
+        ];
+        for target in spellings {
+            assert_eq!(get(target), Route::Catalog { query: None }, "{target}");
+            assert_eq!(route("head", target, "").unwrap(), Route::Catalog { query: None });
+        }
+    }
+
+    #[test]
+    fn a_query_is_passed_on_untouched() {
+        let query = Some("a=%6d&b=/../?c");
+        assert_eq!(get("/v1/models?a=%6d&b=/../?c"), Route::Catalog { query });
+        assert_eq!(get("/models?"), Route::Catalog { query: Some("") });
+        let Route::Model { id, query, .. } = get("/v1/models/a?b/c") else { panic!() };
+        assert_eq!((id.as_str(), query), ("a", Some("b/c")));
+        assert_eq!(get("/v1/chat?a=%2f"), Route::Below { rest: "/chat?a=%2f" });
+        assert_eq!(get("/chat?a=%2f"), Route::Beside { path: "/chat?a=%2f" });
+    }
+
+    #[test]
+    fn paths_that_only_look_like_the_catalog_are_not() {
+        assert_eq!(get("/v1/modelsx"), Route::Below { rest: "/modelsx" });
+        assert_eq!(get("/v1/models%3Fx"), Route::Below { rest: "/models%3Fx" });
+        assert_eq!(get("/v1/%256dodels"), Route::Below { rest: "/%256dodels" });
+        assert_eq!(get("/v2/models"), Route::Beside { path: "/v2/models" });
+        assert_eq!(get("/v1x/models"), Route::Beside { path: "/v1x/models" });
+    }
+
+    #[test]
+    fn other_methods_on_the_catalogs_path_are_relayed() {
+        let post = |target| route("POST", target, "").unwrap();
+        assert_eq!(post("/v1/models?a"), Route::Below { rest: "/models?a" });
+        assert_eq!(post("/v1/models/"), Route::Below { rest: "/models/" });
+        assert_eq!(post("/models"), Route::Beside { path: "/models" });
+        assert_eq!(post("/v1/models/a"), model("a", "a"));
+    }
+
+    #[test]
+    fn a_models_id_may_hold_slashes_raw_or_encoded() {
+        assert_eq!(get("/v1/models/p/openai/gpt"), model("p/openai/gpt", "p/openai/gpt"));
+        assert_eq!(get("/models/p%2Fgpt%3afree"), model("p/gpt:free", "p%2Fgpt%3afree"));
+        assert_eq!(get("/v1//models//a/b/"), model("a/b", "a/b/"));
+        assert_eq!(get("/v1/models/%2fa%2F"), model("a", "a%2F"));
+        assert_eq!(get("/v1%2Fmodels%2Fa"), model("a", "a"));
+        assert_eq!(get("/v1/models/models"), model("models", "models"));
+    }
+
+    #[test]
+    fn a_broken_escape_stays_and_broken_utf_8_is_replaced() {
+        assert_eq!(get("/v1/models/a%zz%2"), model("a%zz%2", "a%zz%2"));
+        assert_eq!(get("/v1/models/%+1%"), model("%+1%", "%+1%"));
+        assert_eq!(get("/v1/models/%ff"), model("\u{fffd}", "%ff"));
+        assert_eq!(get("/v1/models/%C3%a9"), model("é", "%C3%a9"));
+        assert_eq!(get("/v1/models/é%"), model("é%", "é%"));
+    }
+
+    #[test]
+    fn what_is_relayed_keeps_its_spelling() {
+        assert_eq!(get("/v1"), Route::Below { rest: "" });
+        assert_eq!(get("/v1?a"), Route::Below { rest: "?a" });
+        assert_eq!(get("/v1/"), Route::Below { rest: "/" });
+        assert_eq!(get("//v1//chat//%41/"), Route::Below { rest: "//chat//%41/" });
+        assert_eq!(get("/"), Route::Beside { path: "/" });
+        assert_eq!(get("//evil.com/v1"), Route::Beside { path: "//evil.com/v1" });
+    }
+
+    #[test]
+    fn an_encoded_slash_never_ends_up_behind_a_host_name() {
+        assert_eq!(get("/v1%2F.evil.com/x"), Route::Beside { path: "/v1%2F.evil.com/x" });
+        let target = "/llm%2F.evil.com/x";
+        assert_eq!(route("GET", target, "/llm").unwrap(), Route::Beside { path: target });
+    }
+
+    #[test]
+    fn our_own_pages_are_never_relayed() {
+        assert_eq!(get("/-/health?a"), Route::Own { path: "/-/health" });
+        assert_eq!(get("/-"), Route::Own { path: "/-" });
+        assert_eq!(get("//-//health"), Route::Own { path: "//-//health" });
+        assert_eq!(get("/%2d/"), Route::Own { path: "/%2d/" });
+        assert_eq!(get("/%2F-%2Fx"), Route::Own { path: "/%2F-%2Fx" });
+        assert_eq!(get("/-x/"), Route::Beside { path: "/-x/" });
+        assert_eq!(get("/v1/-/x"), Route::Below { rest: "/-/x" });
+    }
+
+    #[test]
+    fn the_root_path_is_taken_off_where_it_is_there() {
+        for root in ["/llm", "/llm/", "llm"] {
+            let under = |target| route("GET", target, root).unwrap();
+            assert_eq!(under("/llm/v1/models"), Route::Catalog { query: None });
+            assert_eq!(under("/v1/models"), Route::Catalog { query: None });
+            assert_eq!(under("//l%6cm//models"), Route::Catalog { query: None });
+            assert_eq!(under("/llm/v1/chat"), Route::Below { rest: "/chat" });
+            assert_eq!(under("/llm/x?a"), Route::Beside { path: "/x?a" });
+            assert_eq!(under("/llm/-/x"), Route::Own { path: "/-/x" });
+            assert_eq!(under("/llm"), Route::Beside { path: "" });
+            assert_eq!(under("/llm/llm/x"), Route::Beside { path: "/llm/x" });
+        }
+        let two = |target| route("GET", target, "/a/b").unwrap();
+        assert_eq!(two("/a/b/v1/x"), Route::Below { rest: "/x" });
+        assert_eq!(two("/a/v1/x"), Route::Beside { path: "/a/v1/x" });
+        assert_eq!(two("/a"), Route::Beside { path: "/a" });
+    }
+
+    #[test]
+    fn the_root_path_is_taken_off_only_as_whole_segments() {
+        let target = "/llmx/v1/models";
+        assert_eq!(route("GET", target, "/llm").unwrap(), Route::Beside { path: target });
+    }
+
+    #[test]
+    fn dot_segments_are_refused_in_every_spelling() {
+        let hostile = [
+            "/v1/../x",
+            "/..",
+            "/./v1/models",
+            "/v1/.",
+            "/v1/%2e%2E/x",
+            "/v1/.%2e",
+            "/v1/models/a%2F..%2Fb",
+            "/v1/models/a%2f%2e",
+            "/a%5C..%5Cb",
+            "/v1/..%5cx",
+            "/v1/..?a",
+        ];
+        for target in hostile {
+            let error = refusal(target);
+            assert_eq!(error.code, Code::BadRequest);
+            assert!(error.message.contains("segment"), "{error}");
+        }
+        assert_eq!(get("/v1/..."), Route::Below { rest: "/..." });
+        assert_eq!(get("/v1/models/gpt-4.1."), model("gpt-4.1.", "gpt-4.1."));
+    }
+
+    #[test]
+    fn a_target_that_is_no_path_is_refused_by_name() {
+        for target in ["", "*", "http://host/v1/models", "v1/models", "host:443"] {
+            let error = refusal(target);
+            assert_eq!(error.code, Code::BadRequest);
+            assert!(error.message.contains(&format!("{target:?} does not start")), "{error}");
+        }
+        for target in ["/a#b", "/a?b#c", "/a b", "/a\r\nb", "/a\0", "/a\x7f", "/v1\\models"] {
+            assert_eq!(refusal(target).code, Code::BadRequest, "{target:?}");
+            assert!(!refusal(target).message.contains('\n'));
+        }
+    }
+
+    #[test]
+    fn a_long_target_is_cut_in_messages_without_splitting_a_character() {
+        let message = refusal(&"é".repeat(10_000)).message;
+        assert!(message.contains(&format!("{}\"… does not", "é".repeat(100))), "{message}");
+    }
+
+    #[test]
+    fn connect_is_not_supported() {
+        for method in ["CONNECT", "connect"] {
+            let error = route(method, "host:443", "").unwrap_err();
+            assert_eq!(error.code, Code::Unsupported);
+        }
+    }
+
+    #[test]
+    fn a_prefix_comes_off_a_raw_id_however_it_is_encoded() {
+        assert_eq!(strip_raw_prefix("p%2Fopenai%2Fgpt", "p/"), Some("openai%2Fgpt"));
+        assert_eq!(strip_raw_prefix("%70/a", "p/"), Some("a"));
+        assert_eq!(strip_raw_prefix("a%zz", ""), Some("a%zz"));
+        assert_eq!(strip_raw_prefix("p/", "p/"), Some(""));
+        assert_eq!(strip_raw_prefix("%c3%A9/é", "é/"), Some("é"));
+        assert_eq!(strip_raw_prefix("é/a", "é/"), Some("a"));
+        assert_eq!(strip_raw_prefix("%zz/a", "%zz/"), Some("a"));
+        assert_eq!(strip_raw_prefix("p", "p/"), None);
+        assert_eq!(strip_raw_prefix("P/a", "p/"), None);
+        assert_eq!(strip_raw_prefix("p%252Fa", "p/"), None);
+    }
+}

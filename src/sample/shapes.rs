@@ -1,0 +1,55 @@
+//! The JSON of chat completions and completions, fields in the API's order.
+//!
+//! Whole answers and chunks of streams share these types. Limits: only what the sample
+//! says; there are no tool calls, refusals or log probabilities.
+
+use serde::Serialize;
+
+/// How many tokens were read and written.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Usage {
+    pub(super) prompt_tokens: u64,
+    pub(super) completion_tokens: u64,
+    pub(super) total_tokens: u64,
+}
+
+/// A whole answer, or one chunk of it.
+#[derive(Serialize)]
+pub(super) struct Envelope<'a> {
+    pub(super) id: &'a str,
+    pub(super) object: &'static str,
+    pub(super) created: u64,
+    pub(super) model: &'a str,
+    pub(super) choices: Vec<Choice<'a>>,
+    /// Absent, or null in every chunk but the last where usage was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) usage: Option<Option<Usage>>,
+}
+
+/// One of the `n` answers, or one piece of it.
+#[derive(Serialize)]
+pub(super) struct Choice<'a> {
+    pub(super) index: usize,
+    #[serde(flatten)]
+    pub(super) content: Content<'a>,
+    pub(super) logprobs: Option<()>,
+    pub(super) finish_reason: Option<&'static str>,
+}
+
+/// The variant is the name of the field.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Content<'a> {
+    Message(Message<'a>),
+    Delta(Message<'a>),
+    Text(&'a str),
+}
+
+/// In a stream only the first piece has a role, and the last one has no content.
+#[derive(Serialize)]
+pub(super) struct Message<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) content: Option<&'a str>,
+}

@@ -1,0 +1,439 @@
+//! One remote API: its address, what it may see of a client, and how to ask it.
+//!
+//! The only room that names ureq. An [`Upstream`] takes a request whose header fields
+//! are already those of a proxy, decides about credentials, sends it once, and hands
+//! back the head and a reader of the body. Limits: HTTP/1.1, no redirects followed, no
+//! request sent twice.
+
+mod transport;
+
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::http::{self, HeaderName, HeaderValue, Method};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, SendBody, Timeout};
+
+use crate::config::{self, Authorization, BaseUrl};
+use crate::error::{Code, Error};
+use crate::headers::Headers;
+use crate::secret::Secret;
+use crate::server::Client;
+use transport::{Addresses, Call};
+
+/// Connections kept open for later requests.
+const IDLE_CONNECTIONS: usize = 256;
+
+/// One direction's buffer of a connection. A header field longer than this is refused.
+const BUFFER: usize = 64 * 1024;
+
+/// One remote API.
+#[derive(Debug)]
+pub struct Upstream {
+    name: String,
+    prefix: String,
+    base_url: String,
+    agent: Agent,
+    authorization: Authorization,
+    api_key: Option<Secret>,
+    headers: Vec<(String, Secret)>,
+    connect_timeout: Duration,
+    total_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// `<base_url><rest>`.
+    Below(&'a str),
+    /// `<base_url without a trailing /v1><path>`, where no configured secret is sent.
+    Beside(&'a str),
+}
+
+/// A request's body on its way to the upstream.
+pub enum Upload<'a> {
+    /// No body.
+    None,
+    /// A body of this many bytes.
+    Known(u64, &'a mut dyn Read),
+    /// A body that ends when its reader does.
+    Chunked(&'a mut dyn Read),
+}
+
+/// A request to an upstream, with the fields of the client that may pass a proxy.
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// Where it goes.
+    pub place: Place<'a>,
+    /// Header fields, without those that frame the body.
+    pub headers: Headers,
+    /// The body.
+    pub upload: Upload<'a>,
+}
+
+/// The head of an upstream's response, and its body to be read.
+pub struct Answer<'a> {
+    /// The status.
+    pub status: u16,
+    /// All header fields as they came.
+    pub headers: Headers,
+    /// The body's length where the upstream gave it; that of `HEAD` too.
+    pub length: Option<u64>,
+    body: ureq::BodyReader<'static>,
+    call: Rc<Call>,
+    upstream: &'a Upstream,
+}
+
+impl Upstream {
+    /// An upstream as configured. `sample` is where the built-in sample answers.
+    ///
+    /// # Errors
+    /// Where the proxy or the certificates cannot be used; the text names the setting.
+    pub fn new(
+        config: &config::Upstream,
+        sample: Option<SocketAddr>,
+    ) -> Result<Upstream, ureq::Error> {
+        let base_url = match (&config.base_url, sample) {
+            (BaseUrl::Remote(url), _) => url.clone(),
+            (BaseUrl::Sample, address) => {
+                let address = address.expect("main starts the sample where it is configured");
+                format!("http://{address}/v1")
+            }
+        };
+        let connect_timeout = config.connection_timeout.unwrap_or(config.total_timeout);
+        let proxy = config.proxy.as_ref().map(ureq_proxy).transpose()?;
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent("")
+            .accept("")
+            .accept_encoding("")
+            .allow_non_standard_methods(true)
+            .proxy(proxy)
+            .tls_config(tls(config.ca_file.as_deref()))
+            .max_idle_connections(IDLE_CONNECTIONS)
+            .max_idle_connections_per_host(IDLE_CONNECTIONS)
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
+            .timeout_resolve(Some(connect_timeout))
+            .timeout_connect(Some(connect_timeout))
+            .timeout_recv_response(Some(config.total_timeout))
+            .build();
+        let connector = transport::connector(config.idle_timeout);
+        Ok(Upstream {
+            name: config.name.clone(),
+            prefix: config.prefix.clone(),
+            base_url,
+            agent: Agent::with_parts(agent, connector, Addresses::default()),
+            authorization: config.authorization,
+            api_key: config.api_key.clone(),
+            headers: config.headers.clone(),
+            connect_timeout,
+            total_timeout: config.total_timeout,
+            idle_timeout: config.idle_timeout,
+        })
+    }
+
+    /// What the log and messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What stands in front of its model ids; empty, or with its slash.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The address below which it answers.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// Sends a request and waits for the head of the response, for as long as the client
+    /// is there and `total_timeout` lasts.
+    ///
+    /// # Errors
+    /// 400 for a target or field that cannot be sent, 499, 502 and 504.
+    pub fn send(&self, request: Request<'_>, client: Arc<Client>) -> Result<Answer<'_>, Error> {
+        self.run(request, Call::new(Some(client)), None)
+    }
+
+    /// Asks for something on nobody's behalf; the whole answer has this long.
+    ///
+    /// # Errors
+    /// 400 for a target or field that cannot be sent, 502 and 504.
+    pub fn fetch(&self, request: Request<'_>, within: Duration) -> Result<Answer<'_>, Error> {
+        self.run(request, Call::new(None), Some(within))
+    }
+
+    fn run(
+        &self,
+        request: Request<'_>,
+        call: Rc<Call>,
+        within: Option<Duration>,
+    ) -> Result<Answer<'_>, Error> {
+        let Request { method, place, mut headers, upload } = request;
+        self.decide_credentials(&mut headers, place);
+        let (length, body) = match upload {
+            // A method that may have a body says that it has none (RFC 9110, 8.6).
+            Upload::None if matches!(method, "POST" | "PUT" | "PATCH") => (Some(0), None),
+            Upload::None => (None, None),
+            Upload::Known(0, _) => (Some(0), None),
+            Upload::Known(length, reader) => (Some(length), Some(reader)),
+            Upload::Chunked(reader) => (None, Some(reader)),
+        };
+        let request = head(method, &self.url(place), &headers, length)?;
+        let response = match body {
+            None => self.ask(request.map(|()| SendBody::none()), &call, within),
+            Some(reader) => {
+                let mut wanted = Wanted { reader, left: length, call: &call };
+                let body = SendBody::from_reader(&mut wanted);
+                self.ask(request.map(|()| body), &call, within)
+            }
+        };
+        match response {
+            Ok(response) => Ok(self.answer(response, call)),
+            Err(error) => Err(self.failure(&error, &call, within)),
+        }
+    }
+
+    fn ask(
+        &self,
+        mut request: http::Request<SendBody<'_>>,
+        call: &Rc<Call>,
+        within: Option<Duration>,
+    ) -> Result<http::Response<ureq::Body>, ureq::Error> {
+        if let Some(within) = within {
+            let configured = self.agent.configure_request(request);
+            request = configured.timeout_global(Some(within)).build();
+        }
+        call.during(|| self.agent.run(request))
+    }
+
+    fn answer(&self, response: http::Response<ureq::Body>, call: Rc<Call>) -> Answer<'_> {
+        let (head, body) = response.into_parts();
+        let mut headers = Headers::new();
+        for (name, value) in &head.headers {
+            headers.push(name.as_str(), value.as_bytes());
+        }
+        let chunked = headers.lists("transfer-encoding", "chunked");
+        let length = headers.get_str("content-length").filter(|_| !chunked);
+        let length = length.and_then(|value| value.split(',').next()?.trim().parse().ok());
+        let status = head.status.as_u16();
+        Answer { status, headers, length, body: body.into_reader(), call, upstream: self }
+    }
+
+    fn url(&self, place: Place<'_>) -> String {
+        match place {
+            Place::Below(rest) => format!("{}{rest}", self.base_url),
+            Place::Beside(path) => {
+                let host = self.base_url.strip_suffix("/v1").unwrap_or(&self.base_url);
+                format!("{host}{path}")
+            }
+        }
+    }
+
+    fn decide_credentials(&self, headers: &mut Headers, place: Place<'_>) {
+        if self.api_key.is_some() || self.authorization == Authorization::None {
+            headers.strip_credentials();
+        }
+        if matches!(place, Place::Beside(_)) {
+            return;
+        }
+        if let Some(key) = &self.api_key {
+            headers.push("Authorization", format!("Bearer {}", key.expose()));
+        }
+        for (name, _) in &self.headers {
+            headers.remove(name);
+        }
+        for (name, value) in &self.headers {
+            headers.push(name.as_str(), value.expose());
+        }
+    }
+
+    /// What a failure means, in the order in which things can fail.
+    fn failure(&self, error: &ureq::Error, call: &Call, within: Option<Duration>) -> Error {
+        if call.client_left() {
+            return Error::client_left();
+        }
+        let upstream =
+            |code, what: String| Error::upstream(code, format!("upstream {:?}: {what}", self.name));
+        let url = &self.base_url;
+        match transport::is_timeout(error) {
+            Some(Timeout::Connect | Timeout::Resolve) => {
+                let waited = self.connect_timeout.as_secs_f64();
+                let what = format!("no connection to {url} within {waited} s");
+                return upstream(Code::UpstreamTimeout, what);
+            }
+            Some(Timeout::RecvResponse | Timeout::Global) => {
+                let waited = within.unwrap_or(self.total_timeout).as_secs_f64();
+                let what = format!("no response from {url} within {waited} s");
+                return upstream(Code::UpstreamTimeout, what);
+            }
+            Some(_) => {
+                let waited = self.idle_timeout.as_secs_f64();
+                let what = format!("no progress with {url} for {waited} s");
+                return upstream(Code::UpstreamTimeout, what);
+            }
+            None => {}
+        }
+        let cause = cause(error);
+        let out_of_reach = call.connecting() || matches!(error, ureq::Error::HostNotFound);
+        if out_of_reach {
+            let what = format!("no connection to {url}: {cause}");
+            upstream(Code::UpstreamUnreachable, what)
+        } else {
+            let what = format!("no valid response from {url}: {cause}");
+            upstream(Code::UpstreamInvalidResponse, what)
+        }
+    }
+}
+
+impl Answer<'_> {
+    /// Reads the next part of the body, as soon as there is one; 0 bytes are its end.
+    ///
+    /// # Errors
+    /// 499 where the client left meanwhile, 502 for a body that is cut, 504 for one that
+    /// made no progress for `idle_timeout`.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let Answer { body, call, upstream, .. } = self;
+        let read = call.during(|| body.read(buffer));
+        read.map_err(|error| upstream.failure_inside(error, call))
+    }
+
+    /// Reads the rest of the body.
+    ///
+    /// # Errors
+    /// As [`Answer::read`], and 502 for a body longer than `limit` bytes.
+    pub fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, Error> {
+        let mut body = Vec::new();
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match self.read(&mut buffer)? {
+                0 => return Ok(body),
+                read if body.len() + read > limit => {
+                    let what = format!("the body is longer than {limit} bytes");
+                    return Err(self.invalid(&what));
+                }
+                read => body.extend_from_slice(&buffer[..read]),
+            }
+        }
+    }
+
+    /// An error that says what is wrong with this answer.
+    pub fn invalid(&self, what: &str) -> Error {
+        let message = format!("upstream {:?}: {what}", self.upstream.name);
+        Error::upstream(Code::UpstreamInvalidResponse, message)
+    }
+}
+
+impl Upstream {
+    fn failure_inside(&self, error: io::Error, call: &Call) -> Error {
+        let error = ureq::Error::from(error);
+        if call.client_left() || transport::is_timeout(&error).is_some() {
+            return self.failure(&error, call, None);
+        }
+        let what = format!("the response broke off: {}", cause(&error));
+        Error::upstream(Code::UpstreamInvalidResponse, format!("upstream {:?}: {what}", self.name))
+    }
+}
+
+/// Reads a body for as long as the upstream wants it. After that, what is still owed is
+/// made up and never sent: ureq asks for the answer only once the body has ended.
+struct Wanted<'a> {
+    reader: &'a mut dyn Read,
+    /// What is left of a body of known length.
+    left: Option<u64>,
+    call: &'a Call,
+}
+
+impl Read for Wanted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = match self.left {
+            Some(left) => buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
+            None => buffer.len(),
+        };
+        let read = match (self.call.upload_refused(), self.left) {
+            (false, _) => self.reader.read(&mut buffer[..room])?,
+            (true, Some(_)) => room,
+            (true, None) => 0,
+        };
+        self.left = self.left.map(|left| left - read as u64);
+        Ok(read)
+    }
+}
+
+fn head(
+    method: &str,
+    url: &str,
+    headers: &Headers,
+    length: Option<u64>,
+) -> Result<http::Request<()>, Error> {
+    let mut request = http::Request::new(());
+    *request.method_mut() = Method::from_bytes(method.as_bytes())
+        .map_err(|_| Error::bad_request(format!("{method:?} is not a method")))?;
+    *request.uri_mut() = url
+        .parse()
+        .map_err(|error| Error::bad_request(format!("the target cannot be sent on: {error}")))?;
+    for (name, value) in headers.iter() {
+        let bad = |_| Error::bad_request(format!("the header field {name:?} cannot be sent on"));
+        let value = HeaderValue::from_bytes(value).map_err(|_| bad(()))?;
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad(()))?;
+        request.headers_mut().append(name, value);
+    }
+    if let Some(length) = length {
+        request.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+    }
+    Ok(request)
+}
+
+/// The innermost reason, in lower case.
+fn cause(error: &ureq::Error) -> String {
+    let text = match error {
+        ureq::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
+    };
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) if !text[first.len_utf8()..].starts_with(char::is_uppercase) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text,
+    }
+}
+
+fn ureq_proxy(setting: &config::ProxySetting) -> Result<ureq::Proxy, ureq::Error> {
+    let url = ureq::Proxy::new(setting.url.expose())?;
+    let mut proxy = ureq::Proxy::builder(url.protocol()).host(url.host()).port(url.port());
+    if let Some(username) = url.username() {
+        proxy = proxy.username(username);
+    }
+    if let Some(password) = url.password() {
+        proxy = proxy.password(password);
+    }
+    for host in setting.no_proxy.split(',').map(str::trim).filter(|host| !host.is_empty()) {
+        proxy = proxy.no_proxy(host);
+    }
+    proxy.build()
+}
+
+/// The certificates that are trusted: the public ones, or those of `tls.ca_file` alone.
+fn tls(ca_file: Option<&[u8]>) -> TlsConfig {
+    let roots = match ca_file {
+        None => RootCerts::WebPki,
+        Some(pem) => {
+            let certificates = parse_pem(pem).filter_map(|item| match item {
+                Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                _ => None,
+            });
+            RootCerts::from(certificates.collect::<Vec<Certificate<'static>>>())
+        }
+    };
+    TlsConfig::builder().root_certs(roots).build()
+}

@@ -1,0 +1,361 @@
+//! TCP to an upstream that keeps an eye on the client.
+//!
+//! ureq waits for an upstream until a deadline; the client of an exchange may leave long
+//! before. So the socket here is waited for in slices, and between them the exchange is
+//! asked whether it is still wanted. Two more things that ureq does not tell are told
+//! here: a connection that breaks is never taken for the end of a body, and an upstream
+//! that answers without reading the whole request (413) is heard. Limits: opening a
+//! connection and the look-up of a name are not sliced; `ureq::unversioned` is not
+//! covered by semver, hence the pinned version.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
+    RustlsConnector, Transport,
+};
+use ureq::{Error, Timeout};
+
+use crate::server::Client;
+use crate::server::sockets::{Pending, pending};
+
+/// How long the socket is waited for before the exchange is asked again.
+const SLICE: Duration = Duration::from_millis(500);
+
+/// How long a resolved name is believed. ureq looks it up for every request, also where
+/// it has a connection.
+const ADDRESS_TTL: Duration = Duration::from_secs(10);
+
+/// What the transport and the exchange whose thread it works on tell each other.
+#[derive(Debug)]
+pub(super) struct Call {
+    client: Option<Arc<Client>>,
+    connecting: Cell<bool>,
+    client_left: Cell<bool>,
+    upload_refused: Cell<bool>,
+}
+
+thread_local! {
+    /// The call that this thread works on. ureq has no way to hand a value through to a
+    /// transport that it took from its pool.
+    static CALL: RefCell<Option<Rc<Call>>> = const { RefCell::new(None) };
+}
+
+impl Call {
+    pub(super) fn new(client: Option<Arc<Client>>) -> Rc<Call> {
+        Rc::new(Call {
+            client,
+            connecting: Cell::new(false),
+            client_left: Cell::new(false),
+            upload_refused: Cell::new(false),
+        })
+    }
+
+    /// Does some work of this call: the transport knows it by the thread.
+    pub(super) fn during<T>(self: &Rc<Self>, work: impl FnOnce() -> T) -> T {
+        struct Restore(Option<Rc<Call>>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                CALL.set(self.0.take());
+            }
+        }
+        let _restore = Restore(CALL.replace(Some(Rc::clone(self))));
+        work()
+    }
+
+    /// Whether a failure came while the connection was being made.
+    pub(super) fn connecting(&self) -> bool {
+        self.connecting.get()
+    }
+
+    /// Whether the transport gave up because the client had left.
+    pub(super) fn client_left(&self) -> bool {
+        self.client_left.get()
+    }
+
+    /// Whether the upstream no longer reads the request: nothing more of it is sent.
+    pub(super) fn upload_refused(&self) -> bool {
+        self.upload_refused.get()
+    }
+}
+
+fn on_call(tell: impl FnOnce(&Call)) {
+    CALL.with_borrow(|call| call.as_deref().map(tell));
+}
+
+fn still_wanted() -> Result<(), Error> {
+    let mut left = false;
+    on_call(|call| {
+        left = call.client.as_ref().is_some_and(|client| client.left());
+        call.client_left.set(left);
+    });
+    if left { Err(io::Error::other("the client left").into()) } else { Ok(()) }
+}
+
+/// The chain of connectors: an HTTP proxy where one is set, TCP, TLS, and the truth.
+pub(super) fn connector(idle_timeout: Duration) -> impl Connector {
+    ().chain(ConnectProxyConnector::default())
+        .chain(Tcp { idle_timeout })
+        .chain(RustlsConnector::default())
+        .chain(Truth)
+}
+
+/// Opens TCP connections.
+#[derive(Debug)]
+struct Tcp {
+    idle_timeout: Duration,
+}
+
+impl<In: Transport> Connector<In> for Tcp {
+    type Out = Either<In, TcpTransport>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, Error> {
+        if let Some(tunnel) = chained {
+            return Ok(Some(Either::A(tunnel)));
+        }
+        on_call(|call| call.connecting.set(true));
+        let stream = connect(details)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(SLICE))?;
+        stream.set_write_timeout(Some(SLICE))?;
+        let config = details.config;
+        Ok(Some(Either::B(TcpTransport {
+            stream,
+            buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
+            idle_timeout: self.idle_timeout,
+            plain: !details.needs_tls(),
+            deaf: false,
+        })))
+    }
+}
+
+fn connect(details: &ConnectionDetails<'_>) -> Result<TcpStream, Error> {
+    let deadline = deadline(&details.timeout);
+    let mut failure = Error::ConnectionFailed;
+    let mut addresses = details.addrs.iter().collect::<Vec<_>>().into_iter();
+    while let Some(address) = addresses.next() {
+        let connected = match deadline {
+            None => TcpStream::connect(address),
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(Error::Timeout(details.timeout.reason));
+                }
+                // An address that does not answer shall leave time for those behind it.
+                let share = if addresses.len() == 0 { left } else { left / 2 };
+                TcpStream::connect_timeout(address, share)
+            }
+        };
+        failure = match connected {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Error::Timeout(details.timeout.reason)
+            }
+            Err(error) => error.into(),
+        };
+    }
+    Err(failure)
+}
+
+fn deadline(timeout: &NextTimeout) -> Option<Instant> {
+    if timeout.after.is_not_happening() { None } else { Instant::now().checked_add(*timeout.after) }
+}
+
+/// One connection to an upstream.
+#[derive(Debug)]
+struct TcpTransport {
+    stream: TcpStream,
+    buffers: LazyBuffers,
+    idle_timeout: Duration,
+    plain: bool,
+    /// The upstream no longer reads: what is written is dropped, so that ureq goes on to
+    /// read the answer that says why.
+    deaf: bool,
+}
+
+impl TcpTransport {
+    /// After a slice without progress: is anybody still waiting, and for how long?
+    fn go_on(&self, since: Instant, timeout: &NextTimeout) -> Result<(), Error> {
+        still_wanted()?;
+        let limit =
+            if timeout.after.is_not_happening() { self.idle_timeout } else { *timeout.after };
+        if since.elapsed() >= limit { Err(Error::Timeout(timeout.reason)) } else { Ok(()) }
+    }
+
+    fn stop_sending(&mut self) {
+        self.deaf = true;
+        on_call(|call| call.upload_refused.set(true));
+    }
+}
+
+impl Transport for TcpTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let mut sent = 0;
+        let mut since = Instant::now();
+        while sent < amount && !self.deaf {
+            match self.stream.write(&self.buffers.output()[sent..amount]) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(written) => {
+                    sent += written;
+                    since = Instant::now();
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                        // Under TLS, bytes that wait may be the handshake's tickets.
+                        if self.plain && pending(&self.stream) == Pending::Bytes {
+                            self.stop_sending();
+                        } else {
+                            self.go_on(since, &timeout)?;
+                        }
+                    }
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+                        self.stop_sending();
+                    }
+                    _ => return Err(error.into()),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let since = Instant::now();
+        loop {
+            match self.stream.read(self.buffers.input_append_buf()) {
+                Ok(read) => {
+                    self.buffers.input_appended(read);
+                    return Ok(read > 0);
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                        self.go_on(since, &timeout)?;
+                    }
+                    _ => return Err(error.into()),
+                },
+            }
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        !self.deaf && pending(&self.stream) == Pending::Nothing
+    }
+}
+
+/// Passes everything on, but for errors that ureq would take for the end of a body that
+/// ends with its connection: a reset, and TLS that stops without saying so.
+#[derive(Debug)]
+struct Truth;
+
+impl<In: Transport> Connector<In> for Truth {
+    type Out = TruthfulTransport<In>;
+
+    fn connect(
+        &self,
+        _: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, Error> {
+        on_call(|call| call.connecting.set(false));
+        Ok(chained.map(TruthfulTransport))
+    }
+}
+
+#[derive(Debug)]
+struct TruthfulTransport<T>(T);
+
+impl<T: Transport> Transport for TruthfulTransport<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.0.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.0.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.0.await_input(timeout).map_err(|error| match error {
+            Error::Io(error) if is_break(error.kind()) => io::Error::other(Broken(error)).into(),
+            other => other,
+        })
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.0.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.0.is_tls()
+    }
+}
+
+fn is_break(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(kind, UnexpectedEof | ConnectionAborted | ConnectionReset)
+}
+
+/// A connection that broke while it was read.
+#[derive(Debug)]
+struct Broken(io::Error);
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// Looks names up, and remembers them for a while.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    resolver: DefaultResolver,
+    known: Mutex<HashMap<String, (Instant, ResolvedSocketAddrs)>>,
+}
+
+impl Resolver for Addresses {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let host = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let known = || self.known.lock().expect("nothing panics under this lock");
+        if let Some((since, addresses)) = known().get(&host)
+            && since.elapsed() < ADDRESS_TTL
+        {
+            return Ok(addresses.clone());
+        }
+        on_call(|call| call.connecting.set(true));
+        let addresses = self.resolver.resolve(uri, config, timeout)?;
+        on_call(|call| call.connecting.set(false));
+        known().insert(host, (Instant::now(), addresses.clone()));
+        Ok(addresses)
+    }
+}
+
+/// Whether an error of ureq's is that of a deadline, and not of something that broke.
+pub(super) fn is_timeout(error: &Error) -> Option<Timeout> {
+    match error {
+        Error::Timeout(timeout) => Some(*timeout),
+        _ => None,
+    }
+}

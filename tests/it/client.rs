@@ -1,0 +1,300 @@
+//! One connection of a client, over a raw socket: nothing is added, followed or forgiven.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+
+use serde_json::Value;
+
+use crate::fake::values;
+use crate::proxy::Proxy;
+use crate::wait::DEADLINE;
+
+pub struct Client {
+    stream: TcpStream,
+    unread: Vec<u8>,
+    /// The methods whose answers are still to come: HEAD has no body.
+    asked: VecDeque<String>,
+    framing: Framing,
+    /// What was read of an event that is not complete yet.
+    event: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Length(u64),
+    /// So many bytes are left of the present chunk.
+    Chunked(u64),
+    UntilClose,
+    Ended(End),
+}
+
+/// How a response ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By its framing: all of it came.
+    Complete,
+    /// By a closed connection, where the framing promised more.
+    Cut,
+}
+
+#[derive(Debug)]
+pub struct Response {
+    pub version: String,
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    /// Without the framing.
+    pub body: Vec<u8>,
+    pub end: End,
+    /// The statuses of the 1xx heads before it.
+    pub interim: Vec<u16>,
+}
+
+impl Client {
+    pub fn of(proxy: &Proxy) -> Client {
+        let stream = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        let framing = Framing::Ended(End::Complete);
+        Client { stream, unread: Vec::new(), asked: VecDeque::new(), framing, event: Vec::new() }
+    }
+
+    /// Adds `Host`, and `Content-Length` where there is a body of no other framing.
+    pub fn send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) {
+        let framed = headers.iter().any(|(name, _)| {
+            name.eq_ignore_ascii_case("content-length")
+                || name.eq_ignore_ascii_case("transfer-encoding")
+        });
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: proxy.test\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        if !body.is_empty() && !framed {
+            head += &format!("Content-Length: {}\r\n", body.len());
+        }
+        self.send_raw([head.as_bytes(), b"\r\n", body].concat());
+    }
+
+    /// Sends the beginning of a request, or several, as they are.
+    pub fn send_raw(&mut self, request: impl AsRef<[u8]>) {
+        let method = request.as_ref().split(|byte| *byte == b' ').next().unwrap();
+        self.asked.push_back(String::from_utf8_lossy(method).into_owned());
+        self.more(request);
+    }
+
+    /// Sends more of the request.
+    pub fn more(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// A second handle, to write while this one reads.
+    pub fn writer(&self) -> TcpStream {
+        self.stream.try_clone().unwrap()
+    }
+
+    /// A whole response, after any number of 1xx ones.
+    pub fn response(&mut self) -> Response {
+        let mut response = self.head();
+        (response.body, response.end) = self.rest();
+        response
+    }
+
+    /// The head of a response; its body is still to be read.
+    pub fn head(&mut self) -> Response {
+        let mut interim = Vec::new();
+        loop {
+            let head = self.any_head();
+            if head.status >= 200 {
+                let asked = self.asked.pop_front();
+                self.framing = framing(asked.as_deref(), &head);
+                return Response { interim, ..head };
+            }
+            interim.push(head.status);
+        }
+    }
+
+    /// The next head, a 1xx one included.
+    pub fn any_head(&mut self) -> Response {
+        let head = self.read_until(b"\r\n\r\n").expect("a response, not a closed connection");
+        let head = String::from_utf8(head).unwrap();
+        let mut lines = head.trim_end().split("\r\n");
+        let (version, status) = lines.next().unwrap().split_once(' ').unwrap();
+        let headers = lines.map(|line| line.split_once(':').expect(line));
+        Response {
+            version: version.to_string(),
+            status: status.split(' ').next().unwrap().parse().unwrap(),
+            headers: headers.map(|(n, v)| (n.to_string(), v.trim().to_string())).collect(),
+            body: Vec::new(),
+            end: End::Cut,
+            interim: Vec::new(),
+        }
+    }
+
+    /// What is left of the body, and how it ended.
+    pub fn rest(&mut self) -> (Vec<u8>, End) {
+        let mut body = std::mem::take(&mut self.event);
+        let end = self.each_piece(|piece| body.extend_from_slice(piece));
+        (body, end)
+    }
+
+    /// The length of what is left of the body; keeps none of it.
+    pub fn count(&mut self) -> (u64, End) {
+        let mut count = 0;
+        let end = self.each_piece(|piece| count += piece.len() as u64);
+        (count, end)
+    }
+
+    fn each_piece(&mut self, mut take: impl FnMut(&[u8])) -> End {
+        loop {
+            match self.piece() {
+                Ok(piece) => take(&piece),
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// The next event of a stream; none at the end.
+    pub fn event(&mut self) -> Option<String> {
+        loop {
+            if let Some(at) = self.event.windows(2).position(|part| part == b"\n\n") {
+                let event = self.event.drain(..at + 2).collect();
+                return Some(String::from_utf8(event).unwrap());
+            }
+            let piece = self.piece().ok()?;
+            self.event.extend_from_slice(&piece);
+        }
+    }
+
+    /// What comes next of the body, as soon as it comes.
+    pub fn piece(&mut self) -> Result<Vec<u8>, End> {
+        let piece = match self.framing {
+            Framing::Ended(end) => return Err(end),
+            Framing::Length(0) => return self.ended(End::Complete),
+            Framing::Chunked(0) => {
+                let Some(line) = self.read_until(b"\r\n") else { return self.ended(End::Cut) };
+                let line = String::from_utf8(line).unwrap();
+                let size = u64::from_str_radix(line.trim(), 16).expect(&line);
+                self.framing = Framing::Chunked(size);
+                if size == 0 {
+                    let end = self.read_until(b"\r\n");
+                    assert!(end.as_ref().is_none_or(|end| end == b"\r\n"), "trailers: {end:?}");
+                    return self.ended(if end.is_some() { End::Complete } else { End::Cut });
+                }
+                return self.piece();
+            }
+            Framing::Length(left) | Framing::Chunked(left) => self.read_some(left as usize),
+            Framing::UntilClose => self.read_some(usize::MAX),
+        };
+        let Some(piece) = piece else {
+            let closed = self.framing == Framing::UntilClose;
+            return self.ended(if closed { End::Complete } else { End::Cut });
+        };
+        match &mut self.framing {
+            Framing::Length(left) => *left -= piece.len() as u64,
+            Framing::Chunked(left) => {
+                *left -= piece.len() as u64;
+                if *left == 0 && self.read_until(b"\r\n").is_none() {
+                    self.framing = Framing::Ended(End::Cut);
+                }
+            }
+            Framing::UntilClose | Framing::Ended(_) => {}
+        }
+        Ok(piece)
+    }
+
+    fn ended(&mut self, end: End) -> Result<Vec<u8>, End> {
+        self.framing = Framing::Ended(end);
+        Err(end)
+    }
+
+    /// Whether the proxy closes the connection without another byte.
+    pub fn is_closed(&mut self) -> bool {
+        self.unread.is_empty() && self.fill().is_none()
+    }
+
+    fn read_some(&mut self, most: usize) -> Option<Vec<u8>> {
+        if self.unread.is_empty() {
+            self.fill()?;
+        }
+        let count = most.min(self.unread.len());
+        Some(self.unread.drain(..count).collect())
+    }
+
+    fn read_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
+        loop {
+            if let Some(at) = self.unread.windows(end.len()).position(|part| part == end) {
+                return Some(self.unread.drain(..at + end.len()).collect());
+            }
+            self.fill()?;
+        }
+    }
+
+    fn fill(&mut self) -> Option<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => None,
+            Ok(count) => {
+                self.unread.extend_from_slice(&buffer[..count]);
+                Some(())
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("nothing came for {DEADLINE:?}: {error}"),
+        }
+    }
+}
+
+fn framing(asked: Option<&str>, head: &Response) -> Framing {
+    if asked == Some("HEAD") || head.status == 204 || head.status == 304 {
+        Framing::Ended(End::Complete)
+    } else if head.header("transfer-encoding") == Some("chunked") {
+        Framing::Chunked(0)
+    } else if let Some(length) = head.header("content-length") {
+        Framing::Length(length.parse().unwrap())
+    } else {
+        Framing::UntilClose
+    }
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let all = self.all(name);
+        assert!(all.len() < 2, "{name} came {} times", all.len());
+        all.first().copied()
+    }
+
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        values(&self.headers, name)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
+    }
+
+    /// The ids of a list of models.
+    pub fn ids(&self) -> Vec<String> {
+        assert_eq!(self.status, 200, "{}", self.text());
+        assert_eq!(self.end, End::Complete);
+        let list = self.json();
+        let models = list["data"].as_array().unwrap_or_else(|| panic!("no list: {list}"));
+        models.iter().map(|model| model["id"].as_str().unwrap().to_string()).collect()
+    }
+
+    /// The message of one of our own errors, which must have their shape.
+    pub fn own_error(&self, status: u16, code: &str) -> String {
+        assert_eq!((self.status, self.header("x-model-filter-error")), (status, Some(code)));
+        assert_eq!(self.end, End::Complete);
+        assert!(self.header("content-type").unwrap().starts_with("application/json"));
+        let kind = if status < 500 { "invalid_request_error" } else { "server_error" };
+        let body = self.json();
+        let error = &body["error"];
+        assert_eq!(error["type"], kind, "{body}");
+        assert_eq!(error["code"], code, "{body}");
+        assert_eq!(error.get("param"), Some(&Value::Null), "{body}");
+        error["message"].as_str().unwrap().to_string()
+    }
+}

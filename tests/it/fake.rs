@@ -1,0 +1,345 @@
+//! A fake upstream: a raw socket that says exactly what a test wants, misbehaviour included.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::wait::{DEADLINE, Watched};
+
+/// Listens until dropped.
+pub struct Fake {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    requests: Watched<Request>,
+    connections: AtomicUsize,
+    open: Mutex<HashMap<usize, TcpStream>>,
+    shows_lists: AtomicBool,
+    ended: AtomicBool,
+}
+
+/// A request, as it arrived.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Which of the fake's connections it came on.
+    pub connection: usize,
+    pub line: String,
+    pub headers: Vec<(String, String)>,
+    /// Without the framing.
+    pub body: Vec<u8>,
+}
+
+impl Fake {
+    /// `script` has each connection to itself; the connection is closed where the script ends.
+    pub fn scripted(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Fake {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared::default());
+        let script = Arc::new(script);
+        let fake = Fake { port, shared: Arc::clone(&shared) };
+        std::thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                if shared.ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                let mut conn = Conn::new(stream, &shared);
+                let script = Arc::clone(&script);
+                std::thread::spawn(move || script(&mut conn));
+            }
+        });
+        fake
+    }
+
+    /// Answers every request with what `answer` gives, and keeps the connections.
+    pub fn answering<A>(answer: impl Fn(&Request) -> A + Send + Sync + 'static) -> Fake
+    where
+        A: AsRef<[u8]>,
+    {
+        Fake::scripted(move |conn| {
+            while let Some(request) = conn.read_request() {
+                conn.write(answer(&request));
+            }
+        })
+    }
+
+    /// Answers with `body` as JSON, whatever is asked, lists of models included.
+    pub fn listing(body: &str) -> Fake {
+        let answer = json(200, body);
+        Fake::answering(move |_| answer.clone()).showing_lists()
+    }
+
+    /// The program asks for the list of models when it starts, and no script should have to reckon
+    /// with that: a plain `GET …/models` is answered behind its back. Here it is not.
+    pub fn showing_lists(self) -> Fake {
+        self.shared.shows_lists.store(true, Ordering::SeqCst);
+        self
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// All requests that were read.
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.requests.all()
+    }
+
+    /// The only request that was read.
+    pub fn request(&self) -> Request {
+        let requests = self.requests();
+        assert_eq!(requests.len(), 1, "{requests:#?}");
+        requests.into_iter().next().unwrap()
+    }
+
+    /// The requests for a list that bore this `Authorization`: so a test's own are told from those
+    /// that the program makes by itself.
+    pub fn lists_for(&self, authorization: &str) -> usize {
+        let theirs = |request: &&Request| request.header("authorization") == Some(authorization);
+        self.requests().iter().filter(theirs).count()
+    }
+
+    pub fn wait_for(&self, target: &str) -> Request {
+        self.sees_within(target, DEADLINE).unwrap_or_else(|| panic!("no request for {target}"))
+    }
+
+    pub fn sees_within(&self, target: &str, limit: Duration) -> Option<Request> {
+        let wanted = |request: &&Request| request.target() == target;
+        self.shared.requests.wait_for(limit, |requests| requests.iter().find(wanted).cloned())
+    }
+
+    /// Whether so many requests for a target come.
+    pub fn counts_within(&self, target: &str, count: usize, limit: Duration) -> bool {
+        let wanted = |request: &&Request| request.target() == target;
+        let enough = |all: &[Request]| (all.iter().filter(wanted).count() >= count).then_some(());
+        self.shared.requests.wait_for(limit, enough).is_some()
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(("127.0.0.1", self.port)); // wakes `accept`
+        for stream in self.shared.open.lock().unwrap().values() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Request {
+    pub fn method(&self) -> &str {
+        self.line.split(' ').next().unwrap()
+    }
+
+    pub fn target(&self) -> &str {
+        self.line.split(' ').nth(1).unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.all(name).first().copied()
+    }
+
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        values(&self.headers, name)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+}
+
+/// The values of a header, in their order.
+pub fn values<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a str> {
+    let named = headers.iter().filter(|header| header.0.eq_ignore_ascii_case(name));
+    named.map(|header| header.1.as_str()).collect()
+}
+
+/// One connection of the proxy to the fake.
+pub struct Conn {
+    stream: TcpStream,
+    unread: Vec<u8>,
+    id: usize,
+    shared: Arc<Shared>,
+}
+
+impl Conn {
+    fn new(stream: TcpStream, shared: &Arc<Shared>) -> Conn {
+        let id = shared.connections.fetch_add(1, Ordering::SeqCst);
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        shared.open.lock().unwrap().insert(id, stream.try_clone().unwrap());
+        Conn { stream, unread: Vec::new(), id, shared: Arc::clone(shared) }
+    }
+
+    /// The next request with its body; none where the connection ends first.
+    pub fn read_request(&mut self) -> Option<Request> {
+        let mut request = self.next_head()?;
+        request.body = self.read_body(&request)?;
+        self.shared.requests.push(request.clone());
+        Some(request)
+    }
+
+    /// The next request; its body stays unread.
+    pub fn read_head(&mut self) -> Option<Request> {
+        let request = self.next_head()?;
+        self.shared.requests.push(request.clone());
+        Some(request)
+    }
+
+    fn next_head(&mut self) -> Option<Request> {
+        loop {
+            let request = self.parse_head()?;
+            let list = request.method() == "GET" && request.target().ends_with("/models");
+            if !list || self.shared.shows_lists.load(Ordering::SeqCst) {
+                return Some(request);
+            }
+            self.write(json(200, r#"{"object":"list","data":[]}"#));
+        }
+    }
+
+    fn parse_head(&mut self) -> Option<Request> {
+        let head = String::from_utf8_lossy(&self.read_until(b"\r\n\r\n")?).into_owned();
+        let mut lines = head.trim_end().split("\r\n");
+        let line = lines.next()?.to_string();
+        let headers = lines
+            .map(|line| line.split_once(':').unwrap_or_else(|| panic!("no header: {line}")))
+            .map(|(name, value)| (name.to_string(), value.trim().to_string()))
+            .collect();
+        Some(Request { connection: self.id, line, headers, body: Vec::new() })
+    }
+
+    fn read_body(&mut self, request: &Request) -> Option<Vec<u8>> {
+        if request.header("transfer-encoding") == Some("chunked") {
+            let mut body = Vec::new();
+            loop {
+                let line = String::from_utf8(self.read_until(b"\r\n")?).unwrap();
+                let size = usize::from_str_radix(line.trim(), 16).unwrap();
+                let chunk = self.read_exactly(size + 2)?;
+                body.extend_from_slice(&chunk[..size]);
+                if size == 0 {
+                    return Some(body);
+                }
+            }
+        }
+        let length = request.header("content-length").map_or(0, |n| n.parse().unwrap());
+        self.read_exactly(length)
+    }
+
+    /// Reads `length` bytes of a body and keeps none.
+    pub fn skip(&mut self, length: usize) -> bool {
+        let mut left = length - self.unread.len().min(length);
+        self.unread.clear();
+        let mut buffer = vec![0; 64 * 1024];
+        while left > 0 {
+            match self.stream.read(&mut buffer) {
+                Ok(count @ 1..) => left -= count,
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Fails silently: whether the proxy still listens is what the client's side of a test says.
+    pub fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// Writes one chunk of a chunked body.
+    pub fn chunk(&mut self, data: impl AsRef<[u8]>) -> bool {
+        self.write(chunk(data))
+    }
+
+    /// Ends the connection, whatever was promised on it.
+    pub fn cut(&self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Waits until the proxy has closed the connection.
+    pub fn wait_until_closed(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+            }
+        }
+    }
+
+    fn read_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
+        loop {
+            if let Some(at) = self.unread.windows(end.len()).position(|part| part == end) {
+                return Some(self.unread.drain(..at + end.len()).collect());
+            }
+            self.fill()?;
+        }
+    }
+
+    fn read_exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.unread.len() < count {
+            self.fill()?;
+        }
+        Some(self.unread.drain(..count).collect())
+    }
+
+    fn fill(&mut self) -> Option<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        let count = self.stream.read(&mut buffer).ok().filter(|count| *count > 0)?;
+        self.unread.extend_from_slice(&buffer[..count]);
+        Some(())
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.shared.open.lock().unwrap().remove(&self.id);
+    }
+}
+
+/// A chunk of a chunked body.
+pub fn chunk(data: impl AsRef<[u8]>) -> Vec<u8> {
+    let data = data.as_ref();
+    [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()
+}
+
+/// A response of known length; `head` is its status and headers, in lines.
+pub fn response(head: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let head = head.trim().split('\n').map(str::trim).collect::<Vec<_>>().join("\r\n");
+    let length = format!("\r\nContent-Length: {}\r\n\r\n", body.len());
+    [b"HTTP/1.1 ", head.as_bytes(), length.as_bytes(), body].concat()
+}
+
+/// A JSON response.
+pub fn json(status: u16, body: &str) -> Vec<u8> {
+    response(&format!("{status} Some Reason\nContent-Type: application/json"), body)
+}
+
+/// A list of models with these ids.
+pub fn models<S: AsRef<str>>(ids: &[S]) -> String {
+    let object = |id: &S| format!(r#"{{"id":"{}","object":"model"}}"#, id.as_ref());
+    let objects: Vec<String> = ids.iter().map(object).collect();
+    format!(r#"{{"object":"list","data":[{}]}}"#, objects.join(","))
+}
+
+/// The head of an event stream, and of a chunked one that is no event stream.
+pub const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                          Transfer-Encoding: chunked\r\n\r\n";
+pub const CHUNKED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+                           Transfer-Encoding: chunked\r\n\r\n";
+/// The end of a chunked body.
+pub const LAST_CHUNK: &str = "0\r\n\r\n";

@@ -1,0 +1,151 @@
+use crate::client::Client;
+use crate::fake::{Fake, json, models};
+use crate::proxy::{Proxy, plain};
+
+/// The target that the upstream sees, with this base URL's path.
+fn relayed(base: &str, target: &str) -> String {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::start(&plain(&fake.url(base), ""));
+    assert_eq!(proxy.get(target).status, 200, "{target}");
+    fake.request().target().to_string()
+}
+
+#[test]
+fn what_follows_v1_goes_below_the_base_url() {
+    assert_eq!(relayed("/api/v1", "/v1/chat/completions"), "/api/v1/chat/completions");
+    assert_eq!(relayed("/openai", "/v1/chat/completions"), "/openai/chat/completions");
+    assert_eq!(relayed("/v1/", "/v1/embeddings"), "/v1/embeddings");
+    assert_eq!(relayed("", "/v1/embeddings"), "/embeddings");
+}
+
+#[test]
+fn other_paths_go_beside_v1() {
+    assert_eq!(relayed("/api/v1", "/health?x"), "/api/health?x");
+    assert_eq!(relayed("/v1", "/api/tags"), "/api/tags");
+    assert_eq!(relayed("/openai", "/health"), "/openai/health");
+    assert_eq!(relayed("/v1", "/v1x/y"), "/v1x/y");
+    assert_eq!(relayed("/v1", "/"), "/");
+}
+
+#[test]
+fn path_and_query_are_not_touched() {
+    for target in [
+        "/v1/files/a%2Fb%20c%C3%BC/%7e~;p=1",
+        "/v1/x?a=%20b+c&&=&a=%2f&z=~%7E",
+        "/v1/x?filter[a]=b|c&d={e}",
+        "/v1/x?",
+        "/v1/x?a=http://h/../y?z",
+        "/v1/files//a//",
+        "/v1/files/a..b/.hidden/...",
+    ] {
+        assert_eq!(relayed("/v1", target), target);
+    }
+}
+
+#[test]
+fn the_catalog_cannot_be_got_around() {
+    let fake = Fake::listing(&models(&["kept", "hidden"]));
+    let proxy = Proxy::before(&fake, "simple: [kept]");
+    for target in [
+        "/models",
+        "/v1/models/",
+        "/models/?x",
+        "//v1//models//",
+        "/v1/%6dodels",
+        "/%76%31/%6D%6F%64%65%6C%73",
+        "/v1%2Fmodels",
+        "/v1/models?x=1",
+        "/v1/models?",
+    ] {
+        assert_eq!(proxy.get(target).ids(), ["kept"], "{target}");
+    }
+}
+
+#[test]
+fn dot_segments_are_refused() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::before(&fake, "");
+    for target in [
+        "/..",
+        "/v1/../x",
+        "/v1/./x",
+        "/v1/x/..",
+        "/v1/.",
+        "/v1/%2e%2e/x",
+        "/v1/.%2E/x",
+        "/v1/%2E/x",
+        "/v1/..%2fx",
+        "/v1/x%2F..",
+        "/v1/..?x",
+    ] {
+        proxy.get(target).own_error(400, "bad_request");
+    }
+    assert_eq!(fake.requests().len(), 0);
+}
+
+#[test]
+fn a_target_that_is_no_path_is_refused() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::before(&fake, "");
+    for (method, target) in
+        [("GET", "http://example.com/v1/x"), ("OPTIONS", "*"), ("GET", "v1/x"), ("GET", "?x")]
+    {
+        proxy.ask(method, target, &[], b"").own_error(400, "bad_request");
+    }
+    assert_eq!(fake.requests().len(), 0);
+}
+
+#[test]
+fn upgrades_are_not_supported() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::before(&fake, "");
+    let headers = [
+        ("Connection", "keep-alive, Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    proxy.ask("GET", "/v1/realtime?model=x", &headers, b"").own_error(501, "unsupported");
+    assert_eq!(fake.requests().len(), 0);
+}
+
+#[test]
+fn connect_is_not_supported() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::before(&fake, "");
+    proxy.ask("CONNECT", "example.com:443", &[], b"").own_error(501, "unsupported");
+}
+
+#[test]
+fn the_root_path_is_taken_off() {
+    let fake = Fake::answering(|_| json(200, &models(&["a", "b"])));
+    let filter = plain(&fake.url("/v1"), "simple: [a]");
+    let by_file = Proxy::start(&format!("server:\n  root_path: /llm\n{filter}"));
+    let by_argument = Proxy::start_with(&filter, &["--root-path", "/llm"], &[]);
+    let by_environment = Proxy::start_with(&filter, &[], &[("LLM_MF_ROOT_PATH", "/llm/")]);
+    for (index, proxy) in [by_file, by_argument, by_environment].iter().enumerate() {
+        assert_eq!(proxy.get(&format!("/llm/v1/x?{index}")).status, 200);
+        fake.wait_for(&format!("/v1/x?{index}"));
+        assert_eq!(proxy.get("/llm/v1/models?x").ids(), ["a"]);
+        proxy.get("/llm/v1/../x").own_error(400, "bad_request");
+    }
+}
+
+#[test]
+fn a_root_path_is_a_whole_segment() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let yaml = plain(&fake.url("/v1"), "");
+    let proxy = Proxy::start_with(&yaml, &["-r", "/llm"], &[]);
+    proxy.get("/llmx/y");
+    assert!(fake.requests().iter().all(|request| request.target() == "/llmx/y"));
+}
+
+#[test]
+fn a_header_that_is_not_ascii_closes_the_connection() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("GET", "/v1/x", &[("X-Name", "é")], b"");
+    assert!(client.is_closed());
+    assert_eq!(proxy.get("/v1/x").status, 200); // and nobody else's
+}

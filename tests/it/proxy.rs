@@ -1,0 +1,211 @@
+//! The program under test: its process, its log and its memory.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::client::{Client, Response};
+use crate::fake::Fake;
+use crate::wait::{DEADLINE, Watched};
+
+/// A running `model-filter`; killed when dropped.
+pub struct Proxy {
+    child: Child,
+    port: u16,
+    log: Arc<Watched<String>>,
+    _config: Option<ConfigFile>,
+}
+
+impl Proxy {
+    /// With this configuration file, on a port that the kernel chose.
+    pub fn start(yaml: &str) -> Proxy {
+        Proxy::start_with(yaml, &[], &[])
+    }
+
+    pub fn start_with(yaml: &str, args: &[&str], env: &[(&str, &str)]) -> Proxy {
+        let config = ConfigFile::new(yaml);
+        let mut command = program();
+        command.arg("--config").arg(config.path()).args(["--host", "127.0.0.1", "--port", "0"]);
+        command.args(args).envs(env.iter().copied());
+        Proxy { _config: Some(config), ..Proxy::spawn(command) }
+    }
+
+    /// In the plain form of the configuration; `settings` are YAML lines beside `base_url`.
+    pub fn before(fake: &Fake, settings: &str) -> Proxy {
+        Proxy::start(&plain(&fake.url("/v1"), settings))
+    }
+
+    /// In the form with one named prefix, `my`.
+    pub fn with_prefix(fake: &Fake, settings: &str) -> Proxy {
+        Proxy::start(&format!("model_filter:\n  my:\n{}", entry(4, &fake.url("/v1"), settings)))
+    }
+
+    pub fn spawn(mut command: Command) -> Proxy {
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Watched::default());
+        let lines = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                lines.push(line);
+            }
+        });
+        let mut proxy = Proxy { child, port: 0, log, _config: None };
+        let listening = proxy.wait_for_log("address=http://");
+        proxy.port = port_of(&listening).expect(&listening);
+        proxy
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn log(&self) -> Vec<String> {
+        self.log.all()
+    }
+
+    /// The first line of the log that contains `part`.
+    pub fn wait_for_log(&self, part: &str) -> String {
+        self.log
+            .wait_for(DEADLINE, |lines| lines.iter().find(|line| line.contains(part)).cloned())
+            .unwrap_or_else(|| panic!("no {part:?} in the log: {:#?}", self.log()))
+    }
+
+    /// The log's fields of the exchange on `path`.
+    pub fn exchange(&self, path: &str) -> Fields {
+        Fields(self.wait_for_log(&format!(" path={path} ")))
+    }
+
+    pub fn warnings(&self) -> Vec<String> {
+        self.log().into_iter().filter(|line| line.contains("level=warn")).collect()
+    }
+
+    /// One request on a connection of its own.
+    pub fn ask(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        let mut client = Client::of(self);
+        client.send(method, target, headers, body);
+        client.response()
+    }
+
+    pub fn get(&self, target: &str) -> Response {
+        self.ask("GET", target, &[], b"")
+    }
+
+    pub fn post(&self, target: &str, json: &str) -> Response {
+        self.ask("POST", target, &[("Content-Type", "application/json")], json.as_bytes())
+    }
+
+    /// The most memory that the process has had at once, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    pub fn threads(&self) -> u64 {
+        self.status("Threads:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the proxy's log:\n{}", self.log().join("\n"));
+        }
+    }
+}
+
+/// The program, with nothing of the caller's environment: a variable there must not decide a test.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_model-filter"));
+    command.env_clear().current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command that is expected to end by itself.
+pub fn run(mut command: Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = child.id();
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(child.wait_with_output().unwrap()));
+    ended.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+        let _ = Command::new("kill").arg(id.to_string()).status();
+        let output = ended.recv_timeout(DEADLINE).expect("the program to be killed");
+        panic!("did not end by itself: {}", String::from_utf8_lossy(&output.stderr))
+    })
+}
+
+/// The plain form of the configuration.
+pub fn plain(base_url: &str, settings: &str) -> String {
+    format!("model_filter:\n{}", entry(2, base_url, settings))
+}
+
+fn entry(depth: usize, base_url: &str, settings: &str) -> String {
+    let base_url = format!("base_url: {base_url}");
+    let lines = std::iter::once(base_url.as_str()).chain(settings.lines());
+    lines.map(|line| format!("{:depth$}{line}\n", "")).collect()
+}
+
+fn port_of(line: &str) -> Option<u16> {
+    let authority = line.split("address=http://").nth(1)?.split_whitespace().next()?;
+    authority.trim_end_matches('/').rsplit(':').next()?.parse().ok()
+}
+
+/// A line of the log, in logfmt.
+#[derive(Debug)]
+pub struct Fields(pub String);
+
+impl Fields {
+    /// The value of a key, without its quotes.
+    pub fn get(&self, key: &str) -> Option<String> {
+        let line = format!(" {}", self.0);
+        let value = &line[line.find(&format!(" {key}="))? + key.len() + 2..];
+        match value.strip_prefix('"') {
+            Some(quoted) => Some(quoted.split('"').next()?.to_string()),
+            None => Some(value.split(' ').next()?.to_string()),
+        }
+    }
+
+    pub fn number(&self, key: &str) -> f64 {
+        let value = self.get(key).unwrap_or_else(|| panic!("no {key} in {}", self.0));
+        value.parse().unwrap_or_else(|_| panic!("{key} is no number in {}", self.0))
+    }
+}
+
+/// A configuration file of one test.
+pub struct ConfigFile(PathBuf);
+
+impl ConfigFile {
+    pub fn new(yaml: &str) -> ConfigFile {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("config-{}-{count}.yaml", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&path, yaml).unwrap();
+        ConfigFile(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for ConfigFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,294 @@
+use std::io::Write;
+
+use crate::client::{Client, End};
+use crate::fake::{CHUNKED, Fake, LAST_CHUNK, chunk, json, response};
+use crate::proxy::Proxy;
+use crate::wait::Gate;
+
+/// So many bytes that no compression, buffer or encoding could give back by chance.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_u32;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 24) as u8
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+/// Gives back the body that it gets.
+fn echo() -> Fake {
+    Fake::answering(|request| response("200 OK\nContent-Type: x/y", &request.body))
+}
+
+fn saying(answer: &'static str) -> Fake {
+    Fake::answering(move |_| answer)
+}
+
+#[test]
+fn every_method_is_relayed_with_its_body() {
+    let fake = echo();
+    let proxy = Proxy::before(&fake, "");
+    for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "GET"] {
+        let target = format!("/v1/{method}");
+        let answer = proxy.ask(method, &target, &[], b"some body");
+        assert_eq!((answer.status, answer.body.as_slice()), (200, b"some body".as_slice()));
+        let request = fake.wait_for(&target);
+        assert_eq!((request.method(), request.text().as_str()), (method, "some body"));
+    }
+}
+
+#[test]
+fn every_method_is_relayed_without_a_body() {
+    let fake = saying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let proxy = Proxy::before(&fake, "");
+    for method in ["GET", "DELETE", "OPTIONS", "HEAD", "PROPFIND", "POST"] {
+        let target = format!("/v1/{method}");
+        assert_eq!(proxy.ask(method, &target, &[], b"").status, 200);
+        let request = fake.wait_for(&target);
+        assert_eq!((request.method(), request.header("transfer-encoding")), (method, None));
+    }
+}
+
+#[test]
+fn three_megabytes_go_up_and_down_unchanged() {
+    let fake = echo();
+    let body = noise(3_000_000);
+    let answer = Proxy::before(&fake, "").ask("POST", "/v1/x", &[], &body);
+    assert!(fake.request().body == body);
+    assert!(answer.body == body);
+    assert_eq!(answer.header("content-length"), Some("3000000"));
+}
+
+#[test]
+fn a_chunked_request_arrives_whole() {
+    let fake = echo();
+    let (left, right) = (noise(100_000), noise(7));
+    let framed = [chunk(&left), chunk(&right), LAST_CHUNK.into()].concat();
+    let headers = [("Transfer-Encoding", "chunked")];
+    let answer = Proxy::before(&fake, "").ask("POST", "/v1/x", &headers, &framed);
+    assert!(answer.body == [left, right].concat());
+}
+
+#[test]
+fn a_request_streams_up_as_it_comes() {
+    let fake = Fake::scripted(|conn| {
+        if let Some(request) = conn.read_head() {
+            assert_eq!(request.header("content-length"), Some("10"));
+            conn.skip(10);
+            conn.write(json(200, "{}"));
+        }
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/x", &[("Content-Length", "10")], b"12345");
+    fake.wait_for("/v1/x"); // before the client has sent the rest
+    client.more("67890");
+    assert_eq!(client.response().status, 200);
+}
+
+#[test]
+fn a_chunked_response_arrives_whole() {
+    let fake = Fake::answering(|_| {
+        let pieces = [chunk(noise(70_000)), chunk("b"), chunk(noise(9000))].concat();
+        [CHUNKED.as_bytes(), &pieces, LAST_CHUNK.as_bytes()].concat()
+    });
+    let answer = Proxy::before(&fake, "").get("/v1/x");
+    assert_eq!(answer.end, End::Complete);
+    assert!(answer.body == [noise(70_000), b"b".to_vec(), noise(9000)].concat());
+}
+
+#[test]
+fn a_compressed_body_is_not_touched() {
+    let packed = [b"\x1f\x8b\x08\x00".as_slice(), &noise(500)].concat();
+    let body = packed.clone();
+    let fake = Fake::answering(move |_| response("200 OK\nContent-Encoding: gzip", &body));
+    let proxy = Proxy::before(&fake, "");
+    let answer = proxy.ask("GET", "/v1/x", &[("Accept-Encoding", "gzip")], b"");
+    assert_eq!(answer.header("content-encoding"), Some("gzip"));
+    assert_eq!(answer.body, packed);
+    assert_eq!(fake.request().header("accept-encoding"), Some("gzip"));
+}
+
+#[test]
+fn statuses_are_mirrored() {
+    let fake = Fake::answering(|request| {
+        json(request.target().trim_start_matches("/v1/").parse().unwrap(), "{\"x\":1}")
+    });
+    let proxy = Proxy::before(&fake, "");
+    for status in [201, 206, 299, 400, 401, 404, 418, 429, 500, 502, 503, 504, 529, 599] {
+        let answer = proxy.get(&format!("/v1/{status}"));
+        assert_eq!((answer.status, answer.text().as_str()), (status, "{\"x\":1}"));
+        assert_eq!(answer.header("x-model-filter-error"), None);
+    }
+}
+
+#[test]
+fn redirects_are_passed_on() {
+    let fake = Fake::answering(|_| response("307 Moved\nLocation: /v1/other", ""));
+    let answer = Proxy::before(&fake, "").get("/v1/x");
+    assert_eq!((answer.status, answer.header("location")), (307, Some("/v1/other")));
+    assert_eq!(fake.request().target(), "/v1/x");
+}
+
+#[test]
+fn responses_without_a_body_leave_the_connection_usable() {
+    let fake = Fake::answering(|request| match request.target() {
+        "/v1/204" => "HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n",
+        "/v1/304" => "HTTP/1.1 304 Not Modified\r\nETag: \"e\"\r\n\r\n",
+        "/v1/304-long" => "HTTP/1.1 304 Not Modified\r\nContent-Length: 999\r\n\r\n",
+        "/v1/head" => "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n",
+        "/v1/chunked" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        _ => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    for (method, target, status) in [
+        ("GET", "/v1/204", 204),
+        ("GET", "/v1/304", 304),
+        ("GET", "/v1/304-long", 304),
+        ("HEAD", "/v1/head", 200),
+        ("HEAD", "/v1/chunked", 200),
+        ("GET", "/v1/0", 200),
+    ] {
+        client.send(method, target, &[], b"");
+        let answer = client.response();
+        assert_eq!((answer.status, answer.body.len()), (status, 0), "{target}");
+        match target {
+            "/v1/204" => assert_eq!(answer.header("x-a"), Some("b")),
+            "/v1/304" => assert_eq!(answer.header("etag"), Some("\"e\"")),
+            "/v1/head" => assert_eq!(answer.header("content-length"), Some("1234")),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn interim_responses_do_not_stand_for_the_final_one() {
+    let fake = saying(
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n\
+         HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfinal",
+    );
+    let answer = Proxy::before(&fake, "").post("/v1/x", "{}");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "final"));
+    assert_eq!(answer.header("link"), None);
+}
+
+#[test]
+fn trailers_are_dropped() {
+    let fake = saying(
+        "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n\
+         3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n",
+    );
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    for _ in 0..2 {
+        client.send("GET", "/v1/x", &[], b"");
+        let answer = client.response(); // panics at a trailer
+        assert_eq!((answer.text().as_str(), answer.end), ("abc", End::Complete));
+        assert_eq!(answer.header("trailer"), None);
+    }
+}
+
+#[test]
+fn chunk_extensions_are_dropped() {
+    let fake =
+        saying("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\n\r\n");
+    assert_eq!(Proxy::before(&fake, "").get("/v1/x").text(), "abc");
+}
+
+#[test]
+fn an_http_1_0_upstream_may_end_its_body_by_closing() {
+    let fake = Fake::scripted(|conn| {
+        if conn.read_request().is_some() {
+            conn.write("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n");
+            conn.write(noise(200_000));
+        }
+    });
+    let answer = Proxy::before(&fake, "").get("/v1/x");
+    assert_eq!((answer.version.as_str(), answer.end), ("HTTP/1.1", End::Complete));
+    assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
+    assert!(answer.body == noise(200_000));
+}
+
+#[test]
+fn an_http_1_1_upstream_may_end_its_body_by_closing() {
+    let fake = Fake::scripted(|conn| {
+        if conn.read_request().is_some() {
+            conn.write("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end");
+        }
+    });
+    let answer = Proxy::before(&fake, "").get("/v1/x");
+    assert_eq!((answer.text().as_str(), answer.end), ("until the end", End::Complete));
+}
+
+#[test]
+fn an_http_1_0_client_gets_no_chunks() {
+    let fake = Fake::answering(|_| {
+        [CHUNKED.as_bytes(), &chunk("one "), &chunk("two"), LAST_CHUNK.as_bytes()].concat()
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send_raw("GET /v1/x HTTP/1.0\r\n\r\n");
+    let answer = client.response();
+    assert_eq!(answer.header("transfer-encoding"), None);
+    assert_eq!(answer.text(), "one two");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_client_that_expects_100_continue_gets_it_before_it_sends_the_body() {
+    let fake = echo();
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/x", &[("Expect", "100-continue"), ("Content-Length", "4")], b"");
+    assert_eq!(client.any_head().status, 100);
+    client.more("body");
+    let answer = client.response();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "body"));
+}
+
+/// Answers 413 with a body still to come, and goes on as `after` says.
+fn refusing(after: impl Fn(&mut crate::fake::Conn) + Send + Sync + 'static) -> Fake {
+    Fake::scripted(move |conn| {
+        if conn.read_head().is_some() {
+            conn.write(json(413, "{\"early\":1}"));
+            after(conn);
+        }
+    })
+}
+
+fn assert_early_answer_arrives(fake: &Fake) {
+    let proxy = Proxy::before(fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/x", &[("Content-Length", "5000000")], b"");
+    let mut writer = client.writer();
+    // Fails as soon as the proxy reads no more of it.
+    let upload = std::thread::spawn(move || {
+        let _ = writer.write_all(&noise(5_000_000));
+    });
+    let answer = client.response();
+    assert_eq!((answer.status, answer.text().as_str()), (413, "{\"early\":1}"));
+    drop((client, proxy));
+    upload.join().unwrap();
+}
+
+#[test]
+fn an_early_answer_arrives_though_the_upstream_reads_no_more() {
+    let seen = Gate::new();
+    let opened = seen.clone();
+    let fake = refusing(move |_| opened.wait());
+    assert_early_answer_arrives(&fake);
+    seen.open();
+}
+
+#[test]
+fn an_early_answer_arrives_where_the_upstream_reads_the_rest_away() {
+    assert_early_answer_arrives(&refusing(|conn| drop(conn.skip(5_000_000))));
+}
+
+#[test]
+fn an_early_answer_arrives_where_the_upstream_closes() {
+    assert_early_answer_arrives(&refusing(|conn| conn.cut()));
+}

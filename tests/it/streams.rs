@@ -1,0 +1,320 @@
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, End};
+use crate::fake::{CHUNKED, Conn, EVENTS, Fake, LAST_CHUNK, chunk, json};
+use crate::proxy::Proxy;
+use crate::wait::{DEADLINE, Gate};
+
+/// Answers `/v1/warm` at once, and everything else as `script` does.
+fn streaming(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Fake {
+    Fake::scripted(move |conn| {
+        while let Some(request) = conn.read_request() {
+            if request.target() != "/v1/warm" {
+                return script(conn);
+            }
+            conn.write(json(200, "{}"));
+        }
+    })
+}
+
+/// A connection that has carried an exchange already: there the end of a response is its framing
+/// alone, and a cut can be mistaken for it.
+fn kept_alive(proxy: &Proxy) -> Client {
+    let mut client = Client::of(proxy);
+    client.send("GET", "/v1/warm", &[], b"");
+    assert_eq!(client.response().status, 200);
+    client
+}
+
+#[test]
+fn each_event_arrives_before_the_next_is_sent() {
+    let (seen, next) = channel();
+    let next = Mutex::new(next);
+    let fake = streaming(move |conn| {
+        conn.write(EVENTS);
+        for number in 0..20 {
+            conn.chunk(format!("data: {number}\n\n"));
+            next.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        }
+        conn.write(LAST_CHUNK);
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/chat/completions", &[], b"{}");
+    client.head();
+    for number in 0..20 {
+        assert_eq!(client.event().unwrap(), format!("data: {number}\n\n"));
+        seen.send(()).unwrap();
+    }
+    assert_eq!(client.rest(), (Vec::new(), End::Complete));
+}
+
+#[test]
+fn the_head_arrives_before_the_first_event_is_sent() {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let fake = streaming(move |conn| {
+        conn.write(EVENTS);
+        opened.wait();
+        conn.write([chunk("data: 1\n\n"), LAST_CHUNK.into()].concat());
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("GET", "/v1/x", &[], b"");
+    assert_eq!(client.head().status, 200);
+    gate.open();
+    assert_eq!(client.event().unwrap(), "data: 1\n\n");
+}
+
+#[test]
+fn what_is_no_event_stream_arrives_at_once_too() {
+    for head in [CHUNKED, "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n"] {
+        let gate = Gate::new();
+        let opened = gate.clone();
+        let fake = streaming(move |conn| {
+            let piece = if head == CHUNKED { chunk("{\"a\":") } else { b"{\"a\":".to_vec() };
+            conn.write([head.as_bytes(), &piece].concat());
+            opened.wait();
+        });
+        let proxy = Proxy::before(&fake, "");
+        let mut client = Client::of(&proxy);
+        client.send("GET", "/v1/x", &[], b"");
+        client.head();
+        assert_eq!(client.piece().unwrap(), b"{\"a\":", "{head}");
+        gate.open();
+    }
+}
+
+#[test]
+fn a_long_body_of_known_length_arrives_at_once_too() {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let fake = streaming(move |conn| {
+        conn.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nstart");
+        opened.wait();
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("GET", "/v1/x", &[], b"");
+    client.head();
+    assert_eq!(client.piece().unwrap(), b"start");
+    gate.open();
+}
+
+#[test]
+fn an_http_1_0_client_gets_events_at_once_until_the_close() {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let fake = streaming(move |conn| {
+        conn.write([EVENTS.as_bytes(), &chunk("data: 1\n\n")].concat());
+        opened.wait();
+        conn.write([chunk("data: 2\n\n"), LAST_CHUNK.into()].concat());
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send_raw("GET /v1/x HTTP/1.0\r\n\r\n");
+    assert_eq!(client.head().header("transfer-encoding"), None);
+    assert_eq!(client.event().unwrap(), "data: 1\n\n");
+    gate.open();
+    assert_eq!(client.rest(), (b"data: 2\n\n".to_vec(), End::Complete));
+}
+
+#[test]
+fn a_complete_stream_ends_cleanly_and_the_connection_goes_on() {
+    let fake = streaming(|conn| {
+        conn.write([EVENTS.as_bytes(), &chunk("data: 1\n\n"), LAST_CHUNK.as_bytes()].concat());
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = kept_alive(&proxy);
+    for _ in 0..2 {
+        client.send("GET", "/v1/x", &[], b"");
+        let answer = client.response();
+        assert_eq!((answer.text().as_str(), answer.end), ("data: 1\n\n", End::Complete));
+    }
+}
+
+/// What a kept-alive client sees after `beginning` where the upstream is cut behind it, which must
+/// come within 1 s.
+fn after_the_cut(settings: &str, beginning: Vec<u8>) -> (Vec<u8>, End) {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let fake = streaming(move |conn| {
+        conn.write(&beginning);
+        opened.wait();
+        conn.cut();
+    });
+    let proxy = Proxy::before(&fake, settings);
+    let mut client = kept_alive(&proxy);
+    client.send("GET", "/v1/x", &[], b"");
+    assert_eq!(client.head().status, 200);
+    client.piece().unwrap();
+    let cut = Instant::now();
+    gate.open();
+    let (rest, end) = client.rest();
+    assert!(cut.elapsed() < Duration::from_secs(1), "{:?}", cut.elapsed());
+    assert!(client.is_closed());
+    let line = proxy.exchange("/v1/x");
+    assert_eq!(line.get("side").as_deref(), Some("upstream"), "{line:?}");
+    (rest, end)
+}
+
+/// An event of our own that tells of an error.
+fn assert_error_event(event: &[u8], code: &str) {
+    let event = String::from_utf8(event.to_vec()).unwrap();
+    let data = event.strip_prefix("data: ").and_then(|rest| rest.strip_suffix("\n\n"));
+    let data: serde_json::Value = serde_json::from_str(data.expect(&event)).expect(&event);
+    assert_eq!(data["error"]["code"], code, "{event}");
+    assert_eq!(data["error"]["type"], "server_error", "{event}");
+    assert!(data["error"]["message"].as_str().unwrap().contains("127.0.0.1"), "{event}");
+}
+
+#[test]
+fn a_cut_event_stream_ends_with_an_error_event_and_a_cut() {
+    let beginning = [EVENTS.as_bytes(), &chunk("data: 1\n\n")].concat();
+    let (rest, end) = after_the_cut("", beginning);
+    assert_eq!(end, End::Cut);
+    assert_error_event(&rest, "upstream_invalid_response");
+}
+
+#[test]
+fn an_error_event_does_not_become_part_of_a_half_event() {
+    let beginning = [EVENTS.as_bytes(), &chunk("data: {\"half\":")].concat();
+    let (rest, end) = after_the_cut("", beginning);
+    assert_eq!(end, End::Cut);
+    let rest = String::from_utf8(rest).unwrap();
+    let event = rest.strip_prefix("\n\n").expect("the half event to be ended first");
+    assert_error_event(event.as_bytes(), "upstream_invalid_response");
+}
+
+#[test]
+fn a_cut_chunked_body_is_cut() {
+    let beginning = [CHUNKED.as_bytes(), &chunk("{\"a\":1}")].concat();
+    assert_eq!(after_the_cut("", beginning), (Vec::new(), End::Cut));
+}
+
+#[test]
+fn a_chunked_body_cut_within_a_chunk_is_cut() {
+    let beginning = [CHUNKED.as_bytes(), b"ff\r\n{\"a\":1}"].concat();
+    assert_eq!(after_the_cut("", beginning).1, End::Cut);
+}
+
+#[test]
+fn a_long_body_of_known_length_is_cut() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n";
+    assert_eq!(after_the_cut("", [head.as_slice(), &[b'x'; 70_000]].concat()).1, End::Cut);
+}
+
+#[test]
+fn a_broken_chunk_is_a_cut() {
+    let beginning = [CHUNKED.as_bytes(), &chunk("{\"a\":1}"), b"no length\r\n"].concat();
+    assert_eq!(after_the_cut("", beginning).1, End::Cut);
+}
+
+#[test]
+fn a_silence_longer_than_idle_timeout_is_a_cut() {
+    let fake = streaming(|conn| {
+        conn.write([EVENTS.as_bytes(), &chunk("data: 1\n\n")].concat());
+        conn.wait_until_closed();
+    });
+    let proxy = Proxy::before(&fake, "idle_timeout: 1");
+    let mut client = kept_alive(&proxy);
+    client.send("GET", "/v1/x", &[], b"");
+    client.head();
+    assert_eq!(client.event().unwrap(), "data: 1\n\n");
+    let (rest, end) = client.rest();
+    assert_eq!(end, End::Cut);
+    assert_error_event(&rest, "upstream_timeout");
+}
+
+#[test]
+fn idle_timeout_is_about_each_silence_and_not_their_sum() {
+    let fake = streaming(|conn| {
+        conn.write(EVENTS);
+        for number in 0..4 {
+            // As a slow upstream does: this is what is tested, not a way to be in step.
+            std::thread::sleep(Duration::from_millis(400));
+            conn.chunk(format!("data: {number}\n\n"));
+        }
+        conn.write(LAST_CHUNK);
+    });
+    let answer = Proxy::before(&fake, "idle_timeout: 1\ntotal_timeout: 1").get("/v1/x");
+    assert_eq!((answer.end, answer.body.len()), (End::Complete, 4 * "data: 0\n\n".len()));
+}
+
+/// Asserts that the upstream's connection is closed soon after the client left, and that it was
+/// logged; `begin` is what the upstream says before.
+fn assert_leaving_is_noticed(method: &str, begin: impl Fn(&mut Conn) + Send + Sync + 'static) {
+    let (told, closed) = channel();
+    let told = Mutex::new(told);
+    let fake = Fake::scripted(move |conn| {
+        if conn.read_request().is_some() {
+            begin(conn);
+            let closed = conn.wait_until_closed();
+            told.lock().unwrap().send(closed).unwrap();
+        }
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send(method, "/v1/x", &[], if method == "POST" { b"{}" } else { b"" });
+    fake.wait_for("/v1/x");
+    if method == "POST" {
+        client.head();
+        client.piece().unwrap();
+    }
+    let left = Instant::now();
+    drop(client);
+    assert!(closed.recv_timeout(DEADLINE).unwrap());
+    assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
+    let line = proxy.exchange("/v1/x");
+    assert_eq!(line.get("status").as_deref(), Some("499"), "{line:?}");
+    assert_eq!(line.get("side").as_deref(), Some("client"), "{line:?}");
+}
+
+#[test]
+fn a_client_that_leaves_a_silent_stream_ends_it() {
+    assert_leaving_is_noticed("POST", |conn| {
+        conn.write([EVENTS.as_bytes(), &chunk("data: 1\n\n")].concat());
+    });
+}
+
+#[test]
+fn a_client_that_leaves_a_busy_stream_ends_it() {
+    assert_leaving_is_noticed("POST", |conn| {
+        conn.write(EVENTS);
+        while conn.chunk(format!("data: {}\n\n", "x".repeat(1000))) {}
+    });
+}
+
+#[test]
+fn a_client_that_leaves_before_the_head_ends_the_request() {
+    assert_leaving_is_noticed("GET", |_| {});
+}
+
+#[test]
+fn a_client_that_leaves_while_a_short_body_is_read_ends_it() {
+    assert_leaving_is_noticed("GET", |conn| {
+        conn.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+    });
+}
+
+#[test]
+fn a_client_that_leaves_in_mid_upload_ends_the_request() {
+    let (told, closed) = channel();
+    let told = Mutex::new(told);
+    let fake = Fake::scripted(move |conn| {
+        if conn.read_head().is_some() {
+            let closed = conn.wait_until_closed();
+            told.lock().unwrap().send(closed).unwrap();
+        }
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/x", &[("Content-Length", "1000000")], b"half");
+    fake.wait_for("/v1/x");
+    let left = Instant::now();
+    drop(client);
+    assert!(closed.recv_timeout(DEADLINE).unwrap());
+    assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
+}
