@@ -221,10 +221,11 @@ impl Relay {
         if kind == BodyKind::Opaque || (prefix.is_empty() && !short) {
             return Ok(None);
         }
-        if length.is_some_and(|length| length > self.max_body) {
-            return Err(self.too_large());
+        let limit = if prefix.is_empty() { GLANCE } else { self.max_body };
+        if length.is_some_and(|length| length > limit) {
+            return Err(too_large(limit));
         }
-        let body = self.read_held(exchange)?;
+        let body = read_held(exchange, limit)?;
         let field = match model_field::find(&kind, &body) {
             Ok(field) => field,
             // A body that nobody needs to understand is the upstream's to judge.
@@ -243,18 +244,6 @@ impl Relay {
         }
         notes.model = Some(field.name);
         Ok(Some(body))
-    }
-
-    fn read_held(&self, exchange: &mut Exchange) -> Result<Vec<u8>, Error> {
-        let mut body = Vec::new();
-        let limit = self.max_body.saturating_add(1);
-        exchange.body().take(limit).read_to_end(&mut body).map_err(|error| client_fault(&error))?;
-        if body.len() as u64 > self.max_body { Err(self.too_large()) } else { Ok(body) }
-    }
-
-    fn too_large(&self) -> Error {
-        let what = format!("the request's body is longer than max_body ({} bytes)", self.max_body);
-        Error::client(Code::RequestTooLarge, what)
     }
 
     /// Sends the client what the upstream answers.
@@ -364,6 +353,18 @@ fn asks_upgrade(headers: &Headers) -> bool {
     headers.lists("connection", "upgrade")
         && headers.contains("upgrade")
         && !headers.lists("upgrade", "h2c")
+}
+
+fn read_held(exchange: &mut Exchange, limit: u64) -> Result<Vec<u8>, Error> {
+    let mut body = Vec::new();
+    let mut reader = exchange.body().take(limit.saturating_add(1));
+    reader.read_to_end(&mut body).map_err(|error| client_fault(&error))?;
+    if body.len() as u64 > limit { Err(too_large(limit)) } else { Ok(body) }
+}
+
+fn too_large(limit: u64) -> Error {
+    let what = format!("the request's body is longer than max_body ({limit} bytes)");
+    Error::client(Code::RequestTooLarge, what)
 }
 
 fn client_fault(error: &io::Error) -> Error {
