@@ -18,7 +18,10 @@ test: ## Runs all tests
 check: ## Everything that must hold before a change lands
 	.ci/run
 
-install: build ## Installs to $(DESTDIR)$(PREFIX)/bin; never overwrites a configuration
+target/release/model-filter:
+	$(MAKE) build
+
+install: target/release/model-filter ## Installs to $(DESTDIR)$(PREFIX)/bin; never overwrites a configuration
 	install -D -m 755 target/release/model-filter $(DESTDIR)$(PREFIX)/bin/model-filter
 	test -e $(DESTDIR)$(PREFIX)/etc/model-filter/config.yaml || \
 	  install -D -m 644 config.yaml $(DESTDIR)$(PREFIX)/etc/model-filter/config.yaml

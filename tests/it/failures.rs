@@ -58,7 +58,9 @@ fn tls_with_an_upstream_that_speaks_none_is_502() {
 #[test]
 fn a_silent_upstream_is_504_after_total_timeout() {
     let begun = Instant::now();
-    let answer = answer_to("total_timeout: 1", |conn| drop(conn.wait_until_closed()));
+    let answer = answer_to("total_timeout: 1", |conn| {
+        conn.wait_until_closed();
+    });
     answer.own_error(504, "upstream_timeout");
     assert!(begun.elapsed() > Duration::from_millis(900), "{:?}", begun.elapsed());
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
@@ -75,12 +77,16 @@ fn a_head_that_does_not_end_is_504_after_total_timeout() {
 
 #[test]
 fn garbage_is_502() {
-    assert_invalid(|conn| drop(conn.write("SSH-2.0-OpenSSH_9.6\r\n\r\n")));
+    assert_invalid(|conn| {
+        conn.write("SSH-2.0-OpenSSH_9.6\r\n\r\n");
+    });
 }
 
 #[test]
 fn an_impossible_length_is_502() {
-    assert_invalid(|conn| drop(conn.write("HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n")));
+    assert_invalid(|conn| {
+        conn.write("HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n");
+    });
 }
 
 #[test]
@@ -90,7 +96,9 @@ fn a_connection_closed_before_the_head_is_502() {
 
 #[test]
 fn a_connection_closed_within_the_head_is_502() {
-    assert_invalid(|conn| drop(conn.write("HTTP/1.1 200 OK\r\nContent-Le")));
+    assert_invalid(|conn| {
+        conn.write("HTTP/1.1 200 OK\r\nContent-Le");
+    });
 }
 
 #[test]
@@ -120,7 +128,8 @@ fn a_request_body_that_ends_early_is_no_request_of_that_length() {
     });
     let proxy = Proxy::before(&fake, "");
     let mut client = Client::of(&proxy);
-    client.send("POST", "/v1/x", &[("Content-Length", "100")], b"half");
+    // One of up to 1024 bytes would not even become a request: tiny_http reads it by itself.
+    client.send("POST", "/v1/x", &[("Content-Length", "2000")], b"half");
     drop(client);
     let line = proxy.exchange("/v1/x");
     assert_eq!(line.get("side").as_deref(), Some("client"), "{line:?}");
@@ -154,7 +163,9 @@ fn a_refused_upstream_does_not_hold_up_the_start() {
 
 #[test]
 fn a_silent_upstream_does_not_hold_up_the_start() {
-    let fake = Fake::scripted(|conn| drop(conn.wait_until_closed()));
+    let fake = Fake::scripted(|conn| {
+        conn.wait_until_closed();
+    });
     let begun = Instant::now();
     let proxy = Proxy::before(&fake, "");
     proxy.get("/v1/../x").own_error(400, "bad_request");

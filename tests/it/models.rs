@@ -72,3 +72,11 @@ fn other_methods_are_relayed() {
     assert_eq!(proxy.ask("POST", "/v1/models?q", &[], b"{}").status, 200);
     assert_eq!(fake.wait_for("/v1/models?q").method(), "POST");
 }
+
+#[test]
+fn a_hidden_model_may_be_used_all_the_same() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::before(&fake, LLAMAS);
+    assert_eq!(proxy.post("/v1/chat/completions", r#"{"model":"gpt"}"#).status, 200);
+    assert_eq!(fake.request().text(), r#"{"model":"gpt"}"#);
+}

@@ -149,3 +149,20 @@ fn a_header_that_is_not_ascii_closes_the_connection() {
     assert!(client.is_closed());
     assert_eq!(proxy.get("/v1/x").status, 200); // and nobody else's
 }
+
+#[test]
+fn a_proxy_of_the_environment_is_used_for_remote_upstreams_only() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let other = Fake::answering(|_| json(418, "{}"));
+    let proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY"];
+    let url = other.url("");
+    let environment = proxies.map(|name| (name, url.as_str()));
+
+    let local = Proxy::start_with(&plain(&fake.url("/v1"), ""), &[], &environment);
+    assert_eq!(local.get("/v1/x").status, 200);
+    assert_eq!(other.requests().len(), 0);
+
+    let remote = plain("http://upstream.invalid/v1", "");
+    Proxy::start_with(&remote, &[], &environment).get("/v1/x");
+    assert!(other.requests().iter().any(|request| request.line.contains("upstream.invalid")));
+}

@@ -1,6 +1,7 @@
 //! The program under test: its process, its log and its memory.
 
 use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -8,14 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::client::{Client, Response};
 use crate::fake::Fake;
-use crate::wait::{DEADLINE, Watched};
+use crate::wait::{DEADLINE, Watched, eventually};
 
 /// A running `model-filter`; killed when dropped.
 pub struct Proxy {
     child: Child,
     port: u16,
     log: Arc<Watched<String>>,
-    _config: Option<ConfigFile>,
+    /// Goes when the proxy goes.
+    config: Option<ConfigFile>,
 }
 
 impl Proxy {
@@ -29,7 +31,9 @@ impl Proxy {
         let mut command = program();
         command.arg("--config").arg(config.path()).args(["--host", "127.0.0.1", "--port", "0"]);
         command.args(args).envs(env.iter().copied());
-        Proxy { _config: Some(config), ..Proxy::spawn(command) }
+        let mut proxy = Proxy::spawn(command);
+        proxy.config = Some(config);
+        proxy
     }
 
     /// In the plain form of the configuration; `settings` are YAML lines beside `base_url`.
@@ -42,7 +46,28 @@ impl Proxy {
         Proxy::start(&format!("model_filter:\n  my:\n{}", entry(4, &fake.url("/v1"), settings)))
     }
 
-    pub fn spawn(mut command: Command) -> Proxy {
+    pub fn spawn(command: Command) -> Proxy {
+        let mut proxy = Proxy::watched(command);
+        let listening = proxy.wait_for_log("address=http://");
+        proxy.port = port_of(&listening).expect(&listening);
+        proxy
+    }
+
+    /// At a level of the log that does not tell the port.
+    pub fn quiet(yaml: &str, level: &str) -> Proxy {
+        let config = ConfigFile::new(yaml);
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = program();
+        command.arg("--config").arg(config.path()).args(["--port", &free.to_string()]);
+        command.env("LLM_MF_LOG", level);
+        let mut proxy = Proxy::watched(command);
+        proxy.port = free;
+        proxy.config = Some(config);
+        eventually("somebody listens", || TcpStream::connect(("127.0.0.1", free)).is_ok());
+        proxy
+    }
+
+    fn watched(mut command: Command) -> Proxy {
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Watched::default());
@@ -52,10 +77,7 @@ impl Proxy {
                 lines.push(line);
             }
         });
-        let mut proxy = Proxy { child, port: 0, log, _config: None };
-        let listening = proxy.wait_for_log("address=http://");
-        proxy.port = port_of(&listening).expect(&listening);
-        proxy
+        Proxy { child, port: 0, log, config: None }
     }
 
     pub fn port(&self) -> u16 {
@@ -161,8 +183,8 @@ fn entry(depth: usize, base_url: &str, settings: &str) -> String {
 }
 
 fn port_of(line: &str) -> Option<u16> {
-    let authority = line.split("address=http://").nth(1)?.split_whitespace().next()?;
-    authority.trim_end_matches('/').rsplit(':').next()?.parse().ok()
+    let authority = line.split("address=http://").nth(1)?.split(['/', ' ']).next()?;
+    authority.rsplit(':').next()?.parse().ok()
 }
 
 /// A line of the log, in logfmt.

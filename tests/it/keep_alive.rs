@@ -1,0 +1,118 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::client::{Client, End};
+use crate::fake::{Fake, json};
+use crate::proxy::Proxy;
+use crate::wait::{DEADLINE, Gate};
+
+#[test]
+fn a_client_may_use_its_connection_again() {
+    let fake = Fake::answering(|request| json(200, request.target()));
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    for target in ["/v1/a", "/v1/b", "/v1/c"] {
+        client.send("GET", target, &[], b"");
+        assert_eq!(client.response().text(), target);
+    }
+}
+
+#[test]
+fn an_upstreams_connection_is_used_again() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::before(&fake, "");
+    for _ in 0..3 {
+        proxy.get("/v1/x");
+        proxy.post("/v1/x", "{}");
+    }
+    let connections: BTreeSet<usize> = fake.requests().iter().map(|r| r.connection).collect();
+    assert!(connections.len() <= 2, "{connections:?}"); // one may be left of the start's own list
+}
+
+#[test]
+fn a_client_that_asks_for_it_gets_the_connection_closed() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("GET", "/v1/x", &[("Connection", "close")], b"");
+    assert_eq!((client.response().end, client.is_closed()), (End::Complete, true));
+}
+
+#[test]
+fn an_upstream_that_closes_does_not_close_the_clients_connection() {
+    let fake = Fake::scripted(|conn| {
+        if conn.read_request().is_some() {
+            conn.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}");
+        }
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    for _ in 0..3 {
+        client.send("POST", "/v1/x", &[], b"{}");
+        assert_eq!(client.response().text(), "{}");
+    }
+}
+
+#[test]
+fn a_connection_that_the_upstream_closed_while_idle_is_not_used() {
+    let shut = Gate::new();
+    let shutting = shut.clone();
+    let fake = Fake::scripted(move |conn| {
+        while let Some(request) = conn.read_request() {
+            conn.write(json(200, "{}"));
+            if request.target() == "/v1/last" {
+                conn.cut();
+                shutting.open();
+            }
+        }
+    });
+    let proxy = Proxy::before(&fake, "");
+    assert_eq!(proxy.post("/v1/last", "{}").status, 200);
+    shut.wait();
+    assert_eq!(proxy.post("/v1/x", "{}").status, 200);
+    assert_eq!(fake.requests().len(), 2, "a POST is never sent twice");
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let other = Gate::new();
+    let opened = other.clone();
+    let fake = Fake::answering(move |request| {
+        match request.target() {
+            // Slow, where the others are not: they may be asked meanwhile, and may not overtake.
+            "/v1/1" => drop(opened.opened_within(Duration::from_millis(300))),
+            _ => opened.open(),
+        }
+        json(200, request.target())
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    let get = |number| format!("GET /v1/{number} HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.send_raw((1..=4).map(get).collect::<String>());
+    for number in 1..=4 {
+        assert_eq!(client.response().text(), format!("/v1/{number}"));
+    }
+}
+
+#[test]
+fn a_pipelined_request_behind_a_body_is_a_request_of_its_own() {
+    let fake = Fake::answering(|request| json(200, &format!("{} ", request.text())));
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    let post = |body| format!("POST /v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n{body}");
+    client.send_raw(["one", "two"].map(post).concat());
+    assert_eq!(client.response().text(), "one ");
+    assert_eq!(client.response().text(), "two ");
+}
+
+#[test]
+fn a_client_that_sends_slowly_is_waited_for() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send_raw("GET /v1/x HT");
+    assert_eq!(proxy.get("/v1/other").status, 200); // the rest comes after that
+    client.more("TP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    assert!(fake.counts_within("/v1/x", 1, DEADLINE));
+}

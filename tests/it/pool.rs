@@ -1,0 +1,112 @@
+use std::process::Command;
+
+use crate::client::{Client, End, Response};
+use crate::fake::{EVENTS, Fake, LAST_CHUNK, chunk, json, models};
+use crate::proxy::{Proxy, plain};
+use crate::wait::{Gate, eventually};
+
+/// Streams at `/v1/stream`, one event now and the end when the gate opens.
+fn streams(gate: &Gate) -> Fake {
+    let gate = gate.clone();
+    Fake::scripted(move |conn| {
+        while let Some(request) = conn.read_request() {
+            if request.target() == "/v1/stream" {
+                conn.write([EVENTS.as_bytes(), &chunk("data: 1\n\n")].concat());
+                gate.opened_within(crate::wait::DEADLINE * 6);
+                conn.write(LAST_CHUNK);
+            } else {
+                conn.write(json(200, &models(&["a"])));
+            }
+        }
+    })
+}
+
+/// Opens a stream, and sees that it runs; else what was answered.
+fn try_stream(proxy: &Proxy) -> Result<Client, Response> {
+    let mut client = Client::of(proxy);
+    client.send("POST", "/v1/stream", &[], b"{}");
+    let head = client.head();
+    if head.status != 200 {
+        let (body, end) = client.rest();
+        return Err(Response { body, end, ..head });
+    }
+    assert_eq!(client.event().unwrap(), "data: 1\n\n");
+    Ok(client)
+}
+
+fn stream(proxy: &Proxy) -> Client {
+    try_stream(proxy).unwrap()
+}
+
+fn assert_ends(clients: Vec<Client>) {
+    for mut client in clients {
+        assert_eq!(client.rest(), (Vec::new(), End::Complete));
+    }
+}
+
+#[test]
+fn many_streams_do_not_hold_up_the_list() {
+    let gate = Gate::new();
+    let fake = streams(&gate);
+    let proxy = Proxy::before(&fake, "");
+    let clients: Vec<Client> = (0..100).map(|_| stream(&proxy)).collect();
+    assert_eq!(proxy.get("/v1/models?x").ids(), ["a"]);
+    gate.open();
+    assert_ends(clients);
+}
+
+#[test]
+fn workers_that_are_not_needed_end() {
+    let gate = Gate::new();
+    let fake = streams(&gate);
+    let proxy = Proxy::before(&fake, "");
+    let before = proxy.threads();
+    let clients: Vec<Client> = (0..50).map(|_| stream(&proxy)).collect();
+    assert!(proxy.threads() >= before + 50);
+    gate.open();
+    assert_ends(clients);
+    // The idle ones end after 10 s, which is as long as `eventually` waits: so it may ask twice.
+    let fewer = || proxy.threads() < before + 25;
+    let patience = std::time::Instant::now() + crate::wait::DEADLINE;
+    while !fewer() && std::time::Instant::now() < patience {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    eventually("idle workers end", fewer);
+}
+
+/// The 512 exchanges need more open files than a test is given on many machines, so they run in a
+/// process of their own, which a shell gives as many as it may.
+#[test]
+fn beyond_512_exchanges_the_answer_is_503() {
+    let test = std::env::current_exe().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 8192; exec \"$0\" --ignored --exact pool::full_house --nocapture"])
+        .arg(test)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[test]
+#[ignore = "is run by beyond_512_exchanges_the_answer_is_503"]
+fn full_house() {
+    let gate = Gate::new();
+    let fake = streams(&gate);
+    let proxy = Proxy::start(&plain(&fake.url("/v1"), ""));
+    let mut clients = Vec::new();
+    let refused = loop {
+        match try_stream(&proxy) {
+            Ok(client) => clients.push(client),
+            Err(refused) => break refused,
+        }
+        assert!(clients.len() <= 512);
+    };
+    assert_eq!(clients.len(), 512);
+    refused.own_error(503, "overloaded");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    gate.open();
+    assert_ends(clients);
+    eventually("there is room again", || proxy.get("/v1/x").status == 200);
+}
