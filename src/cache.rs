@@ -59,10 +59,11 @@ impl<K: Eq + Hash + Clone, V: Clone, E: Clone> Cache<K, V, E> {
             let mut entries = self.entries();
             let entry = entries.entry(key.clone());
             let entry = entry.or_insert_with(|| Entry { value: None, fetch: None });
-            if let Some((value, since)) = &entry.value
-                && since.elapsed() < self.time_to_live
-            {
-                return Ok(value.clone());
+            match &entry.value {
+                Some((value, since)) if since.elapsed() < self.time_to_live => {
+                    return Ok(value.clone());
+                }
+                _ => {}
             }
             if let Some(under_way) = entry.fetch.clone() {
                 drop(entries);

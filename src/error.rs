@@ -57,6 +57,8 @@ pub enum Code {
     UpstreamInvalidResponse,
     /// 503: all workers are taken.
     Overloaded,
+    /// 503: the program is about to end.
+    ShuttingDown,
     /// 504: the upstream was silent for too long.
     UpstreamTimeout,
 }
@@ -74,7 +76,7 @@ impl Code {
             Code::Internal => 500,
             Code::Unsupported => 501,
             Code::UpstreamUnreachable | Code::UpstreamInvalidResponse => 502,
-            Code::Overloaded => 503,
+            Code::Overloaded | Code::ShuttingDown => 503,
             Code::UpstreamTimeout => 504,
         }
     }
@@ -94,6 +96,7 @@ impl Code {
             Code::UpstreamUnreachable => "upstream_unreachable",
             Code::UpstreamInvalidResponse => "upstream_invalid_response",
             Code::Overloaded => "overloaded",
+            Code::ShuttingDown => "shutting_down",
             Code::UpstreamTimeout => "upstream_timeout",
         }
     }

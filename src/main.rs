@@ -40,7 +40,8 @@ fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     announce(&config, &listener);
 
     let service = Arc::clone(&relay);
-    listener.serve(Box::new(move |exchange| service.exchange(exchange)))?;
+    let _server = listener
+        .serve(server::Limits::default(), Box::new(move |exchange| service.exchange(exchange)))?;
     count_models(&relay);
     loop {
         thread::park();

@@ -92,6 +92,9 @@ impl Relay {
     }
 
     fn answer(&self, exchange: Exchange, method: &str, target: &str, notes: &mut Notes) -> Sent {
+        if let Some(error) = exchange.refusal().cloned() {
+            return refuse(exchange, error, notes);
+        }
         let route = match route(method, target, &self.root_path) {
             Ok(_) if asks_upgrade(exchange.headers()) => {
                 let what = "upgrades (WebSocket) are not supported";
@@ -220,6 +223,10 @@ impl Relay {
         let short = length.is_some_and(|length| length <= GLANCE);
         if kind == BodyKind::Opaque || (prefix.is_empty() && !short) {
             return Ok(None);
+        }
+        if !prefix.is_empty() && is_encoded(exchange.headers()) {
+            let what = "the request's body is compressed, so its model cannot be read";
+            return Err(Error::bad_request(what));
         }
         let limit = if prefix.is_empty() { GLANCE } else { self.max_body };
         if length.is_some_and(|length| length > limit) {
@@ -365,6 +372,10 @@ fn read_held(exchange: &mut Exchange, limit: u64) -> Result<Vec<u8>, Error> {
 fn too_large(limit: u64) -> Error {
     let what = format!("the request's body is longer than max_body ({limit} bytes)");
     Error::client(Code::RequestTooLarge, what)
+}
+
+fn is_encoded(headers: &Headers) -> bool {
+    headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 fn client_fault(error: &io::Error) -> Error {

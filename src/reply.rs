@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::headers::Headers;
 
 /// A whole answer: framing is added when it is sent.
@@ -31,7 +31,7 @@ impl Reply {
     pub fn error(error: &Error) -> Reply {
         let mut reply = Reply::json(error.code.status(), error_object(error));
         reply.headers.push("x-model-filter-error", error.code.as_str());
-        if error.code == Code::Overloaded {
+        if error.code.status() == 503 {
             reply.headers.push("Retry-After", "1");
         }
         reply

@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::error::{Code, Error};
 use crate::reply::Reply;
 use crate::route::decode;
-use crate::server::{self, BodyLength, Exchange};
+use crate::server::{self, BodyLength, Exchange, Limits};
 use catalog::catalog;
 
 /// The one key that is refused, so that a client's handling of 401 can be seen.
@@ -39,7 +39,7 @@ const MAX_BODY: u64 = 64 * 1024 * 1024;
 pub fn start() -> io::Result<SocketAddr> {
     let listener = server::bind("127.0.0.1", 0)?;
     let address = listener.address();
-    listener.serve(Box::new(answer))?;
+    listener.serve(Limits::default(), Box::new(answer))?;
     Ok(address)
 }
 
@@ -110,6 +110,9 @@ fn answer(mut exchange: Exchange) {
 }
 
 fn dispatch(exchange: &mut Exchange) -> Result<Answer, Refusal> {
+    if let Some(error) = exchange.refusal() {
+        return Err(error.clone().into());
+    }
     check_key(exchange.headers().get_str("authorization"))?;
     let target = exchange.target().to_owned();
     let path = target.split('?').next().unwrap_or_default();

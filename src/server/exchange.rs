@@ -10,9 +10,14 @@
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
+use super::framing::{self, BodyLength};
+use super::giants;
+use super::sockets::ClientSocket;
+use crate::error::{Code, Error};
 use crate::headers::Headers;
 use crate::reply::Reply;
 
@@ -28,6 +33,9 @@ pub struct Exchange {
     client: Arc<Client>,
     headers: Headers,
     body: BodyState,
+    refusal: Option<Error>,
+    /// Nothing more is read for the sake of this answer.
+    hurried: bool,
     started: Instant,
 }
 
@@ -38,17 +46,6 @@ struct BodyState {
     read: u64,
     /// Nothing more of this body is on the connection.
     ended: bool,
-}
-
-/// How long a request's body is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyLength {
-    /// There is no body and no field that speaks of one.
-    None,
-    /// `Content-Length`, in bytes.
-    Known(u64),
-    /// `Transfer-Encoding: chunked`.
-    Chunked,
 }
 
 /// What became of an exchange, for the log.
@@ -74,17 +71,29 @@ impl Exchange {
         for field in request.headers() {
             headers.push(field.field.as_str().as_str(), field.value.as_str());
         }
-        let length = if headers.contains("transfer-encoding") {
-            BodyLength::Chunked
-        } else {
-            match request.body_length() {
-                Some(length) => BodyLength::Known(length as u64),
-                None => BodyLength::None,
-            }
+        let old = *request.http_version() < tiny_http::HTTPVersion(1, 1);
+        let (length, refusal) = match framing::body_length(request.url(), &headers, old) {
+            Ok(length) => (length, None),
+            Err(error) => (BodyLength::None, Some(error)),
         };
-        let ended = matches!(length, BodyLength::None | BodyLength::Known(0));
+        let ended = refusal.is_none() && matches!(length, BodyLength::None | BodyLength::Known(0));
         let body = BodyState { length, read: 0, ended };
-        Exchange { request: Some(request), client, headers, body, started: Instant::now() }
+        let (request, started) = (Some(request), Instant::now());
+        Exchange { request, client, headers, body, refusal, hurried: false, started }
+    }
+
+    /// Why this request is not to be looked at any further: its framing cannot be
+    /// believed, or there is no room for it. Whoever serves it answers with this.
+    pub fn refusal(&self) -> Option<&Error> {
+        self.refusal.as_ref()
+    }
+
+    /// Refuses a request for want of room: the answer must not take time.
+    pub(super) fn turn_away(&mut self, error: Error) {
+        if self.refusal.is_none() {
+            self.refusal = Some(error);
+        }
+        self.hurried = true;
     }
 
     /// The method, as it was sent.
@@ -174,6 +183,7 @@ impl Exchange {
             },
             client: Arc::clone(&self.client),
             framing,
+            hurried: self.hurried,
             frame: Vec::new(),
             broken: way_out == WayOut::Nowhere,
             finished: false,
@@ -214,6 +224,9 @@ impl Exchange {
 
     /// Reads what is left of the body, if that is little; says whether all of it was read.
     fn drain(&mut self) -> bool {
+        if self.hurried || self.refusal.is_some() {
+            return false;
+        }
         let long = |length| length - self.body.read > DRAIN_BYTES as u64;
         if matches!(self.body.length, BodyLength::Known(length) if long(length)) {
             return false;
@@ -249,20 +262,18 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         // Only after a panic: every other way out takes the request.
-        if let Some(request) = self.request.take() {
-            let rest = Exchange {
-                request: Some(request),
-                client: Arc::clone(&self.client),
-                headers: std::mem::take(&mut self.headers),
-                body: self.body,
-                started: self.started,
-            };
-            let error = crate::error::Error::proxy(
-                crate::error::Code::Internal,
-                "an internal error: see the log of model-filter",
-            );
-            rest.respond(&Reply::error(&error));
-        }
+        let Some(request) = self.request.take() else { return };
+        let rest = Exchange {
+            request: Some(request),
+            client: Arc::clone(&self.client),
+            headers: std::mem::take(&mut self.headers),
+            body: self.body,
+            refusal: self.refusal.take(),
+            hurried: self.hurried,
+            started: self.started,
+        };
+        let what = "an internal error: see the log of model-filter";
+        rest.respond(&Reply::error(&Error::proxy(Code::Internal, what)));
     }
 }
 
@@ -275,14 +286,30 @@ impl Read for Body<'_> {
         if body.ended || buffer.is_empty() {
             return Ok(0);
         }
-        let request = request.as_mut().expect("an exchange holds its request until it begins");
-        let read = request.as_reader().read(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidInput => {
-                io::Error::new(io::ErrorKind::InvalidData, "a chunk cannot be understood")
+        let room = match body.length {
+            BodyLength::Known(length) => {
+                buffer.len().min(usize::try_from(length - body.read).unwrap_or(usize::MAX))
             }
-            _ => error,
-        })?;
+            _ => buffer.len(),
+        };
+        let request = request.as_mut().expect("an exchange holds its request until it begins");
+        client.upload.awaited.store(true, Ordering::Relaxed);
+        let read = request.as_reader().read(&mut buffer[..room]);
+        client.upload.awaited.store(false, Ordering::Relaxed);
+        let read = match read {
+            _ if client.upload.late.load(Ordering::Relaxed) => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the body came too slowly"));
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a chunk cannot be understood",
+                ));
+            }
+            other => other?,
+        };
         body.read += read as u64;
+        client.upload.delivered.store(body.read, Ordering::Relaxed);
         body.ended = match body.length {
             BodyLength::Known(length) => body.read >= length,
             _ => read == 0,
@@ -304,6 +331,7 @@ pub struct Response {
     out: Out,
     client: Arc<Client>,
     framing: Framing,
+    hurried: bool,
     frame: Vec<u8>,
     broken: bool,
     finished: bool,
@@ -399,30 +427,23 @@ impl Response {
         self.sent.complete = complete;
         self.sent.total = self.started.elapsed();
         let out = std::mem::replace(&mut self.out, Out::Done);
-        if !complete && let Some(socket) = self.client.socket() {
-            if self.framing == Framing::Close {
-                socket.reset();
-            } else {
-                socket.cut();
-            }
-        }
+        // The socket is looked up only where it is needed: it takes a while.
+        let socket = || self.client.socket();
+        match (complete, self.framing) {
+            (false, Framing::Close) => socket().map(ClientSocket::reset),
+            (false, _) => socket().map(ClientSocket::cut),
+            (true, Framing::Close) => socket().map(ClientSocket::finish),
+            (true, _) => None,
+        };
         match out {
-            Out::Writer(writer) => {
-                if complete
-                    && self.framing == Framing::Close
-                    && let Some(socket) = self.client.socket()
-                {
-                    socket.finish();
+            Out::Writer(writer) => drop(writer),
+            Out::Socket(request) => {
+                if !self.hurried {
+                    linger(&self.client);
                 }
-                drop(writer);
+                giants::let_go(request, &self.client);
             }
-            Out::Socket(request) => linger(&self.client, request),
-            Out::Nowhere(request) => {
-                if let Some(socket) = self.client.socket() {
-                    socket.cut();
-                }
-                drop(request);
-            }
+            Out::Nowhere(request) => giants::let_go(request, &self.client),
             Out::Done => {}
         }
         self.sent
@@ -453,9 +474,8 @@ impl Drop for Response {
 }
 
 /// Gives the client a moment to read its answer while it still sends: a connection that
-/// is closed over unread bytes is reset, and the answer with it. Then the socket is shut
-/// down, after which dropping the request reads no more than has arrived.
-fn linger(client: &Client, request: tiny_http::Request) {
+/// is closed over unread bytes is reset, and the answer with it.
+fn linger(client: &Client) {
     let Some(socket) = client.socket() else { return };
     socket.finish();
     let deadline = Instant::now() + DRAIN_TIME;
@@ -463,15 +483,13 @@ fn linger(client: &Client, request: tiny_http::Request) {
     loop {
         let patience = deadline.saturating_duration_since(Instant::now());
         if patience.is_zero() || socket.stream().set_read_timeout(Some(patience)).is_err() {
-            break;
+            return;
         }
         match socket.stream().read(&mut buffer) {
             Ok(1..) => {}
-            Ok(0) | Err(_) => break,
+            Ok(0) | Err(_) => return,
         }
     }
-    socket.cut();
-    drop(request);
 }
 
 /// Whether tiny_http goes on reading this connection after this request: its own rule,

@@ -6,18 +6,49 @@
 
 mod client;
 mod exchange;
+mod framing;
+mod giants;
 mod pool;
 pub(crate) mod sockets;
+mod watch;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 pub use client::Client;
-pub use exchange::{Body, BodyLength, Exchange, Response, Sent};
+pub use exchange::{Body, Exchange, Response, Sent};
+pub use framing::BodyLength;
 pub use pool::Service;
 
-/// Exchanges at once; beyond that clients get 503.
-pub const MAX_REQUESTS: usize = 512;
+/// What clients may take, in time and number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// For a whole head to arrive.
+    pub head_timeout: Duration,
+    /// For a connection to stay open without a request.
+    pub idle_timeout: Duration,
+    /// For a body to make progress.
+    pub body_timeout: Duration,
+    /// Connections at once; beyond that the longest idle one is closed.
+    pub max_connections: usize,
+    /// Exchanges at once; beyond that clients get 503.
+    pub max_requests: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(60),
+            max_connections: 1024,
+            max_requests: 512,
+        }
+    }
+}
 
 /// A port that is taken, on which nothing is answered yet.
 #[derive(Debug)]
@@ -53,11 +84,29 @@ impl Listener {
     /// Starts to answer, on threads of its own.
     ///
     /// # Errors
-    /// Where the first thread cannot be started.
-    pub fn serve(self, service: Box<Service>) -> io::Result<()> {
+    /// Where the first threads cannot be started.
+    pub fn serve(self, limits: Limits, service: Box<Service>) -> io::Result<Server> {
         let clients = client::Clients::new(self.address.port());
-        let server =
-            tiny_http::Server::from_listener(self.socket, None).map_err(io::Error::other)?;
-        pool::Pool::new(server, clients, service, MAX_REQUESTS).start_worker()
+        let closing = AtomicBool::new(false);
+        let shared = Arc::new(pool::Shared { service, limits, clients, closing });
+        let socket = self.socket.try_clone()?;
+        watch::Watch::start(Arc::clone(&shared), self.socket)?;
+        Ok(Server { shared, socket })
+    }
+}
+
+/// A listener that answers.
+pub struct Server {
+    shared: Arc<pool::Shared>,
+    socket: TcpListener,
+}
+
+impl Server {
+    /// Gives the port up and waits until all exchanges have ended; says whether they did
+    /// in time. Requests that still arrive over open connections get 503.
+    pub fn shut_down(self, within: Duration) -> bool {
+        self.shared.closing.store(true, Ordering::Relaxed);
+        sockets::stop_listening(&self.socket);
+        self.shared.clients.wait_until_none(within)
     }
 }

@@ -1,19 +1,22 @@
 //! The workers: threads that take requests themselves, one leader and its followers.
 //!
-//! A worker that takes a request while no other is idle starts a successor first, so
-//! that a few long streams never keep a short request waiting. Idle workers end after a
-//! while. Limits: at most `max_requests` exchanges at once; the worker beyond them
-//! answers 503, and so does one whose successor cannot be started.
+//! The leader waits for a request, judges its framing and hands the lead to another
+//! worker before it serves. So the requests of one connection are judged in the order in
+//! which they came, and nothing that follows an ambiguous one is believed. Where no other
+//! worker is idle a successor is started first, so that a few long streams never keep a
+//! short request waiting. Limits: at most `max_requests` exchanges at once; beyond that,
+//! and where no thread can be had, the leader itself answers 503.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::client::Clients;
+use super::client::{Client, Clients};
 use super::exchange::Exchange;
+use super::{Limits, giants};
 use crate::error::{Code, Error};
-use crate::reply::Reply;
 
 /// How long a worker waits for a request before it ends.
 const IDLE: Duration = Duration::from_secs(10);
@@ -25,99 +28,182 @@ const STACK: usize = 512 * 1024;
 /// What is done with each request.
 pub type Service = dyn Fn(Exchange) + Send + Sync;
 
+/// What all generations of a listener's workers share.
+pub(super) struct Shared {
+    pub(super) service: Box<Service>,
+    pub(super) limits: Limits,
+    pub(super) clients: Clients,
+    pub(super) closing: AtomicBool,
+}
+
+/// The workers of one tiny_http server.
 pub(super) struct Pool {
+    shared: Arc<Shared>,
     server: tiny_http::Server,
-    clients: Clients,
-    service: Box<Service>,
-    max_requests: usize,
-    count: Mutex<Count>,
+    /// Whether another server has taken this one's place.
+    retired: AtomicBool,
+    crew: Mutex<Crew>,
+    lead_is_free: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Count {
+struct Crew {
     workers: usize,
     idle: usize,
+    led: bool,
 }
 
 impl Pool {
-    pub(super) fn new(
-        server: tiny_http::Server,
-        clients: Clients,
-        service: Box<Service>,
-        max_requests: usize,
-    ) -> Arc<Pool> {
-        Arc::new(Pool { server, clients, service, max_requests, count: Mutex::default() })
-    }
-
-    /// Starts one more worker.
+    /// Starts to serve what arrives at a server.
     ///
     /// # Errors
     /// Where the system has no thread to give.
-    pub(super) fn start_worker(self: &Arc<Self>) -> std::io::Result<()> {
+    pub(super) fn start(
+        shared: Arc<Shared>,
+        server: tiny_http::Server,
+    ) -> std::io::Result<Arc<Pool>> {
+        let pool = Arc::new(Pool {
+            shared,
+            server,
+            retired: AtomicBool::new(false),
+            crew: Mutex::default(),
+            lead_is_free: Condvar::new(),
+        });
+        pool.start_worker()?;
+        Ok(pool)
+    }
+
+    /// Lets the workers end once this server's connections have.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    fn start_worker(self: &Arc<Self>) -> std::io::Result<()> {
         {
-            let mut count = self.count();
-            count.workers += 1;
-            count.idle += 1;
+            let mut crew = self.crew();
+            crew.workers += 1;
+            crew.idle += 1;
         }
         let pool = Arc::clone(self);
         let worker = thread::Builder::new().name("worker".into()).stack_size(STACK);
         worker.spawn(move || pool.work()).map(drop).inspect_err(|_| {
-            let mut count = self.count();
-            count.workers -= 1;
-            count.idle -= 1;
+            let mut crew = self.crew();
+            crew.workers -= 1;
+            crew.idle -= 1;
         })
     }
 
     fn work(self: Arc<Self>) {
-        loop {
-            match self.server.recv_timeout(IDLE) {
-                Ok(Some(request)) => self.take(request),
-                Ok(None) => {
-                    let mut count = self.count();
-                    if count.idle > 1 {
-                        count.idle -= 1;
-                        count.workers -= 1;
-                        return;
-                    }
+        let mut last_request = Instant::now();
+        while self.take_lead() {
+            let lead = Lead(&self);
+            let Some((exchange, client)) = self.next_request() else {
+                drop(lead);
+                if self.is_superfluous(last_request) {
+                    return;
                 }
-                Err(error) => log::error!("msg=\"no more connections\" error=\"{error}\""),
-            }
+                continue;
+            };
+            last_request = Instant::now();
+            self.serve(exchange, client, lead);
         }
     }
 
-    fn take(self: &Arc<Self>, request: tiny_http::Request) {
-        let has_successor = {
-            let mut count = self.count();
-            count.idle -= 1;
-            let needs_successor = count.idle == 0;
-            let room = count.workers <= self.max_requests;
-            drop(count);
-            !needs_successor || (room && self.start_worker().is_ok())
+    /// Waits for the lead; false where this worker was not needed for a while, and ends.
+    fn take_lead(&self) -> bool {
+        let crew = self.lead_is_free.wait_timeout_while(self.crew(), IDLE, |crew| crew.led);
+        let (mut crew, _) = crew.expect("nothing panics under this lock");
+        if crew.led {
+            crew.idle -= 1;
+            crew.workers -= 1;
+            return false;
+        }
+        crew.led = true;
+        true
+    }
+
+    fn is_superfluous(&self, last_request: Instant) -> bool {
+        let mut crew = self.crew();
+        // No connection of a retired server outlives the longest silence between requests.
+        let silence = self.shared.limits.idle_timeout + IDLE;
+        let abandoned = self.retired.load(Ordering::Relaxed)
+            && crew.workers == 1
+            && last_request.elapsed() > silence;
+        if crew.idle > 1 || abandoned {
+            crew.idle -= 1;
+            crew.workers -= 1;
+            return true;
+        }
+        false
+    }
+
+    fn next_request(&self) -> Option<(Exchange, Arc<Client>)> {
+        let clients = &self.shared.clients;
+        let request = match self.server.recv_timeout(IDLE) {
+            Ok(request) => request?,
+            Err(error) => {
+                // The watch starts another server.
+                log::warn!("msg=\"no connection could be accepted\" error=\"{error}\"");
+                return None;
+            }
         };
-        let Some(&peer) = request.remote_addr() else { return };
-        let client = self.clients.enter(peer);
+        let &peer = request.remote_addr()?;
+        let client = clients.enter(peer);
+        if clients.is_distrusted(peer) {
+            giants::let_go(request, &client);
+            clients.leave(&client);
+            return None;
+        }
         let exchange = Exchange::new(request, Arc::clone(&client));
-        let work = || {
-            if has_successor {
-                (self.service)(exchange);
-            } else {
-                let error = Error::proxy(
-                    Code::Overloaded,
-                    format!("all {} workers are busy", self.max_requests),
-                );
-                log::warn!("client={peer} status=503 side=proxy error=\"{error}\"");
-                exchange.respond(&Reply::error(&error));
-            }
-        };
-        // The exchange answers for itself when it is dropped in a panic.
-        if catch_unwind(AssertUnwindSafe(work)).is_err() {
-            log::error!("client={peer} side=proxy error=\"a panic in an exchange\"");
+        if exchange.refusal().is_some() {
+            clients.distrust(peer);
         }
-        self.clients.leave(&client);
-        self.count().idle += 1;
+        Some((exchange, client))
     }
 
-    fn count(&self) -> MutexGuard<'_, Count> {
-        self.count.lock().expect("nothing panics under this lock")
+    fn serve(self: &Arc<Self>, mut exchange: Exchange, client: Arc<Client>, lead: Lead<'_>) {
+        let lacks_successor = {
+            let mut crew = self.crew();
+            crew.idle -= 1;
+            let needed = crew.idle == 0;
+            let room = crew.workers <= self.shared.limits.max_requests;
+            drop(crew);
+            needed && !(room && self.start_worker().is_ok())
+        };
+        let lead = if lacks_successor {
+            let most = self.shared.limits.max_requests;
+            let what = format!("all workers are busy, or the limit of {most} is reached");
+            exchange.turn_away(Error::proxy(Code::Overloaded, what));
+            Some(lead)
+        } else {
+            drop(lead);
+            None
+        };
+        if self.shared.closing.load(Ordering::Relaxed) {
+            exchange.turn_away(Error::proxy(Code::ShuttingDown, "model-filter is shutting down"));
+        }
+        // The exchange answers for itself when it is dropped in a panic.
+        let served = catch_unwind(AssertUnwindSafe(|| (self.shared.service)(exchange)));
+        if served.is_err() {
+            let peer = client.peer();
+            log::error!("msg=\"a panic ended an exchange\" client={peer} side=proxy");
+        }
+        self.shared.clients.leave(&client);
+        self.crew().idle += 1;
+        drop(lead);
+    }
+
+    fn crew(&self) -> MutexGuard<'_, Crew> {
+        self.crew.lock().expect("nothing panics under this lock")
+    }
+}
+
+/// The right to take the next request. Dropped, it is free for another worker.
+struct Lead<'a>(&'a Pool);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        self.0.crew().led = false;
+        self.0.lead_is_free.notify_one();
     }
 }

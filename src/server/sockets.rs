@@ -3,7 +3,7 @@
 //! tiny_http hands out requests, never sockets: there is no way to close a connection
 //! and none to see that the client left. The socket is therefore looked up among the
 //! process's own file descriptors, by its peer and local port, and duplicated; what is
-//! done to the duplicate happens to the connection. Limits: Linux only (`/proc`,
+//! done to the duplicate happens to the connection. Limits: Linux 4.1 or newer (`/proc`,
 //! `TCP_INFO`); a look-up costs a system call for each open descriptor, so it is done
 //! only once something needs it. The only unsafe code of the program is here.
 #![allow(unsafe_code)]
@@ -45,10 +45,7 @@ impl ClientSocket {
     /// # Errors
     /// Where the process's descriptors cannot be listed (`/proc` is not there).
     pub fn find(peer: SocketAddr, local_port: u16) -> io::Result<Option<ClientSocket>> {
-        for entry in std::fs::read_dir("/proc/self/fd")? {
-            let Ok(Ok(fd)) = entry.map(|entry| entry.file_name().to_string_lossy().parse()) else {
-                continue;
-            };
+        for fd in descriptors()? {
             if !is_connection(fd, peer, local_port) {
                 continue;
             }
@@ -66,12 +63,17 @@ impl ClientSocket {
     /// Whether the client closed its side, or the connection broke. `TCP_INFO` and not
     /// `POLLRDHUP`: tiny_http's own read shutdown would set that too.
     pub fn left(&self) -> bool {
-        tcp_state(self.0.as_raw_fd()) != Some(TCP_ESTABLISHED)
+        tcp_info(self.0.as_raw_fd()).is_none_or(|info| info.state != TCP_ESTABLISHED)
     }
 
     /// Ends the connection after what was sent: a cut, where the framing promised more.
     pub fn cut(&self) {
         let _ = self.0.shutdown(Shutdown::Both);
+    }
+
+    /// Ends the client's side only: whoever reads from it finds the end.
+    pub fn stop_reading(&self) {
+        let _ = self.0.shutdown(Shutdown::Read);
     }
 
     /// Ends our side only, so that the client can still read what was sent to it.
@@ -125,24 +127,142 @@ pub fn pending(stream: &TcpStream) -> Pending {
     }
 }
 
+/// A client's connection as the kernel sees it at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Sighting {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// Bytes that the client has sent so far.
+    pub received: u64,
+    /// How many of them nobody has read yet.
+    pub unread: u64,
+    /// How long ago the last of them arrived.
+    pub silence: Duration,
+    /// Whether the client closed its side, or the connection broke.
+    pub left: bool,
+}
+
+/// Looks at all connections to a local port.
+///
+/// # Errors
+/// Where the process's descriptors cannot be listed.
+pub fn connections(local_port: u16) -> io::Result<Vec<Sighting>> {
+    // tiny_http has two descriptors for each, and we may have a third.
+    let mut seen = std::collections::HashSet::new();
+    let mut connections = Vec::new();
+    for fd in descriptors()? {
+        let local = address(fd, libc::getsockname);
+        if local.is_none_or(|local| local.port() != local_port) {
+            continue;
+        }
+        let Some(peer) = address(fd, libc::getpeername) else { continue };
+        if !seen.insert(peer) {
+            continue;
+        }
+        if let Some(info) = tcp_info(fd) {
+            let TcpInfo { state, silence, received } = info;
+            let left = state != TCP_ESTABLISHED;
+            connections.push(Sighting { peer, received, unread: unread(fd), silence, left });
+        }
+    }
+    Ok(connections)
+}
+
+/// Whether a descriptor is a socket that listens on this port.
+pub fn listens(fd: RawFd, local_port: u16) -> bool {
+    let mut listening: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: pointer and length describe `listening`.
+    let result = unsafe {
+        let value = (&raw mut listening).cast();
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN, value, &raw mut length)
+    };
+    let local = address(fd, libc::getsockname);
+    result == 0 && listening == 1 && local.is_some_and(|local| local.port() == local_port)
+}
+
+/// Ends listening at once: the port is free for another process, and a thread in `accept`
+/// gets an error.
+pub fn stop_listening(listener: &TcpListener) {
+    // SAFETY: a plain system call on a descriptor that `listener` owns.
+    unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
+}
+
+/// Closes every descriptor of a connection whose owners were forgotten, which is to say
+/// will never use or close them.
+pub fn close_forgotten(peer: SocketAddr, local_port: u16) {
+    for fd in descriptors().unwrap_or_default() {
+        if is_connection(fd, peer, local_port) {
+            // SAFETY: the caller vouches for it that nobody uses the descriptor any more.
+            unsafe { libc::close(fd) };
+        }
+    }
+}
+
+/// Raises the number of files that the process may open to what it is allowed at most, and
+/// tells that number.
+pub fn raise_file_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a valid `rlimit`, which the kernel fills or reads.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return 1024;
+        }
+        let soft = limit.rlim_cur;
+        limit.rlim_cur = limit.rlim_max;
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) != 0 {
+            limit.rlim_cur = soft;
+        }
+    }
+    // On 32-bit systems this is a smaller type.
+    #[allow(clippy::unnecessary_cast)]
+    let limit = limit.rlim_cur as u64;
+    limit
+}
+
+/// The process's open descriptors, from one look.
+fn descriptors() -> io::Result<Vec<RawFd>> {
+    let entries = std::fs::read_dir("/proc/self/fd")?;
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+}
+
 /// `TCP_ESTABLISHED` of the kernel's `tcp_states.h`; the libc crate does not have it.
 const TCP_ESTABLISHED: u8 = 1;
 
-fn tcp_state(fd: RawFd) -> Option<u8> {
-    // SAFETY: `tcp_info` is made of integers, for which zero is a value.
-    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
-    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+/// What is read of the kernel's `struct tcp_info`, of which the libc crate has the beginning only.
+struct TcpInfo {
+    state: u8,
+    silence: Duration,
+    received: u64,
+}
+
+fn tcp_info(fd: RawFd) -> Option<TcpInfo> {
+    // The fields lie where `linux/tcp.h` has had them since Linux 4.1.
+    const LAST_DATA_RECEIVED: usize = 52;
+    const BYTES_RECEIVED: usize = 128;
+    let mut info = [0_u8; 136];
+    let mut length = info.len() as libc::socklen_t;
+    let buffer = info.as_mut_ptr().cast();
     // SAFETY: buffer and length describe `info`; the kernel writes no more than that.
-    let result = unsafe {
-        libc::getsockopt(
-            fd,
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut info).cast(),
-            &raw mut length,
-        )
-    };
-    (result == 0).then_some(info.tcpi_state)
+    let result =
+        unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, buffer, &raw mut length) };
+    if result != 0 || (length as usize) < info.len() {
+        return None;
+    }
+    let four = info[LAST_DATA_RECEIVED..].first_chunk().copied()?;
+    let eight = info[BYTES_RECEIVED..].first_chunk().copied()?;
+    Some(TcpInfo {
+        state: info[0],
+        silence: Duration::from_millis(u32::from_ne_bytes(four).into()),
+        received: u64::from_ne_bytes(eight),
+    })
+}
+
+fn unread(fd: RawFd) -> u64 {
+    let mut unread: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int.
+    let result = unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut unread) };
+    if result == 0 { u64::try_from(unread).unwrap_or(0) } else { 0 }
 }
 
 fn is_connection(fd: RawFd, peer: SocketAddr, local_port: u16) -> bool {

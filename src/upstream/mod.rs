@@ -336,11 +336,20 @@ impl Answer<'_> {
 impl Upstream {
     fn failure_inside(&self, error: io::Error, call: &Call) -> Error {
         let error = ureq::Error::from(error);
-        if call.client_left() || transport::is_timeout(&error).is_some() {
-            return self.failure(&error, call, None);
+        if call.client_left() {
+            return Error::client_left();
         }
-        let what = format!("the response broke off: {}", cause(&error));
-        Error::upstream(Code::UpstreamInvalidResponse, format!("upstream {:?}: {what}", self.name))
+        let (code, what) = match transport::is_timeout(&error) {
+            Some(_) => {
+                let waited = self.idle_timeout.as_secs_f64();
+                (Code::UpstreamTimeout, format!("the response made no progress for {waited} s"))
+            }
+            None => {
+                let what = format!("the response broke off: {}", cause(&error));
+                (Code::UpstreamInvalidResponse, what)
+            }
+        };
+        Error::upstream(code, format!("upstream {:?}: {what}", self.name))
     }
 }
 

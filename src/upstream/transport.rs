@@ -339,10 +339,11 @@ impl Resolver for Addresses {
     ) -> Result<ResolvedSocketAddrs, Error> {
         let host = uri.authority().map(ToString::to_string).unwrap_or_default();
         let known = || self.known.lock().expect("nothing panics under this lock");
-        if let Some((since, addresses)) = known().get(&host)
-            && since.elapsed() < ADDRESS_TTL
-        {
-            return Ok(addresses.clone());
+        match known().get(&host) {
+            Some((since, addresses)) if since.elapsed() < ADDRESS_TTL => {
+                return Ok(addresses.clone());
+            }
+            _ => {}
         }
         on_call(|call| call.connecting.set(true));
         let addresses = self.resolver.resolve(uri, config, timeout)?;

@@ -1,0 +1,290 @@
+//! A look at all client connections, many times a second, for what tiny_http neglects.
+//!
+//! - **Forgotten** connections. Its task pool counts a thread that it has already woken as
+//!   idle, so of a burst of new connections some wait in its queue until a client leaves.
+//!   They show as unread bytes on a connection without a request. For each, we connect to
+//!   ourselves and close: the extra connection makes the pool start a thread, which then
+//!   takes the forgotten one from the queue.
+//! - **Endless** heads and chunk headers, which it reads without a limit, and slow ones.
+//! - **Idle** connections, for which it has no deadline, and more of them than are allowed.
+//! - **A dead listener**: any error of `accept`, and any thread that cannot be had, ends its
+//!   accept thread for good. Then a new server is made on the same socket.
+//!
+//! Limits: a look costs some system calls for each connection, so with many of them the
+//! looks are further apart, to stay near 2 % of a core.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::client::Client;
+use super::framing::MAX_HEAD;
+use super::pool::{Pool, Shared};
+use super::sockets::{self, ClientSocket, Sighting};
+
+/// Between two looks while there are connections.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// Between two looks while there is none.
+const REST: Duration = Duration::from_millis(250);
+
+/// The share of its time that the watch may use: one part in this many.
+const SHARE: u32 = 40;
+
+/// How much of a chunked body may be framing: so many bytes for each byte of content.
+const CHUNK_OVERHEAD: u64 = 16;
+
+/// How long our own connections, which wake tiny_http, may take. They are to this machine.
+const POKE_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(super) struct Watch {
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    address: SocketAddr,
+    max_connections: usize,
+    /// tiny_http's own descriptor of the listening socket: closed once it has given up.
+    accepting: RawFd,
+    pool: Option<Arc<Pool>>,
+    known: HashMap<SocketAddr, Connection>,
+    /// A descriptor held back, so that there is one to look with when all others are used.
+    spare: Option<TcpListener>,
+}
+
+/// What is remembered of a connection between two looks.
+#[derive(Debug)]
+struct Connection {
+    phase: Phase,
+    /// When this phase began.
+    since: Instant,
+    /// What had been received when it began, less what was unread.
+    base: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing was sent since the last exchange.
+    Idle,
+    /// A request has begun to arrive.
+    Head,
+    /// A request is under way.
+    Busy,
+}
+
+impl Watch {
+    pub(super) fn start(shared: Arc<Shared>, listener: TcpListener) -> io::Result<()> {
+        // Each connection has two descriptors of tiny_http's, one of ours and one upstream.
+        let files = usize::try_from(sockets::raise_file_limit()).unwrap_or(usize::MAX);
+        let max_connections =
+            shared.limits.max_connections.min((files.saturating_sub(32) / 4).max(4));
+        let mut watch = Watch {
+            address: listener.local_addr()?,
+            spare: Some(listener.try_clone()?),
+            shared,
+            listener,
+            max_connections,
+            accepting: -1,
+            pool: None,
+            known: HashMap::new(),
+        };
+        watch.open()?;
+        thread::Builder::new().name("watch".into()).spawn(move || watch.run()).map(drop)
+    }
+
+    fn run(mut self) {
+        loop {
+            let started = Instant::now();
+            if self.shared.closing.load(Ordering::Relaxed) {
+                self.close();
+            } else if !sockets::listens(self.accepting, self.address.port()) {
+                self.reopen();
+            }
+            match self.sightings() {
+                Ok(sightings) => self.look(&sightings),
+                Err(error) => log::debug!("msg=\"connections cannot be seen\" error=\"{error}\""),
+            }
+            let pause = INTERVAL.max(started.elapsed() * SHARE);
+            if self.known.is_empty() {
+                self.shared.clients.wait_for_first(REST);
+            } else {
+                thread::sleep(pause);
+            }
+        }
+    }
+
+    fn sightings(&mut self) -> io::Result<Vec<Sighting>> {
+        let port = self.address.port();
+        sockets::connections(port).or_else(|_| {
+            drop(self.spare.take());
+            let sightings = sockets::connections(port);
+            self.spare = self.listener.try_clone().ok();
+            sightings
+        })
+    }
+
+    fn look(&mut self, sightings: &[Sighting]) {
+        let mut forgotten = 0;
+        let mut idle: Vec<(Instant, SocketAddr)> = Vec::new();
+        let mut known = std::mem::take(&mut self.known);
+        for seen in sightings {
+            let client = self.shared.clients.get(seen.peer);
+            let mut connection = known.remove(&seen.peer).unwrap_or(Connection {
+                phase: Phase::Idle,
+                since: Instant::now(),
+                base: 0,
+            });
+            connection.update(seen, client.is_some());
+            match client {
+                Some(client) => self.watch_upload(&client, seen, &connection),
+                None => {
+                    if seen.unread > 0 || seen.left {
+                        forgotten += 1;
+                    }
+                    if self.is_over(&connection, seen) {
+                        self.cut(seen.peer);
+                    }
+                    idle.push((connection.since, seen.peer));
+                }
+            }
+            self.known.insert(seen.peer, connection);
+        }
+        if sightings.len() > self.max_connections {
+            idle.sort_unstable();
+            let over = sightings.len() - self.max_connections;
+            idle.iter().take(over).for_each(|(_, peer)| self.cut(*peer));
+        }
+        self.shared.clients.trust_all_but(|peer| self.known.contains_key(peer));
+        for _ in 0..forgotten {
+            self.poke();
+        }
+    }
+
+    /// Whether a connection without a request has used up its time or its room.
+    fn is_over(&self, connection: &Connection, seen: &Sighting) -> bool {
+        let limits = &self.shared.limits;
+        let arrived = seen.received.saturating_sub(connection.base);
+        match connection.phase {
+            Phase::Idle => {
+                let closing = self.shared.closing.load(Ordering::Relaxed);
+                closing || connection.since.elapsed() > limits.idle_timeout
+            }
+            // The body may come with the head, so what is unread does not count.
+            Phase::Head => {
+                connection.since.elapsed() > limits.head_timeout
+                    || arrived.saturating_sub(seen.unread) > MAX_HEAD as u64
+            }
+            Phase::Busy => false,
+        }
+    }
+
+    /// Ends a body that has stopped coming, or that is framing and little else.
+    fn watch_upload(&self, client: &Client, seen: &Sighting, connection: &Connection) {
+        let upload = &client.upload;
+        if !upload.awaited.load(Ordering::Relaxed) {
+            return;
+        }
+        let consumed = seen.received.saturating_sub(connection.base).saturating_sub(seen.unread);
+        let delivered = upload.delivered.load(Ordering::Relaxed);
+        let allowed = (MAX_HEAD as u64) * 2 + delivered.saturating_mul(CHUNK_OVERHEAD);
+        let silent = seen.silence > self.shared.limits.body_timeout && seen.unread == 0;
+        if silent || consumed > allowed {
+            upload.late.store(true, Ordering::Relaxed);
+            if let Some(socket) = client.socket() {
+                socket.stop_reading();
+            }
+        }
+    }
+
+    fn cut(&self, peer: SocketAddr) {
+        if let Ok(Some(socket)) = ClientSocket::find(peer, self.address.port()) {
+            socket.cut();
+        }
+    }
+
+    /// Makes tiny_http start a thread, which takes a forgotten connection.
+    fn poke(&self) {
+        let ip = match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let address = SocketAddr::new(ip, self.address.port());
+        // Where it fails there is another look to come.
+        let _ = TcpStream::connect_timeout(&address, POKE_TIMEOUT);
+    }
+
+    /// Makes a tiny_http server on the listening socket.
+    fn open(&mut self) -> io::Result<()> {
+        let listener = self.listener.try_clone()?;
+        self.accepting = listener.as_raw_fd();
+        let server = catch_unwind(|| tiny_http::Server::from_listener(listener, None));
+        let server = match server {
+            Ok(server) => server.map_err(io::Error::other)?,
+            Err(_) => return Err(io::Error::other("no thread can be had")),
+        };
+        self.pool = Some(Pool::start(Arc::clone(&self.shared), server)?);
+        Ok(())
+    }
+
+    /// Takes the place of a server whose accept thread has ended. Its connections go on.
+    fn reopen(&mut self) {
+        if !self.has_room() {
+            return;
+        }
+        let retired = self.pool.take();
+        match catch_unwind(AssertUnwindSafe(|| self.open())) {
+            Ok(Ok(())) => {
+                log::warn!("msg=\"the listener had given up and was started anew\"");
+                if let Some(pool) = retired {
+                    pool.retire();
+                }
+            }
+            _ => self.pool = retired,
+        }
+    }
+
+    /// Whether a new server has a chance: some descriptors and some threads.
+    fn has_room(&self) -> bool {
+        let files: Vec<_> = (0..8).map_while(|_| self.listener.try_clone().ok()).collect();
+        let threads = (0..8).map_while(|_| thread::Builder::new().spawn(thread::park).ok());
+        let threads: Vec<_> = threads.collect();
+        let room = files.len() == 8 && threads.len() == 8;
+        for thread in threads {
+            thread.thread().unpark();
+            // It did nothing but wait.
+            let _ = thread.join();
+        }
+        room
+    }
+
+    /// Gives the port up.
+    fn close(&mut self) {
+        if self.accepting >= 0 {
+            sockets::stop_listening(&self.listener);
+            self.accepting = -1;
+        }
+    }
+}
+
+impl Connection {
+    fn update(&mut self, seen: &Sighting, busy: bool) {
+        let now = match (self.phase, busy) {
+            (Phase::Busy, true) => return,
+            (_, true) => Phase::Busy,
+            (Phase::Busy, false) => {
+                // What is unread belongs to the next request.
+                self.base = seen.received - seen.unread;
+                if seen.unread > 0 { Phase::Head } else { Phase::Idle }
+            }
+            (Phase::Idle, false) if seen.received > self.base => Phase::Head,
+            (_, false) => return,
+        };
+        self.phase = now;
+        self.since = Instant::now();
+    }
+}
