@@ -8,26 +8,27 @@
 //! start; nothing here connects to anything.
 //!
 //! In the submodules: `yaml` (bytes to values), `node` (values as typed, with their
-//! place), `upstream` (the section `model_filter`), `address` (URLs and proxies).
+//! place), `upstream` (the section `model_filter`), `server` (the section `server`), `address` (URLs and proxies).
 
 mod address;
 mod node;
+mod server;
 mod upstream;
 mod yaml;
 
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use log::LevelFilter;
 
 use self::node::{Fields, Node, Place, nearest, quoted, unknown_key};
-use crate::cli::{self, Options};
+use crate::cli::Options;
 use crate::filter::Filter;
 use crate::secret::Secret;
+use crate::server::Limits;
 
 const DEFAULT_FILE: &str = "config.yaml";
 const DEFAULT_HOST: &str = "127.0.0.1";
@@ -61,6 +62,10 @@ pub struct Server {
     pub port: u16,
     /// What is taken off the front of request paths: empty, or `/x` without a slash at its end.
     pub root_path: String,
+    /// What clients may take.
+    pub limits: Limits,
+    /// For exchanges to end when the program is told to.
+    pub shutdown_timeout: Duration,
 }
 
 /// One remote API.
@@ -179,12 +184,12 @@ fn compile(
     }
     let fields = Node::new(place, &value).fields()?;
     let warnings = unknown_sections(&fields)?;
-    let typed = fields.read("server", typed_server)?.unwrap_or_default();
+    let typed = fields.read("server", server::typed)?.unwrap_or_default();
     let section = fields.get("model_filter");
     let section = section.ok_or_else(|| fields.place.error("model_filter is missing"))?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let upstreams = upstream::upstreams(section, folder, env)?;
-    let (server, log_level) = (server(typed, options, env)?, log_level(env)?);
+    let (server, log_level) = (server::server(typed, options, env)?, log_level(env)?);
     Ok(Config { file, server, upstreams, log_level, warnings })
 }
 
@@ -205,87 +210,6 @@ fn unknown_sections(fields: &Fields<'_>) -> Result<Vec<String>, ConfigError> {
         }
     }
     Ok(warnings)
-}
-
-/// The section `server`, as typed.
-#[derive(Default)]
-struct TypedServer {
-    host: Option<String>,
-    port: Option<u16>,
-    root_path: Option<String>,
-}
-
-fn typed_server(node: &Node<'_>) -> Result<TypedServer, ConfigError> {
-    let fields = node.fields()?;
-    fields.only(&["host", "port", "root_path"])?;
-    let checked = |key: &str, check: fn(&str) -> Result<String, String>| {
-        fields.read(key, |node| check(node.string()?).map_err(|error| node.error(error)))
-    };
-    Ok(TypedServer {
-        host: checked("host", host)?,
-        port: fields.read("port", Node::port)?,
-        root_path: checked("root_path", root_path)?,
-    })
-}
-
-fn server(
-    typed: TypedServer,
-    options: &Options,
-    env: Environment<'_>,
-) -> Result<Server, ConfigError> {
-    let set = |name: &'static str| Some((name, variable(env, name)?));
-    let with_source = |source: &str, error: String| ConfigError(format!("{source}: {error}"));
-
-    let given = options.host.clone().map(|text| ("--host", text)).or_else(|| set("LLM_MF_HOST"));
-    let host = match given {
-        Some((source, text)) => host(&text).map_err(|error| with_source(source, error))?,
-        None => typed.host.unwrap_or_else(|| DEFAULT_HOST.to_owned()),
-    };
-    let port = match (options.port, set("LLM_MF_PORT")) {
-        (Some(port), _) => port,
-        (None, Some((source, text))) => {
-            cli::port(&text).map_err(|error| with_source(source, error))?
-        }
-        (None, None) => typed.port.unwrap_or(DEFAULT_PORT),
-    };
-    let given = options.root_path.clone().map(|text| ("--root-path", text));
-    let root_path = match given.or_else(|| set("LLM_MF_ROOT_PATH")) {
-        Some((source, text)) => root_path(&text).map_err(|error| with_source(source, error))?,
-        None => typed.root_path.unwrap_or_default(),
-    };
-    Ok(Server { host, port, root_path })
-}
-
-fn host(text: &str) -> Result<String, String> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    // The scope of a link-local address (`fe80::1%eth0`) is for the resolver to read.
-    let address = bare.split('%').next().unwrap_or(bare);
-    let valid = if bare.contains(':') || bare != text {
-        address.parse::<Ipv6Addr>().is_ok()
-    } else {
-        !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
-    };
-    if valid {
-        Ok(bare.to_owned())
-    } else {
-        Err(format!("{} is not a host's name or address", quoted(text)))
-    }
-}
-
-fn root_path(text: &str) -> Result<String, String> {
-    let path = text.trim_matches('/');
-    if path.is_empty() {
-        return Ok(String::new());
-    }
-    let valid = |segment: &str| {
-        let letters = |byte: u8| byte.is_ascii_graphic() && !b"?#\\".contains(&byte);
-        !matches!(segment, "" | "." | "..") && segment.bytes().all(letters)
-    };
-    if path.split('/').all(valid) {
-        Ok(format!("/{path}"))
-    } else {
-        Err(format!("{} is not a path such as /llm", quoted(text)))
-    }
 }
 
 fn log_level(env: Environment<'_>) -> Result<LevelFilter, ConfigError> {

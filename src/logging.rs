@@ -23,6 +23,20 @@ pub fn start(level: LevelFilter) {
     log::set_max_level(level);
 }
 
+/// Makes a line of the log of every panic. Exchanges outlive them; so does the listener.
+pub fn catch_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let text = panic.payload();
+        let text = text.downcast_ref::<&str>().copied().or_else(|| {
+            let text = text.downcast_ref::<String>();
+            text.map(String::as_str)
+        });
+        let text = text.unwrap_or("no message");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        log::error!("msg=\"panic\" place={} error={}", Value(&place), Value(text));
+    }));
+}
+
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with(env!("CARGO_CRATE_NAME"))

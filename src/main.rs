@@ -3,7 +3,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use std::{env, io, thread};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use model_filter::catalog::{Catalog, Refusal};
 use model_filter::cli::{self, Command, Options};
@@ -34,17 +38,35 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
 fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let config = config::load(options, &config::environment)?;
     logging::start(config.log_level);
+    logging::catch_panics();
     let (host, port) = (config.server.host.as_str(), config.server.port);
     let listener = server::bind(host, port).map_err(|error| format!("{host}:{port}: {error}"))?;
     let relay = Arc::new(relay(&config)?);
     announce(&config, &listener);
 
+    // Before anything runs, so that a signal finds somebody who waits for it.
+    let signals = Signals::new([SIGTERM, SIGINT])?;
     let service = Arc::clone(&relay);
-    let _server = listener
-        .serve(server::Limits::default(), Box::new(move |exchange| service.exchange(exchange)))?;
+    let service = Box::new(move |exchange| service.exchange(exchange));
+    let server = listener.serve(config.server.limits, service)?;
     count_models(&relay);
-    loop {
-        thread::park();
+    run_until_told(server, signals, config.server.shutdown_timeout);
+    Ok(())
+}
+
+/// Serves until the first signal, then lets exchanges end; a second one ends it at once.
+fn run_until_told(server: server::Server, mut signals: Signals, patience: Duration) {
+    let signal = signals.forever().next();
+    log::info!("msg=\"shutting down\" signal={}", signal.unwrap_or_default());
+    thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            std::process::exit(128 + signal);
+        }
+    });
+    if server.shut_down(patience) {
+        log::info!("msg=\"all exchanges have ended\"");
+    } else {
+        log::warn!("msg=\"exchanges were cut\" after_s={}", patience.as_secs_f64());
     }
 }
 

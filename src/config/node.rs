@@ -16,6 +16,9 @@ use crate::cli;
 /// Ten years: longer than any process lives, and far from overflowing a point in time.
 const MAX_SECONDS: u32 = 315_360_000;
 
+/// More threads or connections than any machine has.
+const MAX_COUNT: u64 = 100_000;
+
 /// The most that a held body may take, in bytes (1 GiB).
 const MAX_SIZE: u64 = 1 << 30;
 
@@ -160,6 +163,20 @@ impl<'a> Node<'a> {
             let examples = "such as 67108864, 64MiB or 10 MB";
             let value = shown(self.value);
             self.error(format!("{value} is not a size (1 to {MAX_SIZE} bytes, {examples})"))
+        })
+    }
+
+    /// A number of things of which there must be one.
+    pub(super) fn count(&self) -> Result<usize, ConfigError> {
+        let count = match self.value {
+            Value::Number(number) => number.as_u64(),
+            Value::String(text) => decimal(text).and_then(|text| text.parse().ok()),
+            _ => None,
+        };
+        let count = count.filter(|count| (1..=MAX_COUNT).contains(count));
+        let count = count.and_then(|count| usize::try_from(count).ok());
+        count.ok_or_else(|| {
+            self.error(format!("{} is not a number from 1 to {MAX_COUNT}", shown(self.value)))
         })
     }
 

@@ -141,6 +141,7 @@ impl Pool {
         let clients = &self.shared.clients;
         let request = match self.server.recv_timeout(IDLE) {
             Ok(request) => request?,
+            Err(_) if self.shared.closing.load(Ordering::Relaxed) => return None,
             Err(error) => {
                 // The watch starts another server.
                 log::warn!("msg=\"no connection could be accepted\" error=\"{error}\"");

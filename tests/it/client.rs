@@ -18,6 +18,8 @@ pub struct Client {
     framing: Framing,
     /// What was read of an event that is not complete yet.
     event: Vec<u8>,
+    /// The connection ended with an error.
+    reset: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ enum Framing {
 pub enum End {
     /// By its framing: all of it came.
     Complete,
-    /// By a closed connection, where the framing promised more.
+    /// By a closed connection, where the framing promised more; or by a broken one.
     Cut,
 }
 
@@ -57,7 +59,14 @@ impl Client {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         let framing = Framing::Ended(End::Complete);
-        Client { stream, unread: Vec::new(), asked: VecDeque::new(), framing, event: Vec::new() }
+        Client {
+            stream,
+            unread: Vec::new(),
+            asked: VecDeque::new(),
+            framing,
+            event: Vec::new(),
+            reset: false,
+        }
     }
 
     /// Adds `Host`, and `Content-Length` where there is a body of no other framing.
@@ -187,7 +196,7 @@ impl Client {
             Framing::UntilClose => self.read_some(usize::MAX),
         };
         let Some(piece) = piece else {
-            let closed = self.framing == Framing::UntilClose;
+            let closed = self.framing == Framing::UntilClose && !self.reset;
             return self.ended(if closed { End::Complete } else { End::Cut });
         };
         match &mut self.framing {
@@ -232,14 +241,23 @@ impl Client {
 
     fn fill(&mut self) -> Option<()> {
         let mut buffer = vec![0; 64 * 1024];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => None,
-            Ok(count) => {
-                self.unread.extend_from_slice(&buffer[..count]);
-                Some(())
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(count) => {
+                    self.unread.extend_from_slice(&buffer[..count]);
+                    return Some(());
+                }
+                Err(error) => match error.kind() {
+                    // A machine that was asleep interrupts reads that have a timeout.
+                    ErrorKind::Interrupted => {}
+                    ErrorKind::ConnectionReset => {
+                        self.reset = true;
+                        return None;
+                    }
+                    _ => panic!("nothing came for {DEADLINE:?}: {error}"),
+                },
             }
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
-            Err(error) => panic!("nothing came for {DEADLINE:?}: {error}"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A fake upstream: a raw socket that says exactly what a test wants, misbehaviour included.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -241,7 +241,7 @@ impl Conn {
         self.unread.clear();
         let mut buffer = vec![0; 64 * 1024];
         while left > 0 {
-            match self.stream.read(&mut buffer) {
+            match self.read(&mut buffer) {
                 Ok(count @ 1..) => left -= count,
                 _ => return false,
             }
@@ -268,10 +268,10 @@ impl Conn {
     pub fn wait_until_closed(&mut self) -> bool {
         let mut buffer = [0; 4096];
         loop {
-            match self.stream.read(&mut buffer) {
+            match self.read(&mut buffer) {
                 Ok(0) => return true,
                 Ok(_) => {}
-                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+                Err(error) => return error.kind() == ErrorKind::ConnectionReset,
             }
         }
     }
@@ -294,9 +294,19 @@ impl Conn {
 
     fn fill(&mut self) -> Option<()> {
         let mut buffer = vec![0; 64 * 1024];
-        let count = self.stream.read(&mut buffer).ok().filter(|count| *count > 0)?;
+        let count = self.read(&mut buffer).ok().filter(|count| *count > 0)?;
         self.unread.extend_from_slice(&buffer[..count]);
         Some(())
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.stream.read(buffer) {
+                // A machine that was asleep interrupts reads that have a timeout.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
     }
 }
 

@@ -127,17 +127,28 @@ impl Proxy {
 
     /// The most memory that the process has had at once, in KiB.
     pub fn peak_memory(&self) -> u64 {
-        self.status("VmHWM:")
+        self.status("VmHWM:").parse().unwrap()
     }
 
     pub fn threads(&self) -> u64 {
-        self.status("Threads:")
+        self.status("Threads:").parse().unwrap()
     }
 
-    fn status(&self, name: &str) -> u64 {
+    /// Stops the process and lets it go on, as a machine does that sleeps.
+    pub fn sleep(&self) {
+        let signal = |name| {
+            let command = format!("kill -{name} {}", self.child.id());
+            assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+        };
+        signal("STOP");
+        eventually("the process stops", || self.status("State:") == "T");
+        signal("CONT");
+    }
+
+    fn status(&self, name: &str) -> String {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        line.split_whitespace().nth(1).unwrap().to_string()
     }
 }
 

@@ -299,3 +299,22 @@ fn an_early_answer_arrives_where_the_upstream_reads_the_rest_away() {
 fn an_early_answer_arrives_where_the_upstream_closes() {
     assert_early_answer_arrives(&refusing(|conn| conn.cut()));
 }
+
+#[test]
+fn an_early_answer_arrives_though_the_client_stops_sending() {
+    let seen = Gate::new();
+    let opened = seen.clone();
+    let fake = refusing(move |_| opened.wait());
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/x", &[("Content-Length", "50000000")], b"");
+    let mut writer = client.writer();
+    // More than what the sockets on the way to the upstream hold, and then no more.
+    let upload = std::thread::spawn(move || {
+        let _ = writer.write_all(&[b'x'; 20_000_000]);
+    });
+    assert_eq!(client.response().status, 413);
+    seen.open();
+    drop((client, proxy));
+    upload.join().unwrap();
+}

@@ -209,6 +209,49 @@ fn a_long_body_of_known_length_is_cut() {
     assert_eq!(after_the_cut("", [head.as_slice(), &[b'x'; 70_000]].concat()).1, End::Cut);
 }
 
+/// An HTTP/1.0 client's only sign of the end is the close, so a cut must be an error.
+#[test]
+fn a_cut_breaks_the_connection_of_an_http_1_0_client() {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let fake = streaming(move |conn| {
+        conn.write([CHUNKED.as_bytes(), &chunk("{\"a\":")].concat());
+        opened.wait();
+        conn.cut();
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send_raw("GET /v1/x HTTP/1.0\r\n\r\n");
+    client.head();
+    assert_eq!(client.piece().unwrap(), b"{\"a\":");
+    gate.open();
+    assert_eq!(client.rest(), (Vec::new(), End::Cut));
+}
+
+#[test]
+fn a_machine_that_slept_goes_on() {
+    let (begun, ended) = (Gate::new(), Gate::new());
+    let (opened, closed) = (begun.clone(), ended.clone());
+    let fake = streaming(move |conn| {
+        opened.wait();
+        conn.write([EVENTS.as_bytes(), &chunk("data: 1\n\n")].concat());
+        closed.wait();
+        conn.write([chunk("data: 2\n\n"), LAST_CHUNK.into()].concat());
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("GET", "/v1/x", &[], b"");
+    fake.wait_for("/v1/x");
+    proxy.sleep();
+    begun.open();
+    client.head();
+    assert_eq!(client.event().unwrap(), "data: 1\n\n");
+    proxy.sleep();
+    ended.open();
+    assert_eq!(client.rest(), (b"data: 2\n\n".to_vec(), End::Complete));
+    assert_eq!(proxy.get("/v1/warm").status, 200);
+}
+
 #[test]
 fn a_broken_chunk_is_a_cut() {
     let fake = streaming(|conn| {

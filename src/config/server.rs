@@ -1,0 +1,124 @@
+//! The section `server`: where to listen, and what clients may take.
+//!
+//! Limits: whether the host has an address is found out when it is bound.
+
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use super::node::{Node, quoted};
+use super::{ConfigError, DEFAULT_HOST, DEFAULT_PORT, Environment, Server, variable};
+use crate::cli::{self, Options};
+use crate::server::Limits;
+
+const KEYS: [&str; 8] = [
+    "host",
+    "port",
+    "root_path",
+    "head_timeout",
+    "idle_connection_timeout",
+    "max_connections",
+    "max_requests",
+    "shutdown_timeout",
+];
+
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The section `server`, as typed.
+#[derive(Default)]
+pub(super) struct TypedServer {
+    host: Option<String>,
+    port: Option<u16>,
+    root_path: Option<String>,
+    limits: Limits,
+    shutdown_timeout: Option<Duration>,
+}
+
+pub(super) fn typed(node: &Node<'_>) -> Result<TypedServer, ConfigError> {
+    let fields = node.fields()?;
+    fields.only(&KEYS)?;
+    let defaults = Limits::default();
+    let timeout = |key: &str, default| {
+        fields.read(key, Node::timeout).map(|timeout| timeout.unwrap_or(default))
+    };
+    let count =
+        |key: &str, default| fields.read(key, Node::count).map(|count| count.unwrap_or(default));
+    let limits = Limits {
+        head_timeout: timeout("head_timeout", defaults.head_timeout)?,
+        idle_timeout: timeout("idle_connection_timeout", defaults.idle_timeout)?,
+        max_connections: count("max_connections", defaults.max_connections)?,
+        max_requests: count("max_requests", defaults.max_requests)?,
+        ..defaults
+    };
+    let checked = |key: &str, check: fn(&str) -> Result<String, String>| {
+        fields.read(key, |node| check(node.string()?).map_err(|error| node.error(error)))
+    };
+    Ok(TypedServer {
+        host: checked("host", host)?,
+        port: fields.read("port", Node::port)?,
+        root_path: checked("root_path", root_path)?,
+        limits,
+        shutdown_timeout: fields.read("shutdown_timeout", Node::timeout)?,
+    })
+}
+
+/// What is typed, under what the environment and the options say.
+pub(super) fn server(
+    typed: TypedServer,
+    options: &Options,
+    env: Environment<'_>,
+) -> Result<Server, ConfigError> {
+    let set = |name: &'static str| Some((name, variable(env, name)?));
+    let with_source = |source: &str, error: String| ConfigError::new(format!("{source}: {error}"));
+
+    let given = options.host.clone().map(|text| ("--host", text)).or_else(|| set("LLM_MF_HOST"));
+    let host = match given {
+        Some((source, text)) => host(&text).map_err(|error| with_source(source, error))?,
+        None => typed.host.unwrap_or_else(|| DEFAULT_HOST.to_owned()),
+    };
+    let port = match (options.port, set("LLM_MF_PORT")) {
+        (Some(port), _) => port,
+        (None, Some((source, text))) => {
+            cli::port(&text).map_err(|error| with_source(source, error))?
+        }
+        (None, None) => typed.port.unwrap_or(DEFAULT_PORT),
+    };
+    let given = options.root_path.clone().map(|text| ("--root-path", text));
+    let root_path = match given.or_else(|| set("LLM_MF_ROOT_PATH")) {
+        Some((source, text)) => root_path(&text).map_err(|error| with_source(source, error))?,
+        None => typed.root_path.unwrap_or_default(),
+    };
+    let shutdown_timeout = typed.shutdown_timeout.unwrap_or(SHUTDOWN_TIMEOUT);
+    Ok(Server { host, port, root_path, limits: typed.limits, shutdown_timeout })
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    // The scope of a link-local address (`fe80::1%eth0`) is for the resolver to read.
+    let address = bare.split('%').next().unwrap_or(bare);
+    let valid = if bare.contains(':') || bare != text {
+        address.parse::<Ipv6Addr>().is_ok()
+    } else {
+        !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
+    };
+    if valid {
+        Ok(bare.to_owned())
+    } else {
+        Err(format!("{} is not a host's name or address", quoted(text)))
+    }
+}
+
+fn root_path(text: &str) -> Result<String, String> {
+    let path = text.trim_matches('/');
+    if path.is_empty() {
+        return Ok(String::new());
+    }
+    let valid = |segment: &str| {
+        let letters = |byte: u8| byte.is_ascii_graphic() && !b"?#\\".contains(&byte);
+        !matches!(segment, "" | "." | "..") && segment.bytes().all(letters)
+    };
+    if path.split('/').all(valid) {
+        Ok(format!("/{path}"))
+    } else {
+        Err(format!("{} is not a path such as /llm", quoted(text)))
+    }
+}
