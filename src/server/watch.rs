@@ -29,7 +29,7 @@ use super::pool::{Pool, Shared};
 use super::sockets::{self, ClientSocket, Sighting};
 
 /// Between two looks while there are connections.
-const INTERVAL: Duration = Duration::from_millis(50);
+const INTERVAL: Duration = Duration::from_millis(25);
 
 /// Between two looks while there is none.
 const REST: Duration = Duration::from_millis(250);
