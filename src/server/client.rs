@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::sockets::ClientSocket;
+use super::sockets::{self, ClientSocket};
 
 /// How long a connection is remembered as not to be believed, at the least.
 const DISTRUST: Duration = Duration::from_secs(10);
@@ -41,8 +41,8 @@ enum Lookup {
     Found(ClientSocket),
     /// The connection is closed already.
     Gone,
-    /// This system does not show a process its own descriptors.
-    Unknown,
+    /// It is there, but there is no descriptor left to hold it with.
+    OutOfReach,
 }
 
 impl Client {
@@ -56,14 +56,39 @@ impl Client {
         match self.lookup() {
             Lookup::Found(socket) => socket.left(),
             Lookup::Gone => true,
-            Lookup::Unknown => false,
+            Lookup::OutOfReach => false,
         }
     }
 
     pub(super) fn socket(&self) -> Option<&ClientSocket> {
         match self.lookup() {
             Lookup::Found(socket) => Some(socket),
-            Lookup::Gone | Lookup::Unknown => None,
+            Lookup::Gone | Lookup::OutOfReach => None,
+        }
+    }
+
+    /// Cuts the connection, whatever it takes.
+    pub(super) fn cut(&self) {
+        match self.lookup() {
+            Lookup::Found(socket) => socket.cut(),
+            Lookup::Gone => {}
+            Lookup::OutOfReach => sockets::cut(self.peer, self.local_port),
+        }
+    }
+
+    /// Breaks the connection, see [`ClientSocket::reset`].
+    pub(super) fn reset(&self) {
+        match self.socket() {
+            Some(socket) => socket.reset(),
+            None => self.cut(),
+        }
+    }
+
+    /// Ends the connection after what was sent; the client may go on sending.
+    pub(super) fn finish(&self) {
+        match self.socket() {
+            Some(socket) => socket.finish(),
+            None => self.cut(),
         }
     }
 
@@ -83,8 +108,8 @@ impl Client {
             Ok(Some(socket)) => Lookup::Found(socket),
             Ok(None) => Lookup::Gone,
             Err(error) => {
-                log::warn!("msg=\"a client's connection cannot be looked up\" error=\"{error}\"");
-                Lookup::Unknown
+                log::warn!("msg=\"a client's connection cannot be held\" error=\"{error}\"");
+                Lookup::OutOfReach
             }
         })
     }
@@ -101,6 +126,10 @@ pub(super) struct Clients {
 #[derive(Debug, Default)]
 struct Present {
     by_peer: HashMap<SocketAddr, Arc<Client>>,
+    /// How many requests of each connection have ended.
+    ended: HashMap<SocketAddr, u64>,
+    /// How many requests have come in all.
+    entered: u64,
     distrusted: HashMap<SocketAddr, Instant>,
 }
 
@@ -124,6 +153,7 @@ impl Clients {
         client.exchanges.fetch_add(1, Ordering::Relaxed);
         let client = Arc::clone(client);
         let first = present.by_peer.len() == 1;
+        present.entered += 1;
         drop(present);
         if first {
             self.changed.notify_all();
@@ -135,6 +165,7 @@ impl Clients {
     /// connection from the same port is not mistaken for this one.
     pub(super) fn leave(&self, client: &Client) {
         let mut present = self.present();
+        *present.ended.entry(client.peer).or_default() += 1;
         if client.exchanges.fetch_sub(1, Ordering::Relaxed) == 1 {
             present.by_peer.remove(&client.peer);
             if present.by_peer.is_empty() {
@@ -144,9 +175,18 @@ impl Clients {
         }
     }
 
-    /// The entry of a connection, where it has requests under way.
-    pub(super) fn get(&self, peer: SocketAddr) -> Option<Arc<Client>> {
-        self.present().by_peer.get(&peer).cloned()
+    /// What is known of each connection's requests: the one under way, and how many have
+    /// ended.
+    pub(super) fn snapshot(&self) -> HashMap<SocketAddr, (Option<Arc<Client>>, u64)> {
+        let present = self.present();
+        let under_way = present.by_peer.iter().map(|(peer, client)| (peer, Some(client)));
+        let ended = present.ended.keys().map(|peer| (peer, None));
+        let mut snapshot = HashMap::new();
+        for (peer, client) in ended.chain(under_way) {
+            let ended = present.ended.get(peer).copied().unwrap_or_default();
+            snapshot.insert(*peer, (client.cloned(), ended));
+        }
+        snapshot
     }
 
     /// Believes nothing more of what comes over this connection.
@@ -158,12 +198,11 @@ impl Clients {
         self.present().distrusted.contains_key(&peer)
     }
 
-    /// Forgets the distrust of connections that are no more.
-    pub(super) fn trust_all_but(&self, connected: impl Fn(&SocketAddr) -> bool) {
+    /// Forgets connections that are no more.
+    pub(super) fn forget(&self, gone: impl Fn(&SocketAddr) -> bool) {
         let mut present = self.present();
-        if !present.distrusted.is_empty() {
-            present.distrusted.retain(|peer, since| since.elapsed() < DISTRUST || connected(peer));
-        }
+        present.ended.retain(|peer, _| !gone(peer));
+        present.distrusted.retain(|peer, since| since.elapsed() < DISTRUST || !gone(peer));
     }
 
     /// Waits until no request is under way; says whether that came about.
@@ -174,11 +213,12 @@ impl Clients {
         waited.expect("nothing panics under this lock").0.by_peer.is_empty()
     }
 
-    /// Waits for a while, but no longer than until a request comes where there was none.
-    pub(super) fn wait_for_first(&self, within: Duration) {
-        let waited = self
-            .changed
-            .wait_timeout_while(self.present(), within, |present| present.by_peer.is_empty());
+    /// Waits for a while, but no longer than until a request comes.
+    pub(super) fn wait_for_request(&self, within: Duration) {
+        let present = self.present();
+        let before = present.entered;
+        let waited =
+            self.changed.wait_timeout_while(present, within, |present| present.entered == before);
         drop(waited.expect("nothing panics under this lock"));
     }
 

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use super::client::Client;
 use super::framing::{self, BodyLength};
 use super::giants;
-use super::sockets::ClientSocket;
 use crate::error::{Code, Error};
 use crate::headers::Headers;
 use crate::reply::Reply;
@@ -428,13 +427,12 @@ impl Response {
         self.sent.total = self.started.elapsed();
         let out = std::mem::replace(&mut self.out, Out::Done);
         // The socket is looked up only where it is needed: it takes a while.
-        let socket = || self.client.socket();
         match (complete, self.framing) {
-            (false, Framing::Close) => socket().map(ClientSocket::reset),
-            (false, _) => socket().map(ClientSocket::cut),
-            (true, Framing::Close) => socket().map(ClientSocket::finish),
-            (true, _) => None,
-        };
+            (false, Framing::Close) => self.client.reset(),
+            (false, _) => self.client.cut(),
+            (true, Framing::Close) => self.client.finish(),
+            (true, _) => {}
+        }
         match out {
             Out::Writer(writer) => drop(writer),
             Out::Socket(request) => {

@@ -22,9 +22,7 @@ static FORGOTTEN: AtomicUsize = AtomicUsize::new(0);
 /// Ends the connection of a request that will not be answered through tiny_http, and lets
 /// go of the request.
 pub(super) fn let_go(request: tiny_http::Request, client: &Client) {
-    if let Some(socket) = client.socket() {
-        socket.cut();
-    }
+    client.cut();
     if request.body_length().is_none_or(|length| length as u64 <= framing::MAX_BODY) {
         drop(request);
         return;

@@ -3,14 +3,16 @@
 //! tiny_http hands out requests, never sockets: there is no way to close a connection
 //! and none to see that the client left. The socket is therefore looked up among the
 //! process's own file descriptors, by its peer and local port, and duplicated; what is
-//! done to the duplicate happens to the connection. Limits: Linux 4.1 or newer (`/proc`,
-//! `TCP_INFO`); a look-up costs a system call for each open descriptor, so it is done
+//! done to the duplicate happens to the connection. Limits: Linux 4.1 or newer
+//! (`TCP_INFO`); a look-up costs a system call for each open descriptor, so it is done
 //! only once something needs it. The only unsafe code of the program is here.
 #![allow(unsafe_code)]
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 /// Connections that may wait for `accept`; the 128 of the standard library are lost in one burst.
@@ -18,6 +20,10 @@ const BACKLOG: i32 = 1024;
 
 /// How long a client may refuse to take what is sent to it before it counts as gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What the kernel may hold of what a client sent, in bytes. It would go up to 6 MB for each
+/// connection, all of which tiny_http reads into a line that does not end.
+const RECEIVE_BUFFER: i32 = 512 * 1024;
 
 /// Binds a listening socket whose accepted sockets inherit what every client's needs:
 /// `TCP_NODELAY` (a token is not held back), keep-alive probes and a bounded send.
@@ -30,6 +36,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 60)?;
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 20)?;
+    set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
     // SAFETY: a plain system call on a descriptor that `socket` owns.
     check(unsafe { libc::listen(fd, BACKLOG) })?;
     Ok(TcpListener::from(OwnedFd::from(socket)))
@@ -43,21 +50,21 @@ impl ClientSocket {
     /// Looks the connection up; none where it is closed already.
     ///
     /// # Errors
-    /// Where the process's descriptors cannot be listed (`/proc` is not there).
+    /// Where it is there, and the process may not open another descriptor.
     pub fn find(peer: SocketAddr, local_port: u16) -> io::Result<Option<ClientSocket>> {
-        for fd in descriptors()? {
-            if !is_connection(fd, peer, local_port) {
-                continue;
+        let mut descriptors = descriptors(local_port);
+        let Some((fd, _)) = descriptors.find(|(_, other)| *other == peer) else { return Ok(None) };
+        // SAFETY: the descriptor was open a moment ago; if it is closed by now, `dup`
+        // fails, and if its number was given to another file, the check below says so.
+        let duplicate = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned();
+        match duplicate {
+            Ok(duplicate) => {
+                let same = address(duplicate.as_raw_fd(), libc::getpeername) == Ok(Some(peer));
+                Ok(same.then(|| ClientSocket(TcpStream::from(duplicate))))
             }
-            // SAFETY: the descriptor was open a moment ago; if it is closed by now, `dup`
-            // fails, and if its number was given to another file, the check below says so.
-            let duplicate = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned();
-            let Ok(duplicate) = duplicate else { continue };
-            if is_connection(duplicate.as_raw_fd(), peer, local_port) {
-                return Ok(Some(ClientSocket(TcpStream::from(duplicate))));
-            }
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(None)
     }
 
     /// Whether the client closed its side, or the connection broke. `TCP_INFO` and not
@@ -143,29 +150,25 @@ pub struct Sighting {
 }
 
 /// Looks at all connections to a local port.
-///
-/// # Errors
-/// Where the process's descriptors cannot be listed.
-pub fn connections(local_port: u16) -> io::Result<Vec<Sighting>> {
+pub fn connections(local_port: u16) -> Vec<Sighting> {
     // tiny_http has two descriptors for each, and we may have a third.
-    let mut seen = std::collections::HashSet::new();
-    let mut connections = Vec::new();
-    for fd in descriptors()? {
-        let local = address(fd, libc::getsockname);
-        if local.is_none_or(|local| local.port() != local_port) {
-            continue;
-        }
-        let Some(peer) = address(fd, libc::getpeername) else { continue };
-        if !seen.insert(peer) {
-            continue;
-        }
-        if let Some(info) = tcp_info(fd) {
-            let TcpInfo { state, silence, received } = info;
+    let mut seen = HashSet::new();
+    let fresh = descriptors(local_port).filter(|(_, peer)| seen.insert(*peer));
+    fresh
+        .filter_map(|(fd, peer)| {
+            let TcpInfo { state, silence, received } = tcp_info(fd)?;
             let left = state != TCP_ESTABLISHED;
-            connections.push(Sighting { peer, received, unread: unread(fd), silence, left });
-        }
+            Some(Sighting { peer, received, unread: unread(fd), silence, left })
+        })
+        .collect()
+}
+
+/// Cuts a connection without a descriptor of our own, for when none can be had.
+pub fn cut(peer: SocketAddr, local_port: u16) {
+    if let Some((fd, _)) = descriptors(local_port).find(|(_, other)| *other == peer) {
+        // SAFETY: a plain system call; on a descriptor that was closed meanwhile it fails.
+        unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
     }
-    Ok(connections)
 }
 
 /// Whether a descriptor is a socket that listens on this port.
@@ -178,6 +181,7 @@ pub fn listens(fd: RawFd, local_port: u16) -> bool {
         libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN, value, &raw mut length)
     };
     let local = address(fd, libc::getsockname);
+    let local = local.ok().flatten();
     result == 0 && listening == 1 && local.is_some_and(|local| local.port() == local_port)
 }
 
@@ -191,8 +195,8 @@ pub fn stop_listening(listener: &TcpListener) {
 /// Closes every descriptor of a connection whose owners were forgotten, which is to say
 /// will never use or close them.
 pub fn close_forgotten(peer: SocketAddr, local_port: u16) {
-    for fd in descriptors().unwrap_or_default() {
-        if is_connection(fd, peer, local_port) {
+    for (fd, other) in descriptors(local_port) {
+        if other == peer {
             // SAFETY: the caller vouches for it that nobody uses the descriptor any more.
             unsafe { libc::close(fd) };
         }
@@ -220,10 +224,36 @@ pub fn raise_file_limit() -> u64 {
     limit
 }
 
-/// The process's open descriptors, from one look.
-fn descriptors() -> io::Result<Vec<RawFd>> {
-    let entries = std::fs::read_dir("/proc/self/fd")?;
-    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+/// The descriptors of connections to a local port, each with its client.
+///
+/// `/proc/self/fd` would list descriptors, at several times the cost, and this is asked
+/// many times a second. The kernel gives the lowest free number, so a new descriptor is
+/// never far above those that were open at the last look.
+fn descriptors(local_port: u16) -> impl Iterator<Item = (RawFd, SocketAddr)> {
+    static HIGHEST: AtomicI32 = AtomicI32::new(0);
+    const GAP: RawFd = 64;
+    let (mut fd, mut highest, mut limit) = (-1, 0, HIGHEST.load(Ordering::Relaxed));
+    std::iter::from_fn(move || {
+        loop {
+            fd += 1;
+            if fd > limit + GAP {
+                HIGHEST.store(highest, Ordering::Relaxed);
+                return None;
+            }
+            let local = match address(fd, libc::getsockname) {
+                Ok(local) => local,
+                Err(libc::EBADF) => continue,
+                Err(_) => None,
+            };
+            highest = fd;
+            limit = limit.max(fd);
+            if local.is_some_and(|local| local.port() == local_port) {
+                if let Ok(Some(peer)) = address(fd, libc::getpeername) {
+                    return Some((fd, peer));
+                }
+            }
+        }
+    })
 }
 
 /// `TCP_ESTABLISHED` of the kernel's `tcp_states.h`; the libc crate does not have it.
@@ -265,24 +295,20 @@ fn unread(fd: RawFd) -> u64 {
     if result == 0 { u64::try_from(unread).unwrap_or(0) } else { 0 }
 }
 
-fn is_connection(fd: RawFd, peer: SocketAddr, local_port: u16) -> bool {
-    address(fd, libc::getpeername) == Some(peer)
-        && address(fd, libc::getsockname).is_some_and(|local| local.port() == local_port)
-}
-
 type NameCall =
     unsafe extern "C" fn(libc::c_int, *mut libc::sockaddr, *mut libc::socklen_t) -> libc::c_int;
 
-fn address(fd: RawFd, call: NameCall) -> Option<SocketAddr> {
+/// One of a socket's addresses; none where it is of another family, else the error's number.
+fn address(fd: RawFd, call: NameCall) -> Result<Option<SocketAddr>, i32> {
     // SAFETY: `sockaddr_storage` is made of integers, for which zero is a value.
     let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
     let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
     let storage_pointer = &raw mut storage;
     // SAFETY: pointer and length describe `storage`; on anything but a socket it fails.
     if unsafe { call(fd, storage_pointer.cast(), &raw mut length) } != 0 {
-        return None;
+        return Err(io::Error::last_os_error().raw_os_error().unwrap_or_default());
     }
-    match i32::from(storage.ss_family) {
+    Ok(match i32::from(storage.ss_family) {
         libc::AF_INET => {
             // SAFETY: the kernel says that this is an IPv4 address, and storage is large enough.
             let v4 = unsafe { *storage_pointer.cast::<libc::sockaddr_in>() };
@@ -298,7 +324,7 @@ fn address(fd: RawFd, call: NameCall) -> Option<SocketAddr> {
             Some(std::net::SocketAddrV6::new(ip, port, flow, scope).into())
         }
         _ => None,
-    }
+    })
 }
 
 fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {

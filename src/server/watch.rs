@@ -26,13 +26,17 @@ use std::time::{Duration, Instant};
 use super::client::Client;
 use super::framing::MAX_HEAD;
 use super::pool::{Pool, Shared};
-use super::sockets::{self, ClientSocket, Sighting};
+use super::sockets::{self, Sighting};
 
 /// Between two looks while there are connections.
-const INTERVAL: Duration = Duration::from_millis(25);
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// Between two looks while something happens that may need us soon: a connection is new,
+/// or a head is arriving.
+const HASTE: Duration = Duration::from_millis(10);
 
 /// Between two looks while there is none.
-const REST: Duration = Duration::from_millis(250);
+const REST: Duration = Duration::from_millis(100);
 
 /// The share of its time that the watch may use: one part in this many.
 const SHARE: u32 = 40;
@@ -43,6 +47,8 @@ const CHUNK_OVERHEAD: u64 = 16;
 /// How long our own connections, which wake tiny_http, may take. They are to this machine.
 const POKE_TIMEOUT: Duration = Duration::from_secs(1);
 
+type Requests = HashMap<SocketAddr, (Option<Arc<Client>>, u64)>;
+
 pub(super) struct Watch {
     shared: Arc<Shared>,
     listener: TcpListener,
@@ -52,8 +58,7 @@ pub(super) struct Watch {
     accepting: RawFd,
     pool: Option<Arc<Pool>>,
     known: HashMap<SocketAddr, Connection>,
-    /// A descriptor held back, so that there is one to look with when all others are used.
-    spare: Option<TcpListener>,
+    haste: bool,
 }
 
 /// What is remembered of a connection between two looks.
@@ -64,6 +69,10 @@ struct Connection {
     since: Instant,
     /// What had been received when it began, less what was unread.
     base: u64,
+    /// How many requests had ended.
+    ended: u64,
+    /// Whether the client had left at the last look.
+    left: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,13 +93,13 @@ impl Watch {
             shared.limits.max_connections.min((files.saturating_sub(32) / 4).max(4));
         let mut watch = Watch {
             address: listener.local_addr()?,
-            spare: Some(listener.try_clone()?),
             shared,
             listener,
             max_connections,
             accepting: -1,
             pool: None,
             known: HashMap::new(),
+            haste: false,
         };
         watch.open()?;
         thread::Builder::new().name("watch".into()).spawn(move || watch.run()).map(drop)
@@ -98,53 +107,47 @@ impl Watch {
 
     fn run(mut self) {
         loop {
-            let started = Instant::now();
             if self.shared.closing.load(Ordering::Relaxed) {
                 self.close();
             } else if !sockets::listens(self.accepting, self.address.port()) {
                 self.reopen();
             }
-            match self.sightings() {
-                Ok(sightings) => self.look(&sightings),
-                Err(error) => log::debug!("msg=\"connections cannot be seen\" error=\"{error}\""),
-            }
-            let pause = INTERVAL.max(started.elapsed() * SHARE);
+            let started = Instant::now();
+            let requests = self.shared.clients.snapshot();
+            let sightings = sockets::connections(self.address.port());
+            let cost = started.elapsed();
+            self.look(&requests, &sightings);
+            let pause = if self.haste { HASTE } else { INTERVAL };
             if self.known.is_empty() {
-                self.shared.clients.wait_for_first(REST);
+                self.shared.clients.wait_for_request(REST);
             } else {
-                thread::sleep(pause);
+                thread::sleep(pause.max((cost * SHARE).min(2 * INTERVAL)));
             }
         }
     }
 
-    fn sightings(&mut self) -> io::Result<Vec<Sighting>> {
-        let port = self.address.port();
-        sockets::connections(port).or_else(|_| {
-            drop(self.spare.take());
-            let sightings = sockets::connections(port);
-            self.spare = self.listener.try_clone().ok();
-            sightings
-        })
-    }
-
-    fn look(&mut self, sightings: &[Sighting]) {
+    /// Judges what was seen. The requests were asked for first: one that ended after that is
+    /// told of at the next look, by when all of it will have been seen to arrive.
+    fn look(&mut self, requests: &Requests, sightings: &[Sighting]) {
         let mut forgotten = 0;
         let mut idle: Vec<(Instant, SocketAddr)> = Vec::new();
         let mut known = std::mem::take(&mut self.known);
+        self.haste = false;
         for seen in sightings {
-            let client = self.shared.clients.get(seen.peer);
-            let mut connection = known.remove(&seen.peer).unwrap_or(Connection {
-                phase: Phase::Idle,
-                since: Instant::now(),
-                base: 0,
-            });
-            connection.update(seen, client.is_some());
+            let (client, ended) = requests.get(&seen.peer).cloned().unwrap_or_default();
+            let before = known.remove(&seen.peer);
+            let is_new = before.is_none();
+            let mut connection = before.unwrap_or_else(Connection::new);
+            connection.update(seen, client.is_some(), ended);
+            self.haste |= connection.phase == Phase::Head || is_new;
             match client {
                 Some(client) => self.watch_upload(&client, seen, &connection),
                 None => {
-                    if seen.unread > 0 || seen.left {
+                    // One that has just left is about to be noticed by tiny_http itself.
+                    if seen.unread > 0 || (seen.left && connection.left) {
                         forgotten += 1;
                     }
+                    connection.left = seen.left;
                     if self.is_over(&connection, seen) {
                         self.cut(seen.peer);
                     }
@@ -158,7 +161,8 @@ impl Watch {
             let over = sightings.len() - self.max_connections;
             idle.iter().take(over).for_each(|(_, peer)| self.cut(*peer));
         }
-        self.shared.clients.trust_all_but(|peer| self.known.contains_key(peer));
+        let gone = |peer: &_| requests.contains_key(peer) && !self.known.contains_key(peer);
+        self.shared.clients.forget(gone);
         for _ in 0..forgotten {
             self.poke();
         }
@@ -201,9 +205,7 @@ impl Watch {
     }
 
     fn cut(&self, peer: SocketAddr) {
-        if let Ok(Some(socket)) = ClientSocket::find(peer, self.address.port()) {
-            socket.cut();
-        }
+        sockets::cut(peer, self.address.port());
     }
 
     /// Makes tiny_http start a thread, which takes a forgotten connection.
@@ -272,14 +274,26 @@ impl Watch {
 }
 
 impl Connection {
-    fn update(&mut self, seen: &Sighting, busy: bool) {
+    fn new() -> Connection {
+        Connection { phase: Phase::Idle, since: Instant::now(), base: 0, ended: 0, left: false }
+    }
+
+    fn update(&mut self, seen: &Sighting, busy: bool, ended: u64) {
+        let has_ended = ended != self.ended;
+        if has_ended {
+            // What is unread belongs to the next request.
+            self.ended = ended;
+            self.base = seen.received.saturating_sub(seen.unread);
+        }
         let now = match (self.phase, busy) {
             (Phase::Busy, true) => return,
             (_, true) => Phase::Busy,
-            (Phase::Busy, false) => {
-                // What is unread belongs to the next request.
-                self.base = seen.received - seen.unread;
-                if seen.unread > 0 { Phase::Head } else { Phase::Idle }
+            (_, false) if has_ended => {
+                if seen.unread > 0 {
+                    Phase::Head
+                } else {
+                    Phase::Idle
+                }
             }
             (Phase::Idle, false) if seen.received > self.base => Phase::Head,
             (_, false) => return,
