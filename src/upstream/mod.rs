@@ -2,8 +2,8 @@
 //!
 //! The only room that names ureq. An [`Upstream`] takes a request whose header fields
 //! are already those of a proxy, decides about credentials, sends it once, and hands
-//! back the head and a reader of the body. Limits: HTTP/1.1, no redirects followed, no
-//! request sent twice.
+//! back the head and a reader of the body. Limits: HTTP/1.1, no redirects followed; no
+//! request sent twice but `GET` and `HEAD` over a connection that had been closed.
 
 mod transport;
 
@@ -190,7 +190,15 @@ impl Upstream {
         };
         let request = head(method, &self.url(place), &headers, length)?;
         let response = match body {
-            None => self.ask(request.map(|()| SendBody::none()), &call, within),
+            None => loop {
+                let response = self.ask(request.clone().map(|()| SendBody::none()), &call, within);
+                let stale = response.as_ref().is_err_and(transport::is_break) && !call.connected();
+                // An upstream may close a connection just when it is used again. Only what
+                // changes nothing is asked once more.
+                if !(stale && matches!(method, "GET" | "HEAD")) {
+                    break response;
+                }
+            },
             Some(reader) => {
                 let mut wanted = Wanted { reader, left: length, call: &call };
                 let body = SendBody::from_reader(&mut wanted);

@@ -40,6 +40,7 @@ const ADDRESS_TTL: Duration = Duration::from_secs(10);
 pub(super) struct Call {
     client: Option<Arc<Client>>,
     connecting: Cell<bool>,
+    connected: Cell<bool>,
     client_left: Cell<bool>,
     upload_refused: Cell<bool>,
 }
@@ -55,6 +56,7 @@ impl Call {
         Rc::new(Call {
             client,
             connecting: Cell::new(false),
+            connected: Cell::new(false),
             client_left: Cell::new(false),
             upload_refused: Cell::new(false),
         })
@@ -75,6 +77,11 @@ impl Call {
     /// Whether a failure came while the connection was being made.
     pub(super) fn connecting(&self) -> bool {
         self.connecting.get()
+    }
+
+    /// Whether a connection was made for this call, and none taken from the pool.
+    pub(super) fn connected(&self) -> bool {
+        self.connected.get()
     }
 
     /// Whether the transport gave up because the client had left.
@@ -273,7 +280,10 @@ impl<In: Transport> Connector<In> for Truth {
         _: &ConnectionDetails<'_>,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
-        on_call(|call| call.connecting.set(false));
+        on_call(|call| {
+            call.connecting.set(false);
+            call.connected.set(true);
+        });
         Ok(chained.map(TruthfulTransport))
     }
 }
@@ -292,7 +302,7 @@ impl<T: Transport> Transport for TruthfulTransport<T> {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.0.await_input(timeout).map_err(|error| match error {
-            Error::Io(error) if is_break(error.kind()) => io::Error::other(Broken(error)).into(),
+            Error::Io(error) if ends_a_body(error.kind()) => io::Error::other(Broken(error)).into(),
             other => other,
         })
     }
@@ -306,7 +316,18 @@ impl<T: Transport> Transport for TruthfulTransport<T> {
     }
 }
 
-fn is_break(kind: io::ErrorKind) -> bool {
+/// Whether an error says that the connection broke.
+pub(super) fn is_break(error: &Error) -> bool {
+    match error {
+        Error::Io(error) => {
+            let broken = error.get_ref().is_some_and(|inner| inner.is::<Broken>());
+            broken || ends_a_body(error.kind())
+        }
+        _ => false,
+    }
+}
+
+fn ends_a_body(kind: io::ErrorKind) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(kind, UnexpectedEof | ConnectionAborted | ConnectionReset)
 }
