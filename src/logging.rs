@@ -23,7 +23,9 @@ pub fn start(level: LevelFilter) {
     log::set_max_level(level);
 }
 
-/// Makes a line of the log of every panic. Exchanges outlive them; so does the listener.
+/// Makes a line of the log of every panic. Exchanges outlive them, and so does the
+/// listener, which has threads of its own that panic when they find no room: those have
+/// no name, and what it means for clients is told elsewhere.
 pub fn catch_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.payload();
@@ -33,7 +35,8 @@ pub fn catch_panics() {
         });
         let text = text.unwrap_or("no message");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        log::error!("msg=\"panic\" place={} error={}", Value(&place), Value(text));
+        let level = std::thread::current().name().map_or(Level::Debug, |_| Level::Error);
+        log::log!(level, "msg=\"panic\" place={} error={}", Value(&place), Value(text));
     }));
 }
 

@@ -329,9 +329,12 @@ fn ends_event(bytes: &[u8]) -> bool {
     bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.ends_with(b"\r\r")
 }
 
-/// Answers with an error of our own. Who left is not answered: the connection is cut.
+/// Answers with an error of our own; who left is not answered.
 fn refuse(exchange: Exchange, error: Error, notes: &mut Notes) -> Sent {
-    let sent = exchange.respond(&Reply::error(&error));
+    let sent = match error.code {
+        Code::ClientLeft => exchange.abandon(),
+        _ => exchange.respond(&Reply::error(&error)),
+    };
     notes.error = Some(error);
     sent
 }

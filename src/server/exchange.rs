@@ -139,6 +139,22 @@ impl Exchange {
         response.end()
     }
 
+    /// Ends the connection without an answer: nobody is there to read one.
+    pub fn abandon(mut self) -> Sent {
+        if let Some(request) = self.request.take() {
+            giants::let_go(request, &self.client);
+        }
+        let total = self.started.elapsed();
+        Sent {
+            status: Code::ClientLeft.status(),
+            first_byte: total,
+            total,
+            bytes_in: self.body.read,
+            bytes_out: 0,
+            complete: false,
+        }
+    }
+
     /// Sends the head. `headers` are without the fields that frame the body; `length` is
     /// the body's, where it is known. Failing writes are remembered, see [`Response::broken`].
     pub fn begin(mut self, status: u16, headers: &Headers, length: Option<u64>) -> Response {

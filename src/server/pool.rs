@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::client::{Client, Clients};
 use super::exchange::Exchange;
@@ -40,7 +40,7 @@ pub(super) struct Shared {
 pub(super) struct Pool {
     shared: Arc<Shared>,
     server: tiny_http::Server,
-    /// Whether another server has taken this one's place.
+    /// Whether the workers are to end.
     retired: AtomicBool,
     crew: Mutex<Crew>,
     lead_is_free: Condvar,
@@ -73,9 +73,11 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Lets the workers end once this server's connections have.
+    /// Ends the workers: another server has taken this one's place, and its last
+    /// connection is closed.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+        self.server.unblock();
     }
 
     fn start_worker(self: &Arc<Self>) -> std::io::Result<()> {
@@ -94,17 +96,15 @@ impl Pool {
     }
 
     fn work(self: Arc<Self>) {
-        let mut last_request = Instant::now();
         while self.take_lead() {
             let lead = Lead(&self);
             let Some((exchange, client)) = self.next_request() else {
                 drop(lead);
-                if self.is_superfluous(last_request) {
+                if self.is_superfluous() {
                     return;
                 }
                 continue;
             };
-            last_request = Instant::now();
             self.serve(exchange, client, lead);
         }
     }
@@ -122,19 +122,19 @@ impl Pool {
         true
     }
 
-    fn is_superfluous(&self, last_request: Instant) -> bool {
+    fn is_superfluous(&self) -> bool {
         let mut crew = self.crew();
-        // No connection of a retired server outlives the longest silence between requests.
-        let silence = self.shared.limits.idle_timeout + IDLE;
-        let abandoned = self.retired.load(Ordering::Relaxed)
-            && crew.workers == 1
-            && last_request.elapsed() > silence;
-        if crew.idle > 1 || abandoned {
+        let retired = self.retired.load(Ordering::Relaxed);
+        let superfluous = retired || crew.idle > 1;
+        if superfluous {
             crew.idle -= 1;
             crew.workers -= 1;
-            return true;
         }
-        false
+        if retired {
+            // So that the next one to lead ends too.
+            self.server.unblock();
+        }
+        superfluous
     }
 
     fn next_request(&self) -> Option<(Exchange, Arc<Client>)> {

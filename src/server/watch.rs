@@ -13,7 +13,7 @@
 //! Limits: a look costs some system calls for each connection, so with many of them the
 //! looks are further apart, to stay near 2 % of a core.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
@@ -57,8 +57,15 @@ pub(super) struct Watch {
     /// tiny_http's own descriptor of the listening socket: closed once it has given up.
     accepting: RawFd,
     pool: Option<Arc<Pool>>,
+    retiring: Vec<Retiring>,
     known: HashMap<SocketAddr, Connection>,
     haste: bool,
+}
+
+/// A server that accepts no more, and the connections that it has left.
+struct Retiring {
+    pool: Arc<Pool>,
+    connections: HashSet<SocketAddr>,
 }
 
 /// What is remembered of a connection between two looks.
@@ -98,6 +105,7 @@ impl Watch {
             max_connections,
             accepting: -1,
             pool: None,
+            retiring: Vec::new(),
             known: HashMap::new(),
             haste: false,
         };
@@ -161,6 +169,13 @@ impl Watch {
             let over = sightings.len() - self.max_connections;
             idle.iter().take(over).for_each(|(_, peer)| self.cut(*peer));
         }
+        self.retiring.retain_mut(|server| {
+            server.connections.retain(|peer| self.known.contains_key(peer));
+            if server.connections.is_empty() {
+                server.pool.retire();
+            }
+            !server.connections.is_empty()
+        });
         let gone = |peer: &_| requests.contains_key(peer) && !self.known.contains_key(peer);
         self.shared.clients.forget(gone);
         for _ in 0..forgotten {
@@ -239,11 +254,14 @@ impl Watch {
             return;
         }
         let retired = self.pool.take();
+        // Nobody accepts at this moment: these are all that the servers so far have.
+        let left = sockets::connections(self.address.port());
+        let connections = left.iter().map(|seen| seen.peer).collect();
         match catch_unwind(AssertUnwindSafe(|| self.open())) {
             Ok(Ok(())) => {
                 log::warn!("msg=\"the listener had given up and was started anew\"");
                 if let Some(pool) = retired {
-                    pool.retire();
+                    self.retiring.push(Retiring { pool, connections });
                 }
             }
             _ => self.pool = retired,
