@@ -1,9 +1,9 @@
 //! What was fetched, for as long as it is good: a time to live, one fetch for each key
-//! at a time, and old values for when a refresh fails.
+//! at a time, old values for when a refresh fails, and a rest after that.
 //!
 //! Limits: a bounded number of keys; the oldest makes room. Values are cloned out, so
-//! they are cheap to clone. Failures are told to everybody who waited for the same fetch
-//! and then forgotten.
+//! they are cheap to clone. Failures are told to everybody who waited for the same fetch,
+//! and kept for the rest only.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -18,12 +18,14 @@ const CAPACITY: usize = 64;
 pub struct Cache<K, V, E> {
     time_to_live: Duration,
     stale: Duration,
+    rest: Duration,
     entries: Mutex<HashMap<K, Entry<V, E>>>,
 }
 
 #[derive(Debug)]
 struct Entry<V, E> {
     value: Option<(V, Instant)>,
+    failure: Option<(E, Instant)>,
     fetch: Option<Arc<Fetch<V, E>>>,
 }
 
@@ -44,9 +46,30 @@ enum Outcome<V, E> {
 
 impl<K: Eq + Hash + Clone, V: Clone, E: Clone> Cache<K, V, E> {
     /// A cache whose values are fresh for `time_to_live` (zero: never kept), and serve for
-    /// `stale` longer where a refresh fails.
-    pub fn new(time_to_live: Duration, stale: Duration) -> Cache<K, V, E> {
-        Cache { time_to_live, stale, entries: Mutex::default() }
+    /// `stale` longer where a refresh fails. After a failure nothing is fetched for `rest`.
+    pub fn new(time_to_live: Duration, stale: Duration, rest: Duration) -> Cache<K, V, E> {
+        Cache { time_to_live, stale, rest, entries: Mutex::default() }
+    }
+
+    /// What [`Cache::get`] would give without a fetch.
+    pub fn known(&self, key: &K) -> Option<Result<V, E>> {
+        self.entries().get(key).and_then(|entry| self.answer(entry))
+    }
+
+    fn answer(&self, entry: &Entry<V, E>) -> Option<Result<V, E>> {
+        let within = |since: &Instant, time: Duration| since.elapsed() < time;
+        match (&entry.value, &entry.failure) {
+            (Some((value, since)), _) if within(since, self.time_to_live) => {
+                Some(Ok(value.clone()))
+            }
+            (value, Some((error, failed))) if within(failed, self.rest) => Some(match value {
+                Some((old, since)) if within(since, self.time_to_live + self.stale) => {
+                    Ok(old.clone())
+                }
+                _ => Err(error.clone()),
+            }),
+            _ => None,
+        }
     }
 
     /// The value of a key: from here while it is fresh, else by `fetch`.
@@ -58,12 +81,9 @@ impl<K: Eq + Hash + Clone, V: Clone, E: Clone> Cache<K, V, E> {
         loop {
             let mut entries = self.entries();
             let entry = entries.entry(key.clone());
-            let entry = entry.or_insert_with(|| Entry { value: None, fetch: None });
-            match &entry.value {
-                Some((value, since)) if since.elapsed() < self.time_to_live => {
-                    return Ok(value.clone());
-                }
-                _ => {}
+            let entry = entry.or_insert_with(|| Entry { value: None, failure: None, fetch: None });
+            if let Some(answer) = self.answer(entry) {
+                return answer;
             }
             if let Some(under_way) = entry.fetch.clone() {
                 drop(entries);
@@ -106,18 +126,17 @@ impl<K: Eq + Hash + Clone, V: Clone, E: Clone> Cache<K, V, E> {
 
         let mut entries = self.entries();
         let known = entries.remove(key).and_then(|entry| entry.value);
-        let (result, value) = match fetched {
-            Ok(value) => (Ok(value.clone()), Some((value, Instant::now()))),
-            Err(error) => match known {
-                Some((old, since)) if since.elapsed() < self.time_to_live + self.stale => {
-                    (Ok(old.clone()), Some((old, since)))
-                }
-                _ => (Err(error), None),
-            },
+        let now = Instant::now();
+        let (value, failure) = match fetched {
+            Ok(value) => (Some((value, now)), None),
+            Err(error) => (known, Some((error, now))),
         };
-        if let Some(value) = value.filter(|_| !self.time_to_live.is_zero()) {
+        let entry = Entry { value, failure, fetch: None };
+        let result = entry.result(self.time_to_live + self.stale);
+        let keeps_value = entry.value.is_some() && !self.time_to_live.is_zero();
+        if keeps_value || (entry.failure.is_some() && !self.rest.is_zero()) {
             self.make_room(&mut entries);
-            entries.insert(key.clone(), Entry { value: Some(value), fetch: None });
+            entries.insert(key.clone(), entry);
         }
         drop(entries);
         under_way.settle(Outcome::Settled(result.clone()));
@@ -127,12 +146,13 @@ impl<K: Eq + Hash + Clone, V: Clone, E: Clone> Cache<K, V, E> {
     fn make_room(&self, entries: &mut HashMap<K, Entry<V, E>>) {
         let kept = self.time_to_live + self.stale;
         entries.retain(|_, entry| {
-            entry.fetch.is_some() || entry.value.as_ref().is_some_and(|(_, t)| t.elapsed() < kept)
+            entry.fetch.is_some()
+                || entry.value.as_ref().is_some_and(|(_, since)| since.elapsed() < kept)
+                || entry.failure.as_ref().is_some_and(|(_, since)| since.elapsed() < self.rest)
         });
         while entries.len() >= CAPACITY {
             let values = entries.iter().filter(|(_, entry)| entry.fetch.is_none());
-            let oldest =
-                values.min_by_key(|(_, entry)| entry.value.as_ref().map(|(_, since)| *since));
+            let oldest = values.min_by_key(|(_, entry)| entry.age());
             let Some(key) = oldest.map(|(key, _)| key.clone()) else { return };
             entries.remove(&key);
         }
@@ -140,6 +160,24 @@ impl<K: Eq + Hash + Clone, V: Clone, E: Clone> Cache<K, V, E> {
 
     fn entries(&self) -> MutexGuard<'_, HashMap<K, Entry<V, E>>> {
         self.entries.lock().expect("nothing panics under this lock")
+    }
+}
+
+impl<V: Clone, E: Clone> Entry<V, E> {
+    /// What a fetch has come to: its value, or after a failure one that is not too old.
+    fn result(&self, useful: Duration) -> Result<V, E> {
+        match (&self.value, &self.failure) {
+            (Some((value, _)), None) => Ok(value.clone()),
+            (Some((old, since)), Some(_)) if since.elapsed() < useful => Ok(old.clone()),
+            (_, Some((error, _))) => Err(error.clone()),
+            (None, None) => unreachable!("a fetch gives a value or a failure"),
+        }
+    }
+
+    /// When the entry was last of use.
+    fn age(&self) -> Option<Instant> {
+        let value = self.value.as_ref().map(|(_, since)| *since);
+        value.max(self.failure.as_ref().map(|(_, since)| *since))
     }
 }
 

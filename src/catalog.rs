@@ -1,200 +1,125 @@
-//! The list that clients see: fetched, filtered, prefixed, put in order and cached.
+//! The list that clients see: the union of what the upstreams offer.
 //!
-//! Model objects are passed on as they stand, byte for byte; only the value of `id`
-//! changes, and only where there is a prefix. Limits: a list is read into memory, up to
-//! 64 MiB; fields of the request that could change the list are those in [`asks`].
+//! The upstreams are asked side by side, each with a deadline of its own; one that fails
+//! costs its own models and nothing else. Limits: the order is that of the configuration;
+//! nothing is merged where two upstreams show the same id.
 
-use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
 
-use serde_json::value::RawValue;
-
-use crate::cache::Cache;
-use crate::error::Error;
-use crate::filter::Filter;
-use crate::headers::{Headers, is_credential};
-use crate::json;
+use crate::headers::Headers;
+use crate::logging::Value;
+use crate::offer::{Listing, Offer, Question, Refusal};
 use crate::reply::Reply;
-use crate::upstream::{Answer, Place, Request, Upload, Upstream};
 
-/// The longest list that is read, in bytes.
-const LIST_LIMIT: usize = 64 * 1024 * 1024;
+/// The header that names the upstreams whose lists are missing.
+pub const MISSING: &str = "x-model-filter-missing";
 
-/// The longest answer that is mirrored where there is no list, in bytes.
-const REFUSAL_LIMIT: usize = 1024 * 1024;
-
-/// One upstream's models as clients see them.
-#[derive(Debug)]
-pub struct Catalog {
-    upstream: Arc<Upstream>,
-    filter: Arc<Filter>,
-    list_timeout: Duration,
-    cache: Cache<Key, Arc<Listing>, Refusal>,
-}
-
-/// A filtered list.
-#[derive(Debug)]
-pub struct Listing {
-    /// What clients get.
-    pub reply: Reply,
-    /// How many models are in it.
-    pub kept: usize,
-    /// How many the upstream listed.
-    pub total: usize,
-}
-
-/// Why there is no list.
-#[derive(Debug, Clone)]
-pub enum Refusal {
-    /// The upstream answered with something else than a list; clients get the same.
-    Mirrored(Arc<Reply>),
-    /// There was no answer, or none that can be understood.
-    Failed(Error),
-}
-
-/// What a list may depend on: who asks, and for what.
-type Key = (Vec<(String, Vec<u8>)>, Option<String>);
-
-impl Catalog {
-    /// The catalog of one upstream. A `time_to_live` of zero keeps nothing.
-    pub fn new(
-        upstream: Arc<Upstream>,
-        filter: Arc<Filter>,
-        list_timeout: Duration,
-        time_to_live: Duration,
-        stale: Duration,
-    ) -> Catalog {
-        Catalog { upstream, filter, list_timeout, cache: Cache::new(time_to_live, stale) }
+/// The list for a client that sent these fields and this query.
+///
+/// # Errors
+/// Where no upstream gave a list: what the first of them gave instead.
+pub fn catalog(offers: &[Offer], headers: &Headers, query: Option<&str>) -> Result<Reply, Refusal> {
+    let lists = lists(offers, headers, query);
+    if let [list] = lists.as_slice() {
+        return list.clone().map(|listing| listing.reply.clone());
     }
-
-    /// The list for a client that sent these fields and this query.
-    ///
-    /// # Errors
-    /// Where the upstream gave no list, and there is no old one that may serve.
-    pub fn list(&self, headers: &Headers, query: Option<&str>) -> Result<Arc<Listing>, Refusal> {
-        let mut asking = Headers::new();
-        let mut key = (Vec::new(), query.map(str::to_owned));
-        for (name, value) in headers.iter().filter(|(name, _)| asks(name)) {
-            asking.push(name, value);
-            key.0.push((name.to_ascii_lowercase(), value.to_vec()));
+    let mut body = Vec::from(br#"{"object":"list","data":["#);
+    let mut missing: Vec<&str> = Vec::new();
+    let mut refusal = None;
+    let mut separator: &[u8] = b"";
+    for (offer, list) in offers.iter().zip(lists) {
+        match list {
+            Ok(listing) if listing.models().is_empty() => {}
+            Ok(listing) => {
+                body.extend_from_slice(separator);
+                body.extend_from_slice(listing.models());
+                separator = b",";
+            }
+            Err(failed) => {
+                missing.push(offer.upstream.name());
+                refusal.get_or_insert(failed);
+            }
         }
-        if let Some(agent) = headers.get("user-agent") {
-            asking.push("User-Agent", agent);
+    }
+    match refusal {
+        Some(refusal) if missing.len() == offers.len() => Err(refusal),
+        _ => {
+            body.extend_from_slice(b"]}");
+            let mut reply = Reply::json(200, body);
+            if !missing.is_empty() {
+                reply.headers.push(MISSING, missing.join(", "));
+            }
+            Ok(reply)
         }
-        asking.push("Accept-Encoding", "identity");
-        self.cache.get(&key, || self.fetch(asking, query))
     }
+}
 
-    fn fetch(&self, headers: Headers, query: Option<&str>) -> Result<Arc<Listing>, Refusal> {
-        let rest = match query {
-            Some(query) => format!("/models?{query}"),
-            None => "/models".to_owned(),
-        };
-        let place = Place::Below(&rest);
-        let request = Request { method: "GET", place, headers, upload: Upload::None };
-        let mut answer =
-            self.upstream.fetch(request, self.list_timeout).map_err(Refusal::Failed)?;
-        if answer.status != 200 {
-            return Err(mirrored(&mut answer));
+/// Every upstream's list, in their order; those that must be asked are asked at once.
+pub fn lists(
+    offers: &[Offer],
+    headers: &Headers,
+    query: Option<&str>,
+) -> Vec<Result<Arc<Listing>, Refusal>> {
+    let alone = offers.len() == 1;
+    let ask = |offer: &Offer, question: Question| {
+        let list = offer.list(question);
+        match &list {
+            // Where there is no other, this is the answer, and told as such.
+            Err(refusal) if !alone => tell(offer, refusal),
+            _ => {}
         }
-        let body = answer.read_to_end(LIST_LIMIT).map_err(Refusal::Failed)?;
-        let listing = self.filtered(&body).map_err(|what| {
-            Refusal::Failed(answer.invalid(&format!("its list of models {what}")))
-        })?;
-        Ok(Arc::new(listing))
-    }
-
-    fn filtered(&self, body: &[u8]) -> Result<Listing, String> {
-        let text = std::str::from_utf8(body).map_err(|error| format!("is not UTF-8: {error}"))?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let list = list_in(text)?;
-        let objects: Vec<&RawValue> =
-            serde_json::from_str(list).map_err(|error| format!("is no array: {error}"))?;
-
-        let models: Vec<Model<'_>> = objects.iter().filter_map(|o| Model::new(o.get())).collect();
-        if models.len() < objects.len() {
-            let dropped = objects.len() - models.len();
-            let name = self.upstream.name();
-            log::warn!(
-                "msg=\"models without an id were dropped\" upstream={name:?} count={dropped}"
-            );
+        list
+    };
+    let ask = &ask;
+    thread::scope(|scope| {
+        let mut pending = Vec::new();
+        for offer in offers {
+            let question = offer.question(headers, query);
+            let known = offer.known(&question);
+            pending.push(match known {
+                Some(list) => Pending::Known(list),
+                None if alone => Pending::Known(ask(offer, question)),
+                None => {
+                    let again = offer.question(headers, query);
+                    let thread = thread::Builder::new().name("list".into());
+                    match thread.spawn_scoped(scope, move || ask(offer, question)) {
+                        Ok(thread) => Pending::Asked(thread),
+                        // Without a thread to spare they are asked one after the other.
+                        Err(_) => Pending::Known(ask(offer, again)),
+                    }
+                }
+            });
         }
-        let mut kept: Vec<Model<'_>> =
-            models.into_iter().filter(|model| self.filter.keeps(&model.id)).collect();
-        self.filter.order(&mut kept, |model| &model.id);
+        pending.into_iter().map(Pending::list).collect()
+    })
+}
 
-        let prefix = self.upstream.prefix();
-        let shown: Vec<Cow<'_, str>> = kept.iter().map(|model| model.prefixed(prefix)).collect();
-        let list = json::span(list, text.as_bytes());
-        let body = format!("{}[{}]{}", &text[..list.start], shown.join(","), &text[list.end..]);
-        Ok(Listing { reply: Reply::json(200, body), kept: kept.len(), total: objects.len() })
+enum Pending<'scope> {
+    Known(Result<Arc<Listing>, Refusal>),
+    Asked(thread::ScopedJoinHandle<'scope, Result<Arc<Listing>, Refusal>>),
+}
+
+impl Pending<'_> {
+    fn list(self) -> Result<Arc<Listing>, Refusal> {
+        match self {
+            Pending::Known(list) => list,
+            Pending::Asked(thread) => {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }
+        }
     }
 }
 
-/// Whether a field of a client may change what it is shown, and so goes to the upstream
-/// and into the key of the cache. All others do neither.
-fn asks(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    is_credential(&name) || name.starts_with("openai-") || name.starts_with("anthropic-")
-}
-
-fn mirrored(answer: &mut Answer<'_>) -> Refusal {
-    let passed = ["content-type", "retry-after", "www-authenticate", "location"];
-    let mut headers = Headers::new();
-    for (name, value) in answer.headers.iter().filter(|(name, _)| passed.contains(name)) {
-        headers.push(name, value);
+fn tell(offer: &Offer, refusal: &Refusal) {
+    let upstream = Value(offer.upstream.name());
+    match refusal {
+        Refusal::Mirrored(reply) => {
+            log::warn!("msg=\"no list\" upstream={upstream} status={}", reply.status);
+        }
+        Refusal::Failed(error) => {
+            let error = Value(&error.message);
+            log::warn!("msg=\"no list\" upstream={upstream} error={error}");
+        }
     }
-    match answer.read_to_end(REFUSAL_LIMIT) {
-        Ok(body) => Refusal::Mirrored(Arc::new(Reply { status: answer.status, headers, body })),
-        Err(error) => Refusal::Failed(error),
-    }
-}
-
-/// The array of models in a list: `data` of an object, or the whole.
-fn list_in(text: &str) -> Result<&str, String> {
-    let trimmed = text.trim_ascii();
-    if trimmed.starts_with('[') {
-        return Ok(trimmed);
-    }
-    let data = json::member(text, "data").map_err(|error| format!("is not valid JSON: {error}"))?;
-    data.value.map(RawValue::get).ok_or_else(|| "has no `data`".to_owned())
-}
-
-/// A model object as it stands in the list.
-#[derive(Debug)]
-struct Model<'a> {
-    object: &'a str,
-    /// The string literal of its id.
-    literal: &'a str,
-    id: String,
-}
-
-impl<'a> Model<'a> {
-    fn new(object: &'a str) -> Option<Model<'a>> {
-        let literal = json::member(object, "id").ok()?.value?.get();
-        let id = serde_json::from_str(literal).ok()?;
-        Some(Model { object, literal, id })
-    }
-
-    fn prefixed(&self, prefix: &str) -> Cow<'a, str> {
-        prefixed(self.object, self.literal, prefix)
-    }
-}
-
-/// A model object as the upstream gave it, with the prefix in front of its id; none where
-/// it has no id.
-pub fn prefixed_model<'a>(object: &'a str, prefix: &str) -> Option<Cow<'a, str>> {
-    Model::new(object).map(|model| model.prefixed(prefix))
-}
-
-fn prefixed<'a>(object: &'a str, literal: &str, prefix: &str) -> Cow<'a, str> {
-    if prefix.is_empty() {
-        return Cow::Borrowed(object);
-    }
-    let quoted = serde_json::Value::from(prefix).to_string();
-    // Both literals are quoted: the prefix goes behind the opening quote of the id.
-    let id = json::span(literal, object.as_bytes()).start + 1;
-    let prefix = &quoted[1..quoted.len() - 1];
-    Cow::Owned(format!("{}{prefix}{}", &object[..id], &object[id..]))
 }

@@ -8,9 +8,13 @@
 //! start; nothing here connects to anything.
 //!
 //! In the submodules: `yaml` (bytes to values), `node` (values as typed, with their
-//! place), `upstream` (the section `model_filter`), `server` (the section `server`), `address` (URLs and proxies).
+//! place), `upstream` (the section `model_filter`), `credentials` (what an upstream may
+//! see), `server` (the section `server`), `clients` (who may call), `address` (URLs and
+//! proxies).
 
 mod address;
+mod clients;
+mod credentials;
 mod node;
 mod server;
 mod upstream;
@@ -25,6 +29,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use self::node::{Fields, Node, Place, nearest, quoted, unknown_key};
+use self::upstream::Around;
 use crate::cli::Options;
 use crate::filter::Filter;
 use crate::secret::Secret;
@@ -62,6 +67,14 @@ pub struct Server {
     pub port: u16,
     /// What is taken off the front of request paths: empty, or `/x` without a slash at its end.
     pub root_path: String,
+    /// Of which a client must present one; empty where every client may call.
+    pub client_keys: Vec<Secret>,
+    /// Names and addresses beside loopback ones that may stand in `Host`: in lower case,
+    /// without port or a dot at the end, an IPv6 address in its short form and without brackets.
+    pub allowed_hosts: Vec<String>,
+    /// Origins beside loopback ones and our own whose pages may call, as browsers write
+    /// them: `scheme://host[:port]` in lower case, without the scheme's own port.
+    pub allowed_origins: Vec<String>,
     /// What clients may take.
     pub limits: Limits,
     /// For exchanges to end when the program is told to.
@@ -71,9 +84,9 @@ pub struct Server {
 /// One remote API.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// For logs and messages: the prefix's name, else the URL's `host[:port]`, else `sample`.
+    /// As it was named, else the URL's `host[:port]`, else `sample`; one line, no two alike.
     pub name: String,
-    /// Put before model ids: empty, or a name with a slash at its end.
+    /// Put before model ids: empty, or text with a slash at its end; no two alike.
     pub prefix: String,
     /// Where it is.
     pub base_url: BaseUrl,
@@ -103,6 +116,8 @@ pub struct Upstream {
     pub proxy: Option<ProxySetting>,
     /// Which models are kept.
     pub filter: Filter,
+    /// What becomes of requests that name a hidden model.
+    pub hidden: Hidden,
 }
 
 /// Where an upstream is.
@@ -121,6 +136,18 @@ pub enum Authorization {
     Passthrough,
     /// They are taken out.
     None,
+    /// The client's token is `name=secret,name=secret`, and this upstream gets the part that
+    /// bears its name. The name is ASCII without `=` and `,`.
+    Keyring,
+}
+
+/// What becomes of requests that name a model that the filter hides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hidden {
+    /// They are relayed like any other.
+    Allow,
+    /// They are answered as if the model did not exist.
+    Reject,
 }
 
 /// An `http://` proxy.
@@ -183,13 +210,16 @@ fn compile(
         return Err(place.error("the file is empty"));
     }
     let fields = Node::new(place, &value).fields()?;
-    let warnings = unknown_sections(&fields)?;
-    let typed = fields.read("server", server::typed)?.unwrap_or_default();
+    let mut warnings = unknown_sections(&fields)?;
+    let typed = fields.read("server", |node| server::typed(node, env))?.unwrap_or_default();
     let section = fields.get("model_filter");
     let section = section.ok_or_else(|| fields.place.error("model_filter is missing"))?;
     let folder = file.parent().unwrap_or(Path::new(""));
-    let upstreams = upstream::upstreams(section, folder, env)?;
+    let around = Around { folder, env, has_client_keys: !typed.client_keys.is_empty() };
+    let upstreams = upstream::upstreams(section, &around)?;
     let (server, log_level) = (server::server(typed, options, env)?, log_level(env)?);
+    warnings.extend(credentials::shared(&section.place, &upstreams));
+    warnings.extend(clients::exposed(&server, &upstreams));
     Ok(Config { file, server, upstreams, log_level, warnings })
 }
 
@@ -244,14 +274,14 @@ fn io_reason(error: &io::Error) -> String {
 mod tests {
     use super::*;
 
-    const SAMPLE: &str = "model_filter: {base_url: 'sample:'}";
+    pub(super) const SAMPLE: &str = "model_filter: {base_url: 'sample:'}";
 
     fn read_with(yaml: &str, options: &Options, env: Environment<'_>) -> Result<Config, String> {
         let config = compile(yaml.as_bytes(), "config.yaml".into(), options, env);
         config.map_err(|error| error.to_string())
     }
 
-    fn read(yaml: &str) -> Result<Config, String> {
+    pub(super) fn read(yaml: &str) -> Result<Config, String> {
         read_with(yaml, &Options::default(), &|_| None)
     }
 
@@ -366,5 +396,37 @@ mod tests {
         let config = read(&format!("{SAMPLE}\nanchors: {{}}\nsever: {{port: 1}}")).unwrap();
         let near = r#"config.yaml: sever: unknown key, ignored; did you mean "server"?"#;
         assert_eq!(config.warnings, ["config.yaml: anchors: unknown key, ignored", near]);
+    }
+
+    #[test]
+    fn several_upstreams_keep_their_order_and_get_no_credentials_unasked() {
+        let config = read(
+            "model_filter:\n  default: {base_url: 'sample:'}\n  a: {base_url: 'sample:', prefix: ''}\n  \
+             c: {base_url: 'sample:', prefix: x/y}\n  b: {base_url: 'sample:', prefix: x/, hidden: reject}",
+        );
+        let upstreams = config.unwrap().upstreams;
+        let names: Vec<_> =
+            upstreams.iter().map(|u| (u.name.as_str(), u.prefix.as_str())).collect();
+        assert_eq!(names, [("default", "default/"), ("a", ""), ("c", "x/y/"), ("b", "x/")]);
+        assert!(upstreams.iter().all(|u| u.authorization == Authorization::None));
+        let hidden: Vec<_> = upstreams.iter().map(|u| u.hidden).collect();
+        assert_eq!(hidden, [Hidden::Allow, Hidden::Allow, Hidden::Allow, Hidden::Reject]);
+    }
+
+    #[test]
+    fn one_upstream_may_have_a_prefix_of_its_own() {
+        let prefix = |yaml: &str| only(yaml).prefix;
+        assert_eq!(prefix("model_filter: {base_url: 'sample:', prefix: mine}"), "mine/");
+        assert_eq!(prefix("model_filter: {base_url: 'sample:', prefix: }"), "");
+        assert_eq!(prefix("model_filter: {one: {base_url: 'sample:', prefix: ''}}"), "");
+        assert_eq!(prefix("model_filter: {one: {base_url: 'sample:', prefix: ~}}"), "one/");
+    }
+
+    #[test]
+    fn with_client_keys_nothing_of_a_client_goes_on() {
+        let config = read(&format!("{SAMPLE}\nserver: {{client_keys: [hush-hush]}}")).unwrap();
+        assert_eq!(config.upstreams[0].authorization, Authorization::None);
+        assert_eq!(config.server.client_keys, [Secret::new("hush-hush")]);
+        assert!(!format!("{config:?}").contains("hush"));
     }
 }

@@ -37,6 +37,8 @@ pub enum Code {
     BadRequest,
     /// 401: the client's key is wrong.
     InvalidApiKey,
+    /// 403: a browser asks for a page that has no business here.
+    ForbiddenHost,
     /// 404: a model that is hidden or does not exist.
     ModelNotFound,
     /// 404: nothing of ours is at this path.
@@ -69,6 +71,7 @@ impl Code {
         match self {
             Code::BadRequest => 400,
             Code::InvalidApiKey => 401,
+            Code::ForbiddenHost => 403,
             Code::ModelNotFound | Code::NotFound => 404,
             Code::RequestTimeout => 408,
             Code::RequestTooLarge => 413,
@@ -86,6 +89,7 @@ impl Code {
         match self {
             Code::BadRequest => "bad_request",
             Code::InvalidApiKey => "invalid_api_key",
+            Code::ForbiddenHost => "forbidden_host",
             Code::ModelNotFound => "model_not_found",
             Code::NotFound => "not_found",
             Code::RequestTimeout => "request_timeout",

@@ -70,6 +70,11 @@ impl Headers {
         self.0.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
     }
 
+    /// Whether there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All fields, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
@@ -93,6 +98,24 @@ impl Headers {
     /// The credentials alone, in order.
     pub fn credentials(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.iter().filter(|(name, _)| is_credential(name))
+    }
+
+    /// What a client presents as its key: the first `Bearer` token, else `x-api-key`.
+    pub fn token(&self) -> Option<&str> {
+        let bearer = self.get_all("authorization").find_map(|value| {
+            let (scheme, token) = std::str::from_utf8(value).ok()?.trim().split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        });
+        bearer.or_else(|| self.get_str("x-api-key").map(str::trim))
+    }
+
+    /// Takes out every field whose name begins so.
+    pub fn remove_all(&mut self, beginning: &str) {
+        let begins = |name: &str| {
+            let start = name.as_bytes().get(..beginning.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(beginning.as_bytes()))
+        };
+        self.0.retain(|(name, _)| !begins(name));
     }
 
     /// Whether a field that is a list of names holds this one.

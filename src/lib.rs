@@ -13,7 +13,9 @@
 //! | [`cli`] | the command line |
 //! | [`config`] | YAML and environment to what they mean; every configuration error |
 //! | [`relay`] | an exchange: up to the head of its response, and after it |
-//! | [`catalog`] | the list that clients see |
+//! | [`admission`] | who may call: client keys, and what browsers may do |
+//! | [`catalog`] | the list that clients see: the union of the offers |
+//! | [`offer`] | one upstream and what of it clients may see |
 //! | [`cache`] | time to live, one fetch for each key, old values in need |
 //! | [`logging`] | the log, and the line of an exchange |
 //! | [`upstream`] | one remote API: address, credentials, ureq, a transport that notices who left |
@@ -37,6 +39,7 @@
 //! - A response that is not complete is never ended cleanly.
 //! - No log line, error or answer shows a credential.
 
+pub mod admission;
 pub mod cache;
 pub mod catalog;
 pub mod cli;
@@ -47,6 +50,7 @@ pub mod headers;
 pub mod json;
 pub mod logging;
 pub mod model_field;
+pub mod offer;
 pub mod relay;
 pub mod reply;
 pub mod route;

@@ -1,6 +1,7 @@
 //! The program: arguments, configuration, a port, and then service until it is stopped.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +10,11 @@ use std::{env, io, thread};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use model_filter::catalog::{Catalog, Refusal};
+use model_filter::admission::Admission;
 use model_filter::cli::{self, Command, Options};
 use model_filter::config::{self, BaseUrl, Config};
 use model_filter::logging::{self, Value};
+use model_filter::offer::{Offer, Refusal};
 use model_filter::relay::Relay;
 use model_filter::upstream::Upstream;
 use model_filter::{sample, server};
@@ -41,7 +43,7 @@ fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     logging::catch_panics();
     let (host, port) = (config.server.host.as_str(), config.server.port);
     let listener = server::bind(host, port).map_err(|error| format!("{host}:{port}: {error}"))?;
-    let relay = Arc::new(relay(&config)?);
+    let relay = Arc::new(relay(&config, listener.address())?);
     announce(&config, &listener);
 
     // Before anything runs, so that a signal finds somebody who waits for it.
@@ -70,25 +72,18 @@ fn run_until_told(server: server::Server, mut signals: Signals, patience: Durati
     }
 }
 
-fn relay(config: &Config) -> Result<Relay, Box<dyn std::error::Error>> {
-    let [settings] = config.upstreams.as_slice() else {
-        return Err("exactly one upstream is supported".into());
-    };
-    let sample = match settings.base_url {
-        BaseUrl::Sample => Some(sample::start()?),
-        BaseUrl::Remote(_) => None,
-    };
-    let upstream = Arc::new(Upstream::new(settings, sample)?);
-    let filter = Arc::new(settings.filter.clone());
-    let catalog = Catalog::new(
-        Arc::clone(&upstream),
-        Arc::clone(&filter),
-        settings.list_timeout,
-        settings.cache_ttl.unwrap_or_default(),
-        settings.cache_stale,
-    );
-    let root_path = config.server.root_path.clone();
-    Ok(Relay::new(upstream, filter, catalog, root_path, settings.max_body))
+fn relay(config: &Config, address: SocketAddr) -> Result<Relay, Box<dyn std::error::Error>> {
+    let is_sample = |upstream: &config::Upstream| upstream.base_url == BaseUrl::Sample;
+    let sample = config.upstreams.iter().any(is_sample).then(sample::start).transpose()?;
+    let among_others = config.upstreams.len() > 1;
+    let mut offers = Vec::new();
+    for settings in &config.upstreams {
+        let upstream = Upstream::new(settings, sample)
+            .map_err(|error| format!("upstream {:?}: {error}", settings.name))?;
+        offers.push(Offer::new(upstream, settings, among_others));
+    }
+    let admission = Admission::new(&config.server, address);
+    Ok(Relay::new(offers, admission, config.server.root_path.clone()))
 }
 
 fn announce(config: &Config, listener: &server::Listener) {
@@ -115,13 +110,23 @@ fn announce(config: &Config, listener: &server::Listener) {
 /// start.
 fn count_models(relay: &Arc<Relay>) {
     let relay = Arc::clone(relay);
-    let count = move || match relay.list() {
-        Ok(list) => log::info!("msg=\"models\" kept={} total={}", list.kept, list.total),
-        Err(Refusal::Mirrored(reply)) => {
-            log::info!("msg=\"no list without a client's credentials\" status={}", reply.status);
-        }
-        Err(Refusal::Failed(error)) => {
-            log::warn!("msg=\"no list of models\" error={}", Value(&error.message));
+    let count = move || {
+        for (name, list) in relay.lists() {
+            let name = Value(name);
+            match list {
+                Ok(list) => {
+                    let (kept, total) = (list.kept, list.total);
+                    log::info!("msg=\"models\" upstream={name} kept={kept} total={total}");
+                }
+                Err(Refusal::Mirrored(reply)) => {
+                    let what = "no list without a client's credentials";
+                    log::info!("msg=\"{what}\" upstream={name} status={}", reply.status);
+                }
+                Err(Refusal::Failed(error)) => {
+                    let error = Value(&error.message);
+                    log::warn!("msg=\"no list of models\" upstream={name} error={error}");
+                }
+            }
         }
     };
     // Without the thread only this message is missing.

@@ -3,21 +3,23 @@
 //! Before the head anything that goes wrong is an answer in the OpenAI shape. After it
 //! there is no more to say in HTTP: the response is cut, so that no client takes a part
 //! for the whole. Bodies pass as they are, in constant memory; one that must be searched
-//! for its model is held. Limits: one upstream; no trailers; no upgrades.
+//! for its model is held. Limits: no trailers; no upgrades.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, Listing, Refusal, prefixed_model};
+use crate::admission::{Admission, Admitted};
+use crate::catalog::{catalog, lists};
+use crate::config::Hidden;
 use crate::error::{Code, Error, Source};
-use crate::filter::Filter;
 use crate::headers::Headers;
 use crate::logging::{Record, Value};
-use crate::model_field::{self, BodyKind, body_kind};
+use crate::model_field::{self, BodyKind, ModelField, body_kind};
+use crate::offer::{Listing, Offer, Refusal, prefixed_model};
 use crate::reply::{Reply, error_object};
-use crate::route::{Route, route, strip_raw_prefix};
+use crate::route::{Route, by_prefix, route, strip_raw_prefix};
 use crate::server::{BodyLength, Exchange, Sent};
-use crate::upstream::{Answer, Place, Request, Upload, Upstream};
+use crate::upstream::{Answer, Place, Request, Upload};
 
 /// A response up to this length, in bytes, is read whole before its head is sent: if it
 /// breaks off, the client gets an honest 502.
@@ -33,43 +35,36 @@ const MODEL_LIMIT: usize = 4 * 1024 * 1024;
 /// How much of a response is read at once.
 const CHUNK: usize = 32 * 1024;
 
-/// The proxy: where requests go, and what clients see.
+/// The proxy: who may call, where requests go, and what clients see.
 #[derive(Debug)]
 pub struct Relay {
-    upstream: Arc<Upstream>,
-    filter: Arc<Filter>,
-    catalog: Catalog,
+    offers: Vec<Offer>,
+    admission: Admission,
     root_path: String,
-    max_body: u64,
 }
 
 /// What an exchange came to, beside what was sent.
 #[derive(Default)]
 struct Notes {
     model: Option<String>,
-    asked: bool,
+    upstream: Option<String>,
     error: Option<Error>,
+    /// Whether the response is for a browser, to which we say what it may read.
+    shared: bool,
+    /// Whether the client's credentials were for us.
+    keyed: bool,
 }
 
 impl Relay {
-    /// A relay to one upstream. Paths are taken without `root_path`; a body that must be
-    /// held may be `max_body` bytes long.
-    pub fn new(
-        upstream: Arc<Upstream>,
-        filter: Arc<Filter>,
-        catalog: Catalog,
-        root_path: String,
-        max_body: u64,
-    ) -> Relay {
-        Relay { upstream, filter, catalog, root_path, max_body }
+    /// A relay to these upstreams. Paths are taken without `root_path`.
+    pub fn new(offers: Vec<Offer>, admission: Admission, root_path: String) -> Relay {
+        Relay { offers, admission, root_path }
     }
 
-    /// The list as a client without credentials gets it.
-    ///
-    /// # Errors
-    /// Where the upstream gives none.
-    pub fn list(&self) -> Result<Arc<Listing>, Refusal> {
-        self.catalog.list(&Headers::new(), None)
+    /// The list of each upstream, with its name, as a client without credentials gets it.
+    pub fn lists(&self) -> Vec<(&str, Result<Arc<Listing>, Refusal>)> {
+        let names = self.offers.iter().map(|offer| offer.upstream.name());
+        names.zip(lists(&self.offers, &Headers::new(), None)).collect()
     }
 
     /// Answers a request, and writes its line to the log.
@@ -84,16 +79,33 @@ impl Relay {
             method: &method,
             target: &target,
             model: notes.model.as_deref(),
-            upstream: notes.asked.then(|| self.upstream.name()),
+            upstream: notes.upstream.as_deref(),
             sent,
             error: notes.error.as_ref(),
         }
         .write();
     }
 
-    fn answer(&self, exchange: Exchange, method: &str, target: &str, notes: &mut Notes) -> Sent {
+    fn answer(
+        &self,
+        mut exchange: Exchange,
+        method: &str,
+        target: &str,
+        notes: &mut Notes,
+    ) -> Sent {
         if let Some(error) = exchange.refusal().cloned() {
             return refuse(exchange, error, notes);
+        }
+        let admitted = match self.admission.judge(method, exchange.headers()) {
+            Ok(admitted) => admitted,
+            Err(error) => return refuse(exchange, error, notes),
+        };
+        let Admitted { headers, preflight, keyed } = admitted;
+        notes.shared = !headers.is_empty();
+        notes.keyed = keyed;
+        exchange.add_to_response(headers);
+        if let Some(reply) = preflight {
+            return exchange.respond(&reply);
         }
         let route = match route(method, target, &self.root_path) {
             Ok(_) if asks_upgrade(exchange.headers()) => {
@@ -118,9 +130,11 @@ impl Relay {
     }
 
     fn show_catalog(&self, exchange: Exchange, query: Option<&str>, notes: &mut Notes) -> Sent {
-        notes.asked = true;
-        match self.catalog.list(exchange.headers(), query) {
-            Ok(listing) => exchange.respond(&listing.reply),
+        if let [offer] = self.offers.as_slice() {
+            notes.upstream = Some(offer.upstream.name().to_owned());
+        }
+        match catalog(&self.offers, &passed(exchange.headers(), notes), query) {
+            Ok(reply) => exchange.respond(&reply),
             Err(Refusal::Mirrored(reply)) => exchange.respond(&reply),
             Err(Refusal::Failed(error)) => refuse(exchange, error, notes),
         }
@@ -134,62 +148,147 @@ impl Relay {
         query: Option<&str>,
         notes: &mut Notes,
     ) -> Sent {
-        let prefix = self.upstream.prefix();
-        let known = id.strip_prefix(prefix).zip(strip_raw_prefix(raw_id, prefix));
         let reads = matches!(exchange.method(), "GET" | "HEAD");
-        let rest = match known {
-            Some((own_id, _)) if reads && !self.filter.keeps(own_id) => None,
-            Some((_, raw)) => Some(raw),
-            None if reads => None,
-            None => Some(raw_id),
-        };
+        let choice = self.choose(Some(&id));
         notes.model = Some(id);
-        let Some(rest) = rest else {
-            let error = Error::model_not_found(notes.model.as_deref().unwrap_or_default());
-            return refuse(exchange, error, notes);
+        let id = notes.model.as_deref().unwrap_or_default();
+        let (offer, own_id) = match choice {
+            // What is not in the list cannot be looked at either.
+            Ok(choice) if reads && !choice.is_listed(id) => {
+                return refuse(exchange, Error::model_not_found(id), notes);
+            }
+            Ok(choice) => (choice.offer, strip_raw_prefix(raw_id, choice.prefix)),
+            Err(error) => return refuse(exchange, error, notes),
         };
+        let rest = own_id.unwrap_or(raw_id);
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         let place = format!("/models/{rest}{query}");
-        if !reads || prefix.is_empty() {
-            return self.relay(exchange, Place::Below(&place), notes);
+        if !reads || offer.upstream.prefix().is_empty() {
+            return self.send(exchange, offer, Place::Below(&place), None, notes);
         }
-
-        let mut headers = passed(exchange.headers());
-        // What is to be given its prefix must come uncompressed.
-        headers.remove("accept-encoding");
-        headers.push("Accept-Encoding", "identity");
-        notes.asked = true;
-        let method = exchange.method();
-        let request =
-            Request { method, place: Place::Below(&place), headers, upload: Upload::None };
-        match self.upstream.send(request, exchange.client()) {
-            Ok(mut answer) if answer.status == 200 => {
-                let body = match answer.read_to_end(MODEL_LIMIT) {
-                    Ok(body) => body,
-                    Err(error) => return refuse(exchange, error, notes),
-                };
-                let text = std::str::from_utf8(&body).ok();
-                let prefixed = text.and_then(|text| prefixed_model(text, prefix));
-                let body = prefixed.map_or(body.clone(), |text| text.into_owned().into_bytes());
-                let headers = returned(&answer.headers);
-                exchange.respond(&Reply { status: 200, headers, body })
-            }
-            Ok(answer) => self.pass_on(exchange, answer, notes),
-            Err(error) => refuse(exchange, error, notes),
-        }
+        relay_prefixed(exchange, offer, &place, notes)
     }
 
+    /// Relays a request to the upstream that its model points to.
     fn relay(&self, mut exchange: Exchange, place: Place<'_>, notes: &mut Notes) -> Sent {
-        let mut headers = passed(exchange.headers());
         let held = match self.hold(&mut exchange, notes) {
             Ok(held) => held,
             Err(error) => return refuse(exchange, error, notes),
         };
+        let choice = match self.choose(notes.model.as_deref()) {
+            Ok(choice) => choice,
+            Err(error) => return refuse(exchange, error, notes),
+        };
+        let offer = choice.offer;
+        let too_long = |held: &Held| held.needed && held.body.len() as u64 > offer.max_body;
+        if held.as_ref().is_some_and(too_long) {
+            return refuse(exchange, too_large(offer.max_body), notes);
+        }
+        let body = held.map(|held| match (&held.field, &notes.model) {
+            (Some(field), Some(model)) if !choice.prefix.is_empty() => {
+                field.replace(&held.body, &model[choice.prefix.len()..])
+            }
+            (Some(_), Some(model)) if !offer.upstream.prefix().is_empty() => {
+                let (model, prefix) = (Value(model), Value(offer.upstream.prefix()));
+                log::warn!(
+                    "msg=\"the model does not bear the prefix\" model={model} prefix={prefix}"
+                );
+                held.body
+            }
+            _ => held.body,
+        });
+        self.send(exchange, offer, place, body, notes)
+    }
+
+    /// Which upstream a model points to, and with which prefix of it.
+    fn choose(&self, model: Option<&str>) -> Result<Choice<'_>, Error> {
+        let prefixes = self.offers.iter().map(|offer| offer.upstream.prefix());
+        let choice = match (by_prefix(prefixes, model), self.offers.as_slice()) {
+            (Some(index), offers) => {
+                Choice { offer: &offers[index], prefix: offers[index].upstream.prefix() }
+            }
+            // As the Python program does: there is no other place to go.
+            (None, [only]) => Choice { offer: only, prefix: "" },
+            (None, _) => return Err(self.nowhere(model)),
+        };
+        match model {
+            Some(model) if choice.offer.hidden == Hidden::Reject && !choice.keeps(model) => {
+                Err(Error::model_not_found(model))
+            }
+            _ => Ok(choice),
+        }
+    }
+
+    fn nowhere(&self, model: Option<&str>) -> Error {
+        let prefixes = self.offers.iter().map(|offer| format!("{:?}", offer.upstream.prefix()));
+        let prefixes = prefixes.collect::<Vec<_>>().join(", ");
+        match model {
+            Some(model) => {
+                let mut error = Error::model_not_found(model);
+                error.message += &format!("; models begin with one of {prefixes}");
+                error
+            }
+            None => Error::bad_request(format!(
+                "the request names no model, so it cannot be told which upstream it is for; \
+                 models begin with one of {prefixes}"
+            )),
+        }
+    }
+
+    /// Reads the body where its model must be known, to choose an upstream, to take the
+    /// prefix off or to reject it, or, where it is short, for the log alone. None where it
+    /// is to be streamed.
+    fn hold(&self, exchange: &mut Exchange, notes: &mut Notes) -> Result<Option<Held>, Error> {
+        let kind = body_kind(exchange.headers().get_str("content-type"));
+        let length = match exchange.body_length() {
+            BodyLength::None | BodyLength::Known(0) => return Ok(None),
+            BodyLength::Known(length) => Some(length),
+            BodyLength::Chunked => None,
+        };
+        let needed = self.offers.len() > 1
+            || self
+                .offers
+                .iter()
+                .any(|offer| !offer.upstream.prefix().is_empty() || offer.hidden == Hidden::Reject);
+        let short = length.is_some_and(|length| length <= GLANCE);
+        if kind == BodyKind::Opaque || !(needed || short) {
+            return Ok(None);
+        }
+        if needed && is_encoded(exchange.headers()) {
+            let what = "the request's body is compressed, so its model cannot be read";
+            return Err(Error::bad_request(what));
+        }
+        let most = self.offers.iter().map(|offer| offer.max_body).max().unwrap_or_default();
+        let limit = if needed { most } else { GLANCE };
+        if length.is_some_and(|length| length > limit) {
+            return Err(too_large(limit));
+        }
+        let body = read_held(exchange, limit)?;
+        let field = match model_field::find(&kind, &body) {
+            Ok(field) => field,
+            // A body that nobody needs to understand is the upstream's to judge.
+            Err(_) if !needed => None,
+            Err(error) => return Err(error),
+        };
+        notes.model = field.as_ref().map(|field| field.name.clone());
+        Ok(Some(Held { body, field, needed }))
+    }
+
+    /// Sends a request with its body, held or as it comes, and passes the answer on.
+    fn send(
+        &self,
+        mut exchange: Exchange,
+        offer: &Offer,
+        place: Place<'_>,
+        held: Option<Vec<u8>>,
+        notes: &mut Notes,
+    ) -> Sent {
+        let mut headers = passed(exchange.headers(), notes);
         if held.is_some() {
             // The client was told to continue when its body was read.
             headers.remove("expect");
         }
-        notes.asked = true;
+        notes.upstream = Some(offer.upstream.name().to_owned());
         let (method, client) = (exchange.method().to_owned(), exchange.client());
         let length = exchange.body_length();
         let mut held = held.as_deref();
@@ -201,92 +300,103 @@ impl Relay {
             (None, BodyLength::Chunked) => Upload::Chunked(&mut body),
         };
         let request = Request { method: &method, place, headers, upload };
-        let answer = self.upstream.send(request, client);
+        let answer = offer.upstream.send(request, client);
         // Where the client's body failed, that is why the upstream's answer did.
         let failure = body.failure.take();
         match (answer, failure) {
             (_, Some(error)) | (Err(error), None) => refuse(exchange, error, notes),
-            (Ok(answer), None) => self.pass_on(exchange, answer, notes),
+            (Ok(answer), None) => pass_on(exchange, answer, notes),
         }
     }
+}
 
-    /// Reads the body where its model must be known: to take the prefix off, or, where it
-    /// is short, for the log alone. None where it is to be streamed.
-    fn hold(&self, exchange: &mut Exchange, notes: &mut Notes) -> Result<Option<Vec<u8>>, Error> {
-        let prefix = self.upstream.prefix();
-        let kind = body_kind(exchange.headers().get_str("content-type"));
-        let length = match exchange.body_length() {
-            BodyLength::None | BodyLength::Known(0) => return Ok(None),
-            BodyLength::Known(length) => Some(length),
-            BodyLength::Chunked => None,
-        };
-        let short = length.is_some_and(|length| length <= GLANCE);
-        if kind == BodyKind::Opaque || (prefix.is_empty() && !short) {
-            return Ok(None);
-        }
-        if !prefix.is_empty() && is_encoded(exchange.headers()) {
-            let what = "the request's body is compressed, so its model cannot be read";
-            return Err(Error::bad_request(what));
-        }
-        let limit = if prefix.is_empty() { GLANCE } else { self.max_body };
-        if length.is_some_and(|length| length > limit) {
-            return Err(too_large(limit));
-        }
-        let body = read_held(exchange, limit)?;
-        let field = match model_field::find(&kind, &body) {
-            Ok(field) => field,
-            // A body that nobody needs to understand is the upstream's to judge.
-            Err(_) if prefix.is_empty() => return Ok(Some(body)),
-            Err(error) => return Err(error),
-        };
-        let Some(field) = field else { return Ok(Some(body)) };
-        let stripped = field.name.strip_prefix(prefix).filter(|_| !prefix.is_empty());
-        let body = match stripped {
-            Some(name) => field.replace(&body, name),
-            None => body,
-        };
-        if stripped.is_none() && !prefix.is_empty() {
-            let (model, prefix) = (Value(&field.name), Value(prefix));
-            log::warn!("msg=\"the model does not bear the prefix\" model={model} prefix={prefix}");
-        }
-        notes.model = Some(field.name);
-        Ok(Some(body))
+/// Where a request goes.
+struct Choice<'a> {
+    offer: &'a Offer,
+    /// What its model bears in front: the upstream's prefix, or nothing.
+    prefix: &'a str,
+}
+
+impl Choice<'_> {
+    /// Whether the filter keeps what is behind the prefix.
+    fn keeps(&self, model: &str) -> bool {
+        self.offer.filter.keeps(&model[self.prefix.len()..])
     }
 
-    /// Sends the client what the upstream answers.
-    fn pass_on(&self, exchange: Exchange, mut answer: Answer<'_>, notes: &mut Notes) -> Sent {
-        if answer.status < 200 {
-            let error = answer.invalid(&format!("an unexpected status {}", answer.status));
-            return refuse(exchange, error, notes);
-        }
-        let (status, length) = (answer.status, answer.length);
-        let mut headers = returned(&answer.headers);
-        let events = headers.media_type().as_deref() == Some("text/event-stream");
-        if events {
-            // nginx in front of this proxy would hold the stream back.
-            headers.remove("x-accel-buffering");
-            headers.push("X-Accel-Buffering", "no");
-        }
-        let bodiless = exchange.method() == "HEAD" || status == 204 || status == 304;
-        if bodiless {
-            return exchange.begin(status, &headers, length).end();
-        }
-        if let Some(length) = length.filter(|length| *length <= WHOLE) {
-            return match answer.read_to_end(WHOLE as usize) {
-                Ok(body) if body.len() as u64 == length => {
-                    exchange.respond(&Reply { status, headers, body })
-                }
-                Ok(_) => {
-                    let error = answer.invalid("the response is shorter than it says");
-                    refuse(exchange, error, notes)
-                }
-                Err(error) => refuse(exchange, error, notes),
+    /// Whether the catalog would show a model of this id.
+    fn is_listed(&self, id: &str) -> bool {
+        self.prefix == self.offer.upstream.prefix() && self.keeps(id)
+    }
+}
+
+/// A request's body that was read.
+struct Held {
+    body: Vec<u8>,
+    field: Option<ModelField>,
+    /// Whether the upstream could not be chosen without it.
+    needed: bool,
+}
+
+/// Fetches one model, and gives it the prefix that its id has in the list.
+fn relay_prefixed(exchange: Exchange, offer: &Offer, place: &str, notes: &mut Notes) -> Sent {
+    let mut headers = passed(exchange.headers(), notes);
+    // What is to be given its prefix must come uncompressed.
+    headers.remove("accept-encoding");
+    headers.push("Accept-Encoding", "identity");
+    notes.upstream = Some(offer.upstream.name().to_owned());
+    let method = exchange.method();
+    let place = Place::Below(place);
+    let request = Request { method, place, headers, upload: Upload::None };
+    match offer.upstream.send(request, exchange.client()) {
+        Ok(mut answer) if answer.status == 200 => {
+            let body = match answer.read_to_end(MODEL_LIMIT) {
+                Ok(body) => body,
+                Err(error) => return refuse(exchange, error, notes),
             };
+            let text = std::str::from_utf8(&body).ok();
+            let prefixed = text.and_then(|text| prefixed_model(text, offer.upstream.prefix()));
+            let prefixed = prefixed.map(|text| text.into_owned().into_bytes());
+            let headers = returned(&answer.headers, notes);
+            exchange.respond(&Reply { status: 200, headers, body: prefixed.unwrap_or(body) })
         }
-        let plain = !headers.contains("content-encoding");
-        let head = (status, &headers, length);
-        stream(exchange, head, &mut answer, events && plain, notes)
+        Ok(answer) => pass_on(exchange, answer, notes),
+        Err(error) => refuse(exchange, error, notes),
     }
+}
+
+/// Sends the client what the upstream answers.
+fn pass_on(exchange: Exchange, mut answer: Answer<'_>, notes: &mut Notes) -> Sent {
+    if answer.status < 200 {
+        let error = answer.invalid(&format!("an unexpected status {}", answer.status));
+        return refuse(exchange, error, notes);
+    }
+    let (status, length) = (answer.status, answer.length);
+    let mut headers = returned(&answer.headers, notes);
+    let events = headers.media_type().as_deref() == Some("text/event-stream");
+    if events {
+        // nginx in front of this proxy would hold the stream back.
+        headers.remove("x-accel-buffering");
+        headers.push("X-Accel-Buffering", "no");
+    }
+    let bodiless = exchange.method() == "HEAD" || status == 204 || status == 304;
+    if bodiless {
+        return exchange.begin(status, &headers, length).end();
+    }
+    if let Some(length) = length.filter(|length| *length <= WHOLE) {
+        return match answer.read_to_end(WHOLE as usize) {
+            Ok(body) if body.len() as u64 == length => {
+                exchange.respond(&Reply { status, headers, body })
+            }
+            Ok(_) => {
+                let error = answer.invalid("the response is shorter than it says");
+                refuse(exchange, error, notes)
+            }
+            Err(error) => refuse(exchange, error, notes),
+        };
+    }
+    let plain = !headers.contains("content-encoding");
+    let head = (status, &headers, length);
+    stream(exchange, head, &mut answer, events && plain, notes)
 }
 
 /// Copies a response's body, each read at once. `events` says that an error can be told in
@@ -341,18 +451,24 @@ fn refuse(exchange: Exchange, error: Error, notes: &mut Notes) -> Sent {
 
 /// The fields of a request that may go to an upstream. The upstream's own name and the
 /// framing of the body are written anew.
-fn passed(headers: &Headers) -> Headers {
+fn passed(headers: &Headers, notes: &Notes) -> Headers {
     let mut headers = headers.clone();
     headers.strip_hop_by_hop();
+    if notes.keyed {
+        headers.strip_credentials();
+    }
     headers.remove("host");
     headers.remove("content-length");
     headers
 }
 
 /// The fields of a response that may go to a client; the body is framed anew.
-fn returned(headers: &Headers) -> Headers {
+fn returned(headers: &Headers, notes: &Notes) -> Headers {
     let mut headers = headers.clone();
     headers.strip_hop_by_hop();
+    if notes.shared {
+        headers.remove_all("access-control-");
+    }
     headers.remove("content-length");
     headers
 }

@@ -105,6 +105,17 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
     Ok(Route::Beside { path: &target[front..] })
 }
 
+/// Which of the prefixes a model bears: the longest. An empty prefix is borne by every
+/// model, and by a request that names none.
+pub fn by_prefix<'p>(
+    prefixes: impl IntoIterator<Item = &'p str>,
+    model: Option<&str>,
+) -> Option<usize> {
+    let model = model.unwrap_or_default();
+    let borne = prefixes.into_iter().enumerate().filter(|(_, prefix)| model.starts_with(prefix));
+    borne.max_by_key(|(_, prefix)| prefix.len()).map(|(index, _)| index)
+}
+
 /// The rest of a raw id, percent-encoded or not, behind a prefix that is not encoded:
 /// `p%2Fopenai%2Fgpt` without `p/` is `openai%2Fgpt`. `None` where the id does not start with it.
 pub fn strip_raw_prefix<'a>(raw_id: &'a str, prefix: &str) -> Option<&'a str> {

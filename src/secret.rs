@@ -4,6 +4,7 @@
 //! away by accident. Limits: it keeps the text out of sight, not out of memory.
 
 use std::fmt;
+use std::hint::black_box;
 
 /// Text whose `Debug` and `Display` hide it.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,9 +16,26 @@ impl Secret {
         Secret(text.into())
     }
 
+    /// Whether this is the text; how long the answer takes does not depend on where they
+    /// differ.
+    pub fn is(&self, text: &str) -> bool {
+        let (own, other) = (self.0.as_bytes(), text.as_bytes());
+        let differing = own.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
+        std::hint::black_box(differing) == 0 && own.len() == other.len()
+    }
+
     /// The text itself, for the one place that sends it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Whether these bytes are the text. How long it takes tells the length of the text and
+    /// nothing else about it, so that nobody can guess it letter by letter.
+    pub fn matches(&self, presented: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        let pairs = own.iter().zip(presented);
+        let different = pairs.fold(0, |different, (a, b)| black_box(different | (a ^ b)));
+        own.len() == presented.len() && different == 0
     }
 }
 
@@ -42,5 +60,15 @@ mod tests {
         let secret = Secret::new("sk-1");
         assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "*** *** Some(***)");
         assert_eq!(secret.expose(), "sk-1");
+    }
+
+    #[test]
+    fn only_the_whole_text_matches() {
+        let secret = Secret::new("sk-1");
+        assert!(secret.matches(b"sk-1"));
+        for wrong in ["", "s", "sk-", "sk-2", "xk-1", "sk-11", "SK-1"] {
+            assert!(!secret.matches(wrong.as_bytes()), "{wrong}");
+        }
+        assert!(Secret::new("").matches(b""));
     }
 }

@@ -43,8 +43,8 @@ pub(super) fn authority(url: &str) -> &str {
     rest.split('/').next().unwrap_or(rest)
 }
 
-/// The host in `host[:port]`, an IPv6 address without its brackets.
-fn host(authority: &str) -> Option<&str> {
+/// The host in `host[:port]`, an IPv6 address without its brackets, and the port.
+pub(super) fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']')?;
@@ -60,15 +60,20 @@ fn host(authority: &str) -> Option<&str> {
             (host, port)
         }
     };
-    let valid = port.is_empty()
-        || port.strip_prefix(':').is_some_and(|port| {
-            let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-            digits && port.parse::<u16>().is_ok_and(|port| port != 0)
-        });
-    valid.then_some(host)
+    if port.is_empty() {
+        return Some((host, None));
+    }
+    let digits = port.strip_prefix(':').filter(|port| port.bytes().all(|b| b.is_ascii_digit()))?;
+    let port = digits.parse().ok().filter(|port| *port != 0)?;
+    Some((host, Some(port)))
 }
 
-fn is_loopback(host: &str) -> bool {
+fn host(authority: &str) -> Option<&str> {
+    host_and_port(authority).map(|(host, _)| host)
+}
+
+/// Whether a host can only be reached from this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     let address = host.parse::<IpAddr>().map(|address| address.to_canonical().is_loopback());
     name == "localhost" || name.ends_with(".localhost") || address.unwrap_or(false)

@@ -46,6 +46,11 @@ impl<'a> Place<'a> {
         Place { file: self.file, keys: format!("{}[{index}]", self.keys) }
     }
 
+    /// The path of keys, for an error at another place that names this one.
+    pub(super) fn keys(&self) -> &str {
+        &self.keys
+    }
+
     pub(super) fn error(&self, message: impl AsRef<str>) -> ConfigError {
         let (file, keys, message) = (self.file, &self.keys, message.as_ref());
         let separator = if keys.is_empty() { "" } else { ": " };
@@ -66,6 +71,10 @@ impl<'a> Node<'a> {
 
     pub(super) fn error(&self, message: impl AsRef<str>) -> ConfigError {
         self.place.error(message)
+    }
+
+    pub(super) fn is_null(&self) -> bool {
+        self.value.is_null()
     }
 
     pub(super) fn is_mapping(&self) -> bool {
@@ -104,11 +113,16 @@ impl<'a> Node<'a> {
     }
 
     pub(super) fn strings(&self) -> Result<Vec<String>, ConfigError> {
+        self.items("strings")?.iter().map(|item| Ok(item.string()?.to_owned())).collect()
+    }
+
+    /// The items of a list; `what` they are, for the error.
+    pub(super) fn items(&self, what: &str) -> Result<Vec<Node<'a>>, ConfigError> {
         let Value::Sequence(items) = self.value else {
-            return Err(self.error("expected a list of strings"));
+            return Err(self.error(format!("expected a list of {what}")));
         };
         let item = |(index, value)| Node { place: self.place.item(index), value };
-        items.iter().enumerate().map(|entry| Ok(item(entry).string()?.to_owned())).collect()
+        Ok(items.iter().enumerate().map(item).collect())
     }
 
     pub(super) fn boolean(&self) -> Result<bool, ConfigError> {

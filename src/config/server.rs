@@ -1,19 +1,24 @@
-//! The section `server`: where to listen, and what clients may take.
+//! The section `server`: where to listen, who may call, and what clients may take.
 //!
 //! Limits: whether the host has an address is found out when it is bound.
 
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use super::clients;
 use super::node::{Node, quoted};
 use super::{ConfigError, DEFAULT_HOST, DEFAULT_PORT, Environment, Server, variable};
 use crate::cli::{self, Options};
+use crate::secret::Secret;
 use crate::server::Limits;
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 11] = [
     "host",
     "port",
     "root_path",
+    "client_keys",
+    "allowed_hosts",
+    "allowed_origins",
     "head_timeout",
     "idle_connection_timeout",
     "max_connections",
@@ -29,11 +34,14 @@ pub(super) struct TypedServer {
     host: Option<String>,
     port: Option<u16>,
     root_path: Option<String>,
+    pub(super) client_keys: Vec<Secret>,
+    allowed_hosts: Vec<String>,
+    allowed_origins: Vec<String>,
     limits: Limits,
     shutdown_timeout: Option<Duration>,
 }
 
-pub(super) fn typed(node: &Node<'_>) -> Result<TypedServer, ConfigError> {
+pub(super) fn typed(node: &Node<'_>, env: Environment<'_>) -> Result<TypedServer, ConfigError> {
     let fields = node.fields()?;
     fields.only(&KEYS)?;
     let defaults = Limits::default();
@@ -52,10 +60,16 @@ pub(super) fn typed(node: &Node<'_>) -> Result<TypedServer, ConfigError> {
     let checked = |key: &str, check: fn(&str) -> Result<String, String>| {
         fields.read(key, |node| check(node.string()?).map_err(|error| node.error(error)))
     };
+    let client_keys = fields.read("client_keys", |node| clients::client_keys(node, env))?;
+    let allowed_hosts = fields.read("allowed_hosts", clients::allowed_hosts)?;
+    let allowed_origins = fields.read("allowed_origins", clients::allowed_origins)?;
     Ok(TypedServer {
         host: checked("host", host)?,
         port: fields.read("port", Node::port)?,
         root_path: checked("root_path", root_path)?,
+        client_keys: client_keys.unwrap_or_default(),
+        allowed_hosts: allowed_hosts.unwrap_or_default(),
+        allowed_origins: allowed_origins.unwrap_or_default(),
         limits,
         shutdown_timeout: fields.read("shutdown_timeout", Node::timeout)?,
     })
@@ -87,8 +101,16 @@ pub(super) fn server(
         Some((source, text)) => root_path(&text).map_err(|error| with_source(source, error))?,
         None => typed.root_path.unwrap_or_default(),
     };
-    let shutdown_timeout = typed.shutdown_timeout.unwrap_or(SHUTDOWN_TIMEOUT);
-    Ok(Server { host, port, root_path, limits: typed.limits, shutdown_timeout })
+    Ok(Server {
+        host,
+        port,
+        root_path,
+        client_keys: typed.client_keys,
+        allowed_hosts: typed.allowed_hosts,
+        allowed_origins: typed.allowed_origins,
+        limits: typed.limits,
+        shutdown_timeout: typed.shutdown_timeout.unwrap_or(SHUTDOWN_TIMEOUT),
+    })
 }
 
 fn host(text: &str) -> Result<String, String> {

@@ -1,22 +1,23 @@
 //! The section `model_filter`: from what was typed to upstreams.
 //!
-//! It holds one upstream's settings, or one name with the settings below it, which
-//! becomes the prefix. Limits: exactly one upstream, so far.
+//! It holds one upstream's settings, or names with the settings of one upstream below
+//! each, in the order in which clients see their models. Limits: a name stands for one
+//! API; there is no choice between several of them.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::node::{Fields, Node, nearest, quoted, unknown_key};
+use super::node::{Fields, Node, Place, nearest, quoted, unknown_key};
 use super::{
-    Authorization, BaseUrl, ConfigError, Environment, Upstream, address, io_reason, variable,
+    Authorization, BaseUrl, ConfigError, Environment, Hidden, Upstream, address, credentials,
+    io_reason,
 };
 use crate::filter::{Filter, Rules};
-use crate::headers;
-use crate::secret::Secret;
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 19] = [
     "base_url",
+    "prefix",
     "api_key",
     "authorization",
     "headers",
@@ -25,6 +26,7 @@ const KEYS: [&str; 17] = [
     "exclude",
     "default",
     "case_sensitive",
+    "hidden",
     "cache_ttl",
     "cache_stale",
     "connection_timeout",
@@ -35,75 +37,129 @@ const KEYS: [&str; 17] = [
     "tls",
 ];
 
-const MISSING: &str = "base_url is missing";
+/// Those of them that hold a mapping.
+const MAPPINGS: [&str; 3] = ["headers", "exclude", "tls"];
 
-/// Reads the section. `folder` is where relative paths in the file start.
-pub(super) fn upstreams(
-    section: &Node<'_>,
-    folder: &Path,
-    env: Environment<'_>,
-) -> Result<Vec<Upstream>, ConfigError> {
-    if section.has("base_url") {
-        return Ok(vec![upstream(None, section, folder, env)?]);
-    }
-    let fields = section.fields()?;
-    // An upstream may bear the name of a key, such as `default`.
-    let is_named = |key: &str, node: &Node<'_>| {
-        node.is_mapping() && (node.has("base_url") || !KEYS.contains(&key))
-    };
-    match &fields.entries[..] {
-        [(name, node)] if is_named(name, node) => {
-            if name.is_empty() || name.contains(char::is_control) {
-                return Err(node.error("a prefix is one line of text"));
-            }
-            return Ok(vec![upstream(Some(name), node, folder, env)?]);
-        }
-        entries if entries.len() > 1 && entries.iter().all(|(name, node)| is_named(name, node)) => {
-            let names: Vec<String> = entries.iter().map(|(name, _)| quoted(name)).collect();
-            let names = names.join(", ");
-            return Err(section.error(format!("several upstreams are not supported yet: {names}")));
-        }
-        _ => {}
-    }
-    // A mistyped key says more than the base_url that it may have been.
-    let mistyped = |(key, _): &&(&str, Node<'_>)| !KEYS.contains(key);
-    Err(
-        match fields.entries.iter().filter(mistyped).find(|(key, _)| nearest(key, &KEYS).is_some())
-        {
-            Some((key, node)) => unknown_key(key, node, &KEYS),
-            None => section.error(MISSING),
-        },
-    )
+const MISSING: &str = "base_url is missing";
+const NO_SETTINGS: &str = "expected an upstream's settings: a mapping with a base_url";
+
+/// What bears on every upstream, beside its own settings.
+pub(super) struct Around<'a> {
+    /// Where relative paths in the file start.
+    pub(super) folder: &'a Path,
+    pub(super) env: Environment<'a>,
+    /// Whether clients must present a key of ours.
+    pub(super) has_client_keys: bool,
 }
 
+/// Reads the section.
+pub(super) fn upstreams(
+    section: &Node<'_>,
+    around: &Around<'_>,
+) -> Result<Vec<Upstream>, ConfigError> {
+    if section.has("base_url") {
+        return Ok(vec![upstream(None, section, true, around)?]);
+    }
+    let fields = section.fields()?;
+    let named = named(&fields)?;
+    let alone = named.len() == 1;
+    let mut upstreams: Vec<Upstream> = Vec::new();
+    for (name, node) in &named {
+        if name.is_empty() || name.contains(char::is_control) {
+            return Err(node.error("a name is one line of text"));
+        }
+        upstreams.push(upstream(Some(name), node, alone, around)?);
+    }
+    for (index, upstream) in upstreams.iter().enumerate() {
+        let clash = upstreams[..index].iter().position(|other| other.prefix == upstream.prefix);
+        if let Some(first) = clash {
+            let (first, second) = (prefix_place(&named[first].1)?, prefix_place(&named[index].1)?);
+            let prefix = quoted(&upstream.prefix);
+            let message = format!("the prefix {prefix} is already that of {}", first.keys());
+            return Err(second.error(message));
+        }
+    }
+    Ok(upstreams)
+}
+
+/// The names of a section without a `base_url`, or what is wrong with it.
+fn named<'f, 'a>(fields: &'f Fields<'a>) -> Result<Vec<&'f (&'a str, Node<'a>)>, ConfigError> {
+    let entries = &fields.entries;
+    // An upstream may bear the name of a key, such as `default`.
+    let is_named = |(key, node): &(&str, Node<'_>)| {
+        node.is_mapping() && (node.has("base_url") || !KEYS.contains(key))
+    };
+    if !entries.is_empty() && entries.iter().all(is_named) {
+        return Ok(entries.iter().collect());
+    }
+    let Some((example, _)) = entries.iter().find(|(_, node)| node.has("base_url")) else {
+        let mut unknown = entries.iter().filter(|(key, _)| !KEYS.contains(key));
+        // A mistyped key says more than the base_url that it may have been.
+        if let Some((key, node)) = unknown.clone().find(|(key, _)| nearest(key, &KEYS).is_some()) {
+            return Err(unknown_key(key, node, &KEYS));
+        }
+        let odd = unknown.find(|(_, node)| !node.is_mapping());
+        return Err(match odd.filter(|_| entries.iter().any(is_named)) {
+            Some((_, node)) => node.error(NO_SETTINGS),
+            None => fields.place.error(MISSING),
+        });
+    };
+    let mut named = Vec::new();
+    for entry in entries {
+        let (key, node) = entry;
+        let known = KEYS.contains(key);
+        if node.is_mapping() && (node.has("base_url") || !MAPPINGS.contains(key)) {
+            named.push(entry);
+        } else if known && !node.is_null() {
+            let message = "this setting belongs below a name, such as";
+            return Err(node.error(format!("{message} {}", quoted(example))));
+        } else if !known {
+            return Err(node.error(NO_SETTINGS));
+        }
+    }
+    Ok(named)
+}
+
+/// Where an upstream's prefix comes from.
+fn prefix_place<'a>(node: &Node<'a>) -> Result<Place<'a>, ConfigError> {
+    let fields = node.fields()?;
+    Ok(fields.get("prefix").map_or_else(|| node.place.clone(), |prefix| prefix.place.clone()))
+}
+
+/// Reads one upstream's settings. `alone`: there is no other one.
 fn upstream(
     name: Option<&str>,
     node: &Node<'_>,
-    folder: &Path,
-    env: Environment<'_>,
+    alone: bool,
+    around: &Around<'_>,
 ) -> Result<Upstream, ConfigError> {
     let fields = node.fields()?;
     fields.only(&KEYS)?;
+    let env = around.env;
     let base_url = fields.get("base_url").ok_or_else(|| node.error(MISSING))?;
     let base_url = address::base_url(base_url.string()?).map_err(|e| base_url.error(e))?;
-    let api_key = fields.read("api_key", |node| secret(node, env))?;
-    let authorization = match fields.get("authorization") {
-        Some(node) => authorization(node, api_key.is_some())?,
-        None if api_key.is_some() => Authorization::None,
-        None => Authorization::Passthrough,
+    let default_prefix = name.map_or(String::new(), |name| format!("{name}/"));
+    let name = match (name, &base_url) {
+        (Some(name), _) => name.to_owned(),
+        (None, BaseUrl::Sample) => "sample".to_owned(),
+        (None, BaseUrl::Remote(url)) => address::authority(url).to_owned(),
     };
-    let headers = fields.read("headers", |node| fixed_headers(node, api_key.is_some(), env))?;
+    let api_key = fields.read("api_key", |node| credentials::secret(node, env))?;
+    let has_api_key = api_key.is_some();
+    let authorization = match fields.get("authorization") {
+        Some(node) => credentials::authorization(node, &name, has_api_key, around.has_client_keys)?,
+        None if alone && !has_api_key && !around.has_client_keys => Authorization::Passthrough,
+        None => Authorization::None,
+    };
+    let headers =
+        fields.read("headers", |node| credentials::fixed_headers(node, has_api_key, env))?;
     let cache_ttl = fields.read("cache_ttl", Node::duration)?;
     let seconds = |key: &str, default: u64| {
         Ok(fields.read(key, Node::timeout)?.unwrap_or(Duration::from_secs(default)))
     };
     Ok(Upstream {
-        name: match (name, &base_url) {
-            (Some(name), _) => name.to_owned(),
-            (None, BaseUrl::Sample) => "sample".to_owned(),
-            (None, BaseUrl::Remote(url)) => address::authority(url).to_owned(),
-        },
-        prefix: name.map_or(String::new(), |name| format!("{name}/")),
+        name,
+        prefix: fields.read("prefix", prefix)?.unwrap_or(default_prefix),
         authorization,
         api_key,
         headers: headers.unwrap_or_default(),
@@ -114,69 +170,29 @@ fn upstream(
         list_timeout: seconds("list_timeout", 10)?,
         idle_timeout: seconds("idle_timeout", 300)?,
         max_body: fields.read("max_body", Node::size)?.unwrap_or(64 << 20),
-        ca_file: fields.read("tls", |node| ca_file(node, folder))?.flatten(),
+        ca_file: fields.read("tls", |node| ca_file(node, around.folder))?.flatten(),
         proxy: address::proxy(&base_url, env)?,
         filter: filter(&fields)?,
+        hidden: fields.read("hidden", hidden)?.unwrap_or(Hidden::Allow),
         base_url,
     })
 }
 
-fn authorization(node: &Node<'_>, has_api_key: bool) -> Result<Authorization, ConfigError> {
-    match node.string()? {
-        "passthrough" if has_api_key => {
-            Err(node.error("passthrough beside an api_key: one of the two must go"))
-        }
-        "passthrough" => Ok(Authorization::Passthrough),
-        "none" => Ok(Authorization::None),
-        other => Err(node.error(format!("{} is not one of passthrough, none", quoted(other)))),
-    }
-}
-
-fn fixed_headers(
-    node: &Node<'_>,
-    has_api_key: bool,
-    env: Environment<'_>,
-) -> Result<Vec<(String, Secret)>, ConfigError> {
-    let fields = node.fields()?;
-    let mut fixed = Vec::new();
-    for (name, _) in &fields.entries {
-        let Some(node) = fields.get(name) else { continue };
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
-        if name.is_empty() || !name.bytes().all(is_token) {
-            return Err(node.error("not a header's name"));
-        }
-        if headers::is_hop_by_hop(name) || is("host") || is("content-length") {
-            return Err(node.error("this header belongs to the connection and cannot be set"));
-        }
-        if has_api_key && is("authorization") {
-            return Err(node.error("api_key sets this header: one of the two must go"));
-        }
-        fixed.push(((*name).to_owned(), secret(node, env)?));
-    }
-    Ok(fixed)
-}
-
-/// A value to be sent in a header, literal or `os.environ/NAME`. No error shows it.
-fn secret(node: &Node<'_>, env: Environment<'_>) -> Result<Secret, ConfigError> {
+fn prefix(node: &Node<'_>) -> Result<String, ConfigError> {
     let text = node.string()?;
-    let value = match text.strip_prefix("os.environ/") {
-        Some(name) => variable(env, name).ok_or_else(|| {
-            node.error(format!("the environment variable {} is not set", quoted(name)))
-        })?,
-        None => text.to_owned(),
-    };
-    if value.is_empty() {
-        return Err(node.error("the value is empty"));
+    if text.contains(char::is_control) {
+        return Err(node.error("a prefix is one line of text"));
     }
-    if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
-        return Err(node.error("the value holds a line break or another control character"));
-    }
-    Ok(Secret::new(value))
+    let slash = if text.is_empty() || text.ends_with('/') { "" } else { "/" };
+    Ok(format!("{text}{slash}"))
 }
 
-/// RFC 9110, 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+fn hidden(node: &Node<'_>) -> Result<Hidden, ConfigError> {
+    match node.string()? {
+        "allow" => Ok(Hidden::Allow),
+        "reject" => Ok(Hidden::Reject),
+        other => Err(node.error(format!("{} is not one of allow, reject", quoted(other)))),
+    }
 }
 
 fn ca_file(node: &Node<'_>, folder: &Path) -> Result<Option<Vec<u8>>, ConfigError> {

@@ -33,6 +33,8 @@ pub struct Exchange {
     headers: Headers,
     body: BodyState,
     refusal: Option<Error>,
+    /// Fields for whatever is answered.
+    added: Headers,
     /// Nothing more is read for the sake of this answer.
     hurried: bool,
     started: Instant,
@@ -78,7 +80,21 @@ impl Exchange {
         let ended = refusal.is_none() && matches!(length, BodyLength::None | BodyLength::Known(0));
         let body = BodyState { length, read: 0, ended };
         let (request, started) = (Some(request), Instant::now());
-        Exchange { request, client, headers, body, refusal, hurried: false, started }
+        Exchange {
+            request,
+            client,
+            headers,
+            body,
+            refusal,
+            added: Headers::new(),
+            hurried: false,
+            started,
+        }
+    }
+
+    /// Adds fields to the response, whatever it will be.
+    pub fn add_to_response(&mut self, headers: Headers) {
+        self.added = headers;
     }
 
     /// Why this request is not to be looked at any further: its framing cannot be
@@ -172,7 +188,7 @@ impl Exchange {
             && stays_open(&self.headers, old);
 
         let mut head = format!("HTTP/1.1 {status} {}\r\n", reason(status)).into_bytes();
-        for (name, value) in headers.iter() {
+        for (name, value) in headers.iter().chain(self.added.iter()) {
             field(&mut head, name, value);
         }
         match (framing, length) {
@@ -284,6 +300,7 @@ impl Drop for Exchange {
             headers: std::mem::take(&mut self.headers),
             body: self.body,
             refusal: self.refusal.take(),
+            added: std::mem::take(&mut self.added),
             hurried: self.hurried,
             started: self.started,
         };

@@ -247,12 +247,20 @@ impl Upstream {
         }
     }
 
-    fn decide_credentials(&self, headers: &mut Headers, place: Place<'_>) {
-        if self.api_key.is_some() || self.authorization == Authorization::None {
+    /// Leaves of a client's credentials what this upstream may see, and adds its own.
+    pub fn decide_credentials(&self, headers: &mut Headers, place: Place<'_>) {
+        let own_part = match self.authorization {
+            Authorization::Keyring => keyring_part(headers, &self.name),
+            Authorization::Passthrough | Authorization::None => None,
+        };
+        if self.authorization != Authorization::Passthrough || self.api_key.is_some() {
             headers.strip_credentials();
         }
         if matches!(place, Place::Beside(_)) {
             return;
+        }
+        if let Some(secret) = own_part {
+            headers.push("Authorization", format!("Bearer {}", secret.expose()));
         }
         if let Some(key) = &self.api_key {
             headers.push("Authorization", format!("Bearer {}", key.expose()));
@@ -408,6 +416,14 @@ fn head(
         request.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
     }
     Ok(request)
+}
+
+/// One upstream's part of a client's token, which is `name=secret,name=secret`.
+fn keyring_part(headers: &Headers, name: &str) -> Option<Secret> {
+    let token = headers.token()?;
+    let parts = token.split(',').filter_map(|part| part.trim().split_once('='));
+    let mut own = parts.filter(|(part, secret)| *part == name && !secret.is_empty());
+    own.next().map(|(_, secret)| Secret::new(secret))
 }
 
 /// The innermost reason, in lower case.

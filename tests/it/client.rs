@@ -75,7 +75,7 @@ impl Client {
             name.eq_ignore_ascii_case("content-length")
                 || name.eq_ignore_ascii_case("transfer-encoding")
         });
-        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: proxy.test\r\n");
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n");
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }

@@ -87,7 +87,7 @@ fn pipelined_requests_are_answered_in_order() {
     });
     let proxy = Proxy::before(&fake, "");
     let mut client = Client::of(&proxy);
-    let get = |number| format!("GET /v1/{number} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let get = |number| format!("GET /v1/{number} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     client.send_raw((1..=4).map(get).collect::<String>());
     for number in 1..=4 {
         assert_eq!(client.response().text(), format!("/v1/{number}"));
@@ -99,7 +99,8 @@ fn a_pipelined_request_behind_a_body_is_a_request_of_its_own() {
     let fake = Fake::answering(|request| json(200, &format!("{} ", request.text())));
     let proxy = Proxy::before(&fake, "");
     let mut client = Client::of(&proxy);
-    let post = |body| format!("POST /v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n{body}");
+    let post =
+        |body| format!("POST /v1/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n{body}");
     client.send_raw(["one", "two"].map(post).concat());
     assert_eq!(client.response().text(), "one ");
     assert_eq!(client.response().text(), "two ");
@@ -112,7 +113,7 @@ fn a_client_that_sends_slowly_is_waited_for() {
     let mut client = Client::of(&proxy);
     client.send_raw("GET /v1/x HT");
     assert_eq!(proxy.get("/v1/other").status, 200); // the rest comes after that
-    client.more("TP/1.1\r\nHost: x\r\n\r\n");
+    client.more("TP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(client.response().status, 200);
     assert!(fake.counts_within("/v1/x", 1, DEADLINE));
 }

@@ -1,0 +1,219 @@
+//! Who may call: client keys, and what browsers may do.
+//!
+//! A program on another machine is kept out by the address that is listened on, or by a
+//! key. A web page needs neither: the browser on this machine carries its requests here.
+//! So the `Host` must be one that we are known by (a name that an attacker pointed here is
+//! not: DNS rebinding), and the `Origin` one that is allowed. Limits: a request without
+//! these fields comes from no browser, and is not held up by them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::config;
+use crate::error::{Code, Error};
+use crate::headers::Headers;
+use crate::reply::Reply;
+use crate::secret::Secret;
+
+/// The rules of who may call.
+#[derive(Debug)]
+pub struct Admission {
+    /// Whether the port can be reached from this machine only.
+    loopback: bool,
+    client_keys: Vec<Secret>,
+    allowed_hosts: Vec<String>,
+    allowed_origins: Vec<String>,
+}
+
+/// What an admitted request is answered with.
+#[derive(Debug, Default)]
+pub struct Admitted {
+    /// Fields for its response.
+    pub headers: Headers,
+    /// The whole answer, where the request is a browser's question whether it may ask.
+    pub preflight: Option<Reply>,
+    /// Whether credentials of the client were for us, and go no further.
+    pub keyed: bool,
+}
+
+impl Admission {
+    /// The rules as configured, for a port at this address.
+    pub fn new(server: &config::Server, address: SocketAddr) -> Admission {
+        Admission {
+            loopback: address.ip().is_loopback(),
+            client_keys: server.client_keys.clone(),
+            allowed_hosts: server.allowed_hosts.clone(),
+            allowed_origins: server.allowed_origins.clone(),
+        }
+    }
+
+    /// Judges a request.
+    ///
+    /// # Errors
+    /// 403 for a browser that must not ask, 401 for a client without a key.
+    pub fn judge(&self, method: &str, headers: &Headers) -> Result<Admitted, Error> {
+        let host = headers.get_str("host").map(str::to_ascii_lowercase);
+        match &host {
+            Some(host) if self.loopback && !self.knows_host(host) => {
+                let what = format!("the host {host:?} is not in server.allowed_hosts");
+                return Err(Error::client(Code::ForbiddenHost, what));
+            }
+            _ => {}
+        }
+        let mut admitted = Admitted::default();
+        if headers.contains("origin") {
+            let origin = headers.get_str("origin").unwrap_or_default().to_ascii_lowercase();
+            if !self.knows_origin(&origin, host.as_deref()) {
+                let what = format!("the origin {origin:?} is not in server.allowed_origins");
+                return Err(Error::client(Code::ForbiddenHost, what));
+            }
+            admitted.headers = shared_with(&origin);
+            if method == "OPTIONS" && headers.contains("access-control-request-method") {
+                admitted.preflight = Some(preflight(headers));
+                return Ok(admitted);
+            }
+        }
+        if !self.client_keys.is_empty() {
+            let token = headers.token().unwrap_or_default();
+            // Every key is compared, so that the time does not tell which came close.
+            let known = self.client_keys.iter().fold(false, |known, key| known | key.is(token));
+            if !known {
+                let what = "a key of server.client_keys is needed, as Bearer or x-api-key";
+                return Err(Error::client(Code::InvalidApiKey, what));
+            }
+            admitted.keyed = true;
+        }
+        Ok(admitted)
+    }
+
+    fn knows_host(&self, host: &str) -> bool {
+        let host = without_port(host);
+        is_loopback(host) || self.allowed_hosts.iter().any(|allowed| allowed == host)
+    }
+
+    fn knows_origin(&self, origin: &str, host: Option<&str>) -> bool {
+        if self.allowed_origins.iter().any(|allowed| allowed == origin) {
+            return true;
+        }
+        let scheme = |scheme| origin.strip_prefix(scheme);
+        let Some(authority) = scheme("http://").or_else(|| scheme("https://")) else {
+            return false;
+        };
+        let name = without_port(authority);
+        // A page of our own. Only an address is proof of that: a name may have been made to
+        // point here.
+        let own = host == Some(authority) && address(name).is_some();
+        is_loopback(name) || own
+    }
+}
+
+fn shared_with(origin: &str) -> Headers {
+    Headers::new()
+        .with("Access-Control-Allow-Origin", origin)
+        .with("Access-Control-Expose-Headers", "*")
+        .with("Vary", "Origin")
+}
+
+/// The answer to a browser that asks before it asks: whatever it wants to send, it may.
+fn preflight(headers: &Headers) -> Reply {
+    let mut answer = Headers::new();
+    for (asked, allowed) in [
+        ("access-control-request-method", "Access-Control-Allow-Methods"),
+        ("access-control-request-headers", "Access-Control-Allow-Headers"),
+        ("access-control-request-private-network", "Access-Control-Allow-Private-Network"),
+    ] {
+        if let Some(value) = headers.get(asked) {
+            answer.push(allowed, value);
+        }
+    }
+    answer.push("Access-Control-Max-Age", "600");
+    Reply { status: 204, headers: answer, body: Vec::new() }
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+fn address(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || address(host).is_some_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(loopback: bool) -> Admission {
+        Admission {
+            loopback,
+            client_keys: Vec::new(),
+            allowed_hosts: vec!["box.lan".into()],
+            allowed_origins: vec!["https://chat.example.com".into()],
+        }
+    }
+
+    fn admits(loopback: bool, fields: &[(&str, &str)]) -> bool {
+        let mut headers = Headers::new();
+        fields.iter().for_each(|(name, value)| headers.push(*name, *value));
+        rules(loopback).judge("GET", &headers).is_ok()
+    }
+
+    #[test]
+    fn on_loopback_a_host_must_be_known() {
+        for host in [
+            "localhost:8080",
+            "LOCALHOST",
+            "127.0.0.1:1",
+            "[::1]:8080",
+            "a.localhost",
+            "box.lan:80",
+        ] {
+            assert!(admits(true, &[("Host", host)]), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example:8080",
+            "10.0.0.1",
+            "",
+        ] {
+            assert!(!admits(true, &[("Host", host)]), "{host}");
+            assert!(admits(false, &[("Host", host)]), "{host}");
+        }
+        assert!(admits(true, &[]));
+    }
+
+    #[test]
+    fn an_origin_must_be_known_wherever_we_listen() {
+        for loopback in [true, false] {
+            for origin in ["http://localhost:3000", "https://chat.example.com", "http://127.0.0.1"]
+            {
+                assert!(admits(loopback, &[("Host", "localhost"), ("Origin", origin)]), "{origin}");
+            }
+            for origin in ["null", "https://evil.example", "http://chat.example.com", "file://", ""]
+            {
+                assert!(
+                    !admits(loopback, &[("Host", "localhost"), ("Origin", origin)]),
+                    "{origin}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_of_our_own_is_known_by_its_address_and_not_by_a_name() {
+        let from = |name: &str| [("Host", name.to_owned()), ("Origin", format!("http://{name}"))];
+        let admits = |fields: [(&str, String); 2]| {
+            admits(false, &fields.each_ref().map(|(name, value)| (*name, value.as_str())))
+        };
+        assert!(admits(from("10.0.0.1:8080")));
+        assert!(!admits(from("rebound.example:8080")));
+    }
+}

@@ -1,0 +1,207 @@
+//! Who may call: the clients' keys, and the names and pages that are let in.
+//!
+//! Hosts and origins are kept in the one form in which browsers write them, so that
+//! comparing them is comparing text. Limits: no wildcards; names in ASCII.
+
+use std::net::Ipv6Addr;
+
+use super::address;
+use super::credentials::secret;
+use super::node::{Node, quoted};
+use super::{ConfigError, Environment, Server, Upstream};
+use crate::secret::Secret;
+
+/// Shorter ones can be guessed, and are more likely a slip of the hand.
+const MIN_KEY: usize = 8;
+
+/// Reads `client_keys`. No error shows one.
+pub(super) fn client_keys(
+    node: &Node<'_>,
+    env: Environment<'_>,
+) -> Result<Vec<Secret>, ConfigError> {
+    let items = node.items("keys")?;
+    if items.is_empty() {
+        return Err(node.error("the list is empty: no client could call"));
+    }
+    let mut keys: Vec<Secret> = Vec::new();
+    for item in &items {
+        let key = secret(item, env)?;
+        if key.expose().chars().count() < MIN_KEY {
+            return Err(
+                item.error(format!("too short to be a key (at least {MIN_KEY} characters)"))
+            );
+        }
+        // No header could bring another one.
+        if !key.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(item.error("a key is of ASCII letters, digits and signs, without spaces"));
+        }
+        if let Some(first) = keys.iter().position(|other| *other == key) {
+            return Err(item.error(format!("the same key as {}", items[first].place.keys())));
+        }
+        keys.push(key);
+    }
+    Ok(keys)
+}
+
+/// Reads `allowed_hosts`.
+pub(super) fn allowed_hosts(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
+    let host = |item: &Node<'_>| allowed_host(item.string()?).map_err(|error| item.error(error));
+    node.items("strings")?.iter().map(host).collect()
+}
+
+/// Reads `allowed_origins`.
+pub(super) fn allowed_origins(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
+    let origin = |item: &Node<'_>| origin(item.string()?).map_err(|error| item.error(error));
+    node.items("strings")?.iter().map(origin).collect()
+}
+
+fn allowed_host(text: &str) -> Result<String, String> {
+    let bare = text.parse::<Ipv6Addr>().is_ok();
+    let (host, port) = if bare { Some((text, None)) } else { address::host_and_port(text) }
+        .ok_or_else(|| format!("{} is not a host's name or address", quoted(text)))?;
+    match port {
+        Some(_) => Err(format!("{}: leave the port out", quoted(text))),
+        None => Ok(canonical(host)),
+    }
+}
+
+/// An origin as browsers write it (RFC 6454, 6.2): the scheme's own port is left out.
+fn origin(text: &str) -> Result<String, String> {
+    if text == "*" {
+        return Err("\"*\" would let every web page in: name the origins".to_owned());
+    }
+    let text = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
+    let parts = text.split_once("://").and_then(|(scheme, authority)| {
+        let own_port = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return None,
+        };
+        let (host, port) = address::host_and_port(authority)?;
+        Some((scheme, canonical(host), port.filter(|port| *port != own_port)))
+    });
+    // The value is not shown: it may be a URL with a password.
+    let examples = "such as https://chat.example.com or http://localhost:3000";
+    let (scheme, host, port) = parts.ok_or_else(|| format!("not an origin {examples}"))?;
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    Ok(match port {
+        Some(port) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
+    })
+}
+
+/// A host in lower case, without a dot at its end; an IPv6 address in its short form.
+fn canonical(host: &str) -> String {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let address = host.parse::<Ipv6Addr>().map(|address| address.to_string());
+    address.unwrap_or_else(|_| name.to_ascii_lowercase())
+}
+
+/// The warning where whoever reaches the port can spend what is configured.
+pub(super) fn exposed(server: &Server, upstreams: &[Upstream]) -> Option<String> {
+    if address::is_loopback(&server.host) || !server.client_keys.is_empty() {
+        return None;
+    }
+    let names = |chosen: &dyn Fn(&Upstream) -> bool| {
+        let chosen = upstreams.iter().filter(|upstream| chosen(upstream));
+        chosen.map(|upstream| quoted(&upstream.name)).collect::<Vec<_>>().join(", ")
+    };
+    let secrets = [
+        ("api_key", names(&|upstream| upstream.api_key.is_some())),
+        ("headers", names(&|upstream| upstream.api_key.is_none() && !upstream.headers.is_empty())),
+    ];
+    let secrets = secrets.iter().filter(|(_, names)| !names.is_empty());
+    let secrets: Vec<_> = secrets.map(|(key, names)| format!("the {key} of {names}")).collect();
+    if secrets.is_empty() {
+        return None;
+    }
+    let host = &server.host;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let address = if server.port == 0 { host } else { format!("{host}:{}", server.port) };
+    let secrets = secrets.join(" and ");
+    Some(format!("anyone who can reach {address} can use {secrets}: set server.client_keys"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{SAMPLE, read};
+    use super::*;
+
+    #[test]
+    fn hosts_are_kept_as_browsers_write_them() {
+        for (typed, meant) in [
+            ("Chat.Example.COM", "chat.example.com"),
+            ("chat.example.com.", "chat.example.com"),
+            ("192.168.1.9", "192.168.1.9"),
+            ("2001:DB8:0:0::1", "2001:db8::1"),
+            ("[::1]", "::1"),
+        ] {
+            assert_eq!(allowed_host(typed).as_deref(), Ok(meant));
+        }
+        for wrong in ["", "*", "*.lan", "http://a", "a/b", "a b", "a:b", "ä.example", "me@a"] {
+            let error = allowed_host(wrong).unwrap_err();
+            assert!(error.ends_with("is not a host's name or address"), "{wrong}: {error}");
+        }
+        for with_port in ["a:80", "[::1]:80", "127.0.0.1:8080"] {
+            let error = allowed_host(with_port).unwrap_err();
+            assert_eq!(error, format!("{with_port:?}: leave the port out"));
+        }
+    }
+
+    #[test]
+    fn origins_are_kept_as_browsers_write_them() {
+        for (typed, meant) in [
+            ("https://Chat.Example.com/", "https://chat.example.com"),
+            ("HTTP://host:3000", "http://host:3000"),
+            ("https://host:443", "https://host"),
+            ("http://host:80/", "http://host"),
+            ("https://host:80", "https://host:80"),
+            ("http://[0:0::1]:3000", "http://[::1]:3000"),
+        ] {
+            assert_eq!(origin(typed).as_deref(), Ok(meant));
+        }
+        for wrong in [
+            "",
+            "null",
+            "host",
+            "host:3000",
+            "ftp://host",
+            "https://",
+            "https://a/b",
+            "https://a//",
+            "https://a?b",
+            "https://me:hush@a",
+            "https://*.a",
+            "https://a:0",
+            "https://a:",
+            "http://ä",
+        ] {
+            let error = origin(wrong).unwrap_err();
+            assert!(error.starts_with("not an origin such as"), "{wrong}: {error}");
+        }
+        assert!(origin("*").unwrap_err().ends_with("name the origins"));
+    }
+
+    #[test]
+    fn a_secret_that_anyone_could_use_is_a_warning() {
+        let upstreams = "model_filter:\n  x: {base_url: 'sample:', api_key: hush, headers: {A: b}}\n  \
+                         y: {base_url: 'sample:', api_key: hush}\n  z: {base_url: 'sample:', headers: {A: b}}";
+        let warnings =
+            |server: &str| read(&format!("{upstreams}\nserver: {server}")).unwrap().warnings;
+        let what =
+            "can use the api_key of \"x\", \"y\" and the headers of \"z\": set server.client_keys";
+        for (server, place) in [
+            ("{host: 0.0.0.0}", "0.0.0.0:8080"),
+            ("{host: '::', port: 80}", "[::]:80"),
+            ("{host: my-machine, port: 0}", "my-machine"),
+        ] {
+            assert_eq!(warnings(server), [format!("anyone who can reach {place} {what}")]);
+        }
+        for server in ["", "{host: localhost}", "{host: 127.9.9.9}", "{host: '[::1]'}"] {
+            assert!(warnings(server).is_empty(), "{server}");
+        }
+        assert!(warnings("{host: 0.0.0.0, client_keys: [hush-hush]}").is_empty());
+        let nothing = read(&format!("{SAMPLE}\nserver: {{host: 0.0.0.0}}")).unwrap();
+        assert!(nothing.warnings.is_empty());
+    }
+}

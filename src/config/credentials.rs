@@ -1,0 +1,120 @@
+//! What an upstream may see: secrets of its own, and what becomes of the client's.
+//!
+//! No error here shows a value. Limits: whether a key is a right one is for the upstream
+//! to say.
+
+use super::node::{Node, Place, quoted};
+use super::{Authorization, ConfigError, Environment, Upstream, variable};
+use crate::headers;
+use crate::secret::Secret;
+
+/// Reads `authorization` of the upstream of that name.
+pub(super) fn authorization(
+    node: &Node<'_>,
+    name: &str,
+    has_api_key: bool,
+    has_client_keys: bool,
+) -> Result<Authorization, ConfigError> {
+    let typed = node.string()?;
+    let authorization = match typed {
+        "none" => return Ok(Authorization::None),
+        "passthrough" => Authorization::Passthrough,
+        "keyring" => Authorization::Keyring,
+        other => {
+            let message = "is not one of passthrough, none, keyring";
+            return Err(node.error(format!("{} {message}", quoted(other))));
+        }
+    };
+    let beside = match (has_api_key, has_client_keys) {
+        (true, _) => Some("an api_key"),
+        (false, true) => Some("server.client_keys"),
+        (false, false) => None,
+    };
+    if let Some(other) = beside {
+        return Err(node.error(format!("{typed} beside {other}: one of the two must go")));
+    }
+    // A client writes `name=secret,name=secret` into a header, and those are ASCII here.
+    if authorization == Authorization::Keyring && (!name.is_ascii() || name.contains(['=', ','])) {
+        return Err(node.error("keyring needs a name in ASCII without \"=\" and \",\""));
+    }
+    Ok(authorization)
+}
+
+/// Reads `headers`.
+pub(super) fn fixed_headers(
+    node: &Node<'_>,
+    has_api_key: bool,
+    env: Environment<'_>,
+) -> Result<Vec<(String, Secret)>, ConfigError> {
+    let fields = node.fields()?;
+    let mut fixed = Vec::new();
+    for (name, _) in &fields.entries {
+        let Some(node) = fields.get(name) else { continue };
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(node.error("not a header's name"));
+        }
+        if headers::is_hop_by_hop(name) || is("host") || is("content-length") {
+            return Err(node.error("this header belongs to the connection and cannot be set"));
+        }
+        if has_api_key && is("authorization") {
+            return Err(node.error("api_key sets this header: one of the two must go"));
+        }
+        fixed.push(((*name).to_owned(), secret(node, env)?));
+    }
+    Ok(fixed)
+}
+
+/// A value to be sent in a header, literal or `os.environ/NAME`. No error shows it.
+pub(super) fn secret(node: &Node<'_>, env: Environment<'_>) -> Result<Secret, ConfigError> {
+    let text = node.string()?;
+    let value = match text.strip_prefix("os.environ/") {
+        Some(name) => variable(env, name).ok_or_else(|| {
+            node.error(format!("the environment variable {} is not set", quoted(name)))
+        })?,
+        None => text.to_owned(),
+    };
+    if value.is_empty() {
+        return Err(node.error("the value is empty"));
+    }
+    if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+        return Err(node.error("the value holds a line break or another control character"));
+    }
+    Ok(Secret::new(value))
+}
+
+/// RFC 9110, 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// The warning where a client's credentials for one upstream go to others too.
+pub(super) fn shared(section: &Place<'_>, upstreams: &[Upstream]) -> Option<String> {
+    let passing = upstreams.iter().filter(|u| u.authorization == Authorization::Passthrough);
+    let names: Vec<String> = passing.map(|upstream| quoted(&upstream.name)).collect();
+    let message = "have authorization: passthrough: each of them sees the same credentials of the \
+                   client (keyring keeps them apart)";
+    let names = (names.len() > 1).then(|| names.join(", "))?;
+    Some(section.error(format!("{names} {message}")).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::read;
+
+    #[test]
+    fn passing_the_same_credentials_to_several_is_a_warning() {
+        let with = |first: &str, second: &str| {
+            let yaml = format!(
+                "model_filter:\n  one: {{base_url: 'sample:', authorization: {first}}}\n  \
+                 two: {{base_url: 'sample:', authorization: {second}}}"
+            );
+            read(&yaml).unwrap().warnings
+        };
+        let warning = "config.yaml: model_filter: \"one\", \"two\" have authorization: passthrough: each \
+                       of them sees the same credentials of the client (keyring keeps them apart)";
+        assert_eq!(with("passthrough", "passthrough"), [warning]);
+        assert!(with("passthrough", "none").is_empty());
+        assert!(with("keyring", "keyring").is_empty());
+    }
+}

@@ -1,0 +1,248 @@
+//! One upstream and what of it clients may see: its list fetched, filtered, prefixed, put
+//! in order and cached.
+//!
+//! Model objects are passed on as they stand, byte for byte; only the value of `id`
+//! changes, and only where there is a prefix. Limits: a list is read into memory, up to
+//! 64 MiB; fields of the request that could change the list are those in [`asks`].
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use crate::cache::Cache;
+use crate::config::{self, Hidden};
+use crate::error::Error;
+use crate::filter::Filter;
+use crate::headers::{Headers, is_credential};
+use crate::json;
+use crate::reply::Reply;
+use crate::upstream::{Answer, Place, Request, Upload, Upstream};
+
+/// The longest list that is read, in bytes.
+const LIST_LIMIT: usize = 64 * 1024 * 1024;
+
+/// The longest answer that is mirrored where there is no list, in bytes.
+const REFUSAL_LIMIT: usize = 1024 * 1024;
+
+/// How long an upstream whose list failed is left in peace, where others can serve.
+const REST: Duration = Duration::from_secs(5);
+
+/// One upstream and what of it clients may see.
+#[derive(Debug)]
+pub struct Offer {
+    /// The remote API.
+    pub upstream: Upstream,
+    /// Which of its models are kept.
+    pub filter: Filter,
+    /// What becomes of a request that names a hidden one.
+    pub hidden: Hidden,
+    /// The longest body that is held for it, in bytes.
+    pub max_body: u64,
+    list_timeout: Duration,
+    cache: Cache<Key, Arc<Listing>, Refusal>,
+}
+
+/// A filtered list.
+#[derive(Debug)]
+pub struct Listing {
+    /// What clients get where there is no other upstream.
+    pub reply: Reply,
+    /// Where in its body the models stand, with the commas between them.
+    models: Range<usize>,
+    /// How many models are in it.
+    pub kept: usize,
+    /// How many the upstream listed.
+    pub total: usize,
+}
+
+/// Why there is no list.
+#[derive(Debug, Clone)]
+pub enum Refusal {
+    /// The upstream answered with something else than a list; clients get the same.
+    Mirrored(Arc<Reply>),
+    /// There was no answer, or none that can be understood.
+    Failed(Error),
+}
+
+/// A question for a list, as one upstream gets it.
+#[derive(Debug)]
+pub struct Question {
+    headers: Headers,
+    key: Key,
+}
+
+/// What a list may depend on: what is sent, and the query.
+type Key = (Vec<(String, Vec<u8>)>, Option<String>);
+
+impl Offer {
+    /// An upstream with its rules. `among_others` says that there are more of them, so that
+    /// one whose list fails is not asked again at once.
+    pub fn new(upstream: Upstream, settings: &config::Upstream, among_others: bool) -> Offer {
+        let rest = if among_others { REST } else { Duration::ZERO };
+        let time_to_live = settings.cache_ttl.unwrap_or_default();
+        Offer {
+            upstream,
+            filter: settings.filter.clone(),
+            hidden: settings.hidden,
+            max_body: settings.max_body,
+            list_timeout: settings.list_timeout,
+            cache: Cache::new(time_to_live, settings.cache_stale, rest),
+        }
+    }
+
+    /// Puts together what this upstream is sent for a client's fields and query.
+    pub fn question(&self, headers: &Headers, query: Option<&str>) -> Question {
+        let mut asking = Headers::new();
+        for (name, value) in headers.iter().filter(|(name, _)| asks(name)) {
+            asking.push(name, value);
+        }
+        self.upstream.decide_credentials(&mut asking, Place::Below(""));
+        let fields = asking.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec()));
+        let key = (fields.collect(), query.map(str::to_owned));
+        if let Some(agent) = headers.get("user-agent") {
+            asking.push("User-Agent", agent);
+        }
+        asking.push("Accept-Encoding", "identity");
+        Question { headers: asking, key }
+    }
+
+    /// The list, where it can be told without asking the upstream.
+    pub fn known(&self, question: &Question) -> Option<Result<Arc<Listing>, Refusal>> {
+        self.cache.known(&question.key)
+    }
+
+    /// The list.
+    ///
+    /// # Errors
+    /// Where the upstream gave none, and there is no old one that may serve.
+    pub fn list(&self, question: Question) -> Result<Arc<Listing>, Refusal> {
+        let Question { headers, key } = question;
+        self.cache.get(&key, || self.fetch(headers, key.1.as_deref()))
+    }
+
+    fn fetch(&self, headers: Headers, query: Option<&str>) -> Result<Arc<Listing>, Refusal> {
+        let rest = match query {
+            Some(query) => format!("/models?{query}"),
+            None => "/models".to_owned(),
+        };
+        let place = Place::Below(&rest);
+        let request = Request { method: "GET", place, headers, upload: Upload::None };
+        let mut answer =
+            self.upstream.fetch(request, self.list_timeout).map_err(Refusal::Failed)?;
+        if answer.status != 200 {
+            return Err(mirrored(&mut answer));
+        }
+        let body = answer.read_to_end(LIST_LIMIT).map_err(Refusal::Failed)?;
+        let listing = self.filtered(&body).map_err(|what| {
+            Refusal::Failed(answer.invalid(&format!("its list of models {what}")))
+        })?;
+        Ok(Arc::new(listing))
+    }
+
+    fn filtered(&self, body: &[u8]) -> Result<Listing, String> {
+        let text = std::str::from_utf8(body).map_err(|error| format!("is not UTF-8: {error}"))?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let list = list_in(text)?;
+        let objects: Vec<&RawValue> =
+            serde_json::from_str(list).map_err(|error| format!("is no array: {error}"))?;
+
+        let models: Vec<Model<'_>> = objects.iter().filter_map(|o| Model::new(o.get())).collect();
+        if models.len() < objects.len() {
+            let dropped = objects.len() - models.len();
+            let name = self.upstream.name();
+            log::warn!(
+                "msg=\"models without an id were dropped\" upstream={name:?} count={dropped}"
+            );
+        }
+        let mut kept: Vec<Model<'_>> =
+            models.into_iter().filter(|model| self.filter.keeps(&model.id)).collect();
+        self.filter.order(&mut kept, |model| &model.id);
+
+        let prefix = self.upstream.prefix();
+        let shown: Vec<Cow<'_, str>> = kept.iter().map(|model| model.prefixed(prefix)).collect();
+        let list = json::span(list, text.as_bytes());
+        let shown = shown.join(",");
+        let start = list.start + 1;
+        let models = start..start + shown.len();
+        let body = format!("{}[{shown}]{}", &text[..list.start], &text[list.end..]);
+        let reply = Reply::json(200, body);
+        Ok(Listing { reply, models, kept: kept.len(), total: objects.len() })
+    }
+}
+
+impl Listing {
+    /// The models, with commas between them.
+    pub fn models(&self) -> &[u8] {
+        &self.reply.body[self.models.clone()]
+    }
+}
+
+/// Whether a field of a client may change what it is shown, and so goes to the upstream
+/// and into the key of the cache. All others do neither.
+fn asks(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    is_credential(&name) || name.starts_with("openai-") || name.starts_with("anthropic-")
+}
+
+fn mirrored(answer: &mut Answer<'_>) -> Refusal {
+    let passed = ["content-type", "retry-after", "www-authenticate", "location"];
+    let mut headers = Headers::new();
+    for (name, value) in answer.headers.iter().filter(|(name, _)| passed.contains(name)) {
+        headers.push(name, value);
+    }
+    match answer.read_to_end(REFUSAL_LIMIT) {
+        Ok(body) => Refusal::Mirrored(Arc::new(Reply { status: answer.status, headers, body })),
+        Err(error) => Refusal::Failed(error),
+    }
+}
+
+/// The array of models in a list: `data` of an object, or the whole.
+fn list_in(text: &str) -> Result<&str, String> {
+    let trimmed = text.trim_ascii();
+    if trimmed.starts_with('[') {
+        return Ok(trimmed);
+    }
+    let data = json::member(text, "data").map_err(|error| format!("is not valid JSON: {error}"))?;
+    data.value.map(RawValue::get).ok_or_else(|| "has no `data`".to_owned())
+}
+
+/// A model object as it stands in the list.
+#[derive(Debug)]
+struct Model<'a> {
+    object: &'a str,
+    /// The string literal of its id.
+    literal: &'a str,
+    id: String,
+}
+
+impl<'a> Model<'a> {
+    fn new(object: &'a str) -> Option<Model<'a>> {
+        let literal = json::member(object, "id").ok()?.value?.get();
+        let id = serde_json::from_str(literal).ok()?;
+        Some(Model { object, literal, id })
+    }
+
+    fn prefixed(&self, prefix: &str) -> Cow<'a, str> {
+        prefixed(self.object, self.literal, prefix)
+    }
+}
+
+/// A model object as the upstream gave it, with the prefix in front of its id; none where
+/// it has no id.
+pub fn prefixed_model<'a>(object: &'a str, prefix: &str) -> Option<Cow<'a, str>> {
+    Model::new(object).map(|model| model.prefixed(prefix))
+}
+
+fn prefixed<'a>(object: &'a str, literal: &str, prefix: &str) -> Cow<'a, str> {
+    if prefix.is_empty() {
+        return Cow::Borrowed(object);
+    }
+    let quoted = serde_json::Value::from(prefix).to_string();
+    // Both literals are quoted: the prefix goes behind the opening quote of the id.
+    let id = json::span(literal, object.as_bytes()).start + 1;
+    let prefix = &quoted[1..quoted.len() - 1];
+    Cow::Owned(format!("{}{prefix}{}", &object[..id], &object[id..]))
+}
