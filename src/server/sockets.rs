@@ -248,6 +248,15 @@ pub fn raise_file_limit() -> u64 {
     limit
 }
 
+/// Gives freed memory back to the system, which glibc else keeps for each thread that was.
+pub fn return_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Up to where descriptors are looked for.
 static HIGHEST: AtomicI32 = AtomicI32::new(0);
 

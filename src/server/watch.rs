@@ -131,6 +131,7 @@ impl Watch {
 
     fn run(mut self) {
         let mut looks = 0_u32;
+        let mut had_connections = false;
         loop {
             if self.shared.closing.load(Ordering::Relaxed) {
                 self.close();
@@ -147,6 +148,9 @@ impl Watch {
             let sightings = sockets::connections(self.address.port());
             let cost = started.elapsed();
             self.look(&requests, &sightings);
+            if std::mem::replace(&mut had_connections, !self.known.is_empty()) && !had_connections {
+                sockets::return_memory();
+            }
             let pause = if self.haste { HASTE } else { INTERVAL };
             if self.known.is_empty() {
                 self.shared.clients.wait_for_request(REST);
