@@ -1,10 +1,11 @@
 # `make run` builds and runs the proxy, `make test` runs the tests. Nothing but cargo is needed.
 
-CARGO  ?= cargo
-PREFIX ?= /usr/local
-ARGS   ?=
+CARGO   ?= cargo
+PREFIX  ?= /usr/local
+ARGS    ?=
+MINUTES ?= 10
 
-.PHONY: run build test check install clean
+.PHONY: run build test soak check install clean
 
 run: ## Builds and runs: make run ARGS="--port 9000"
 	$(CARGO) run --release --locked -- $(ARGS)
@@ -14,6 +15,9 @@ build: ## Builds target/release/model-filter
 
 test: ## Runs all tests
 	$(CARGO) test --locked
+
+soak: ## Mixed traffic for MINUTES, and what it leaves behind; not part of `test`
+	$(CARGO) test --release --locked --test soak -- $(MINUTES)
 
 check: ## Everything that must hold before a change lands
 	.ci/run

@@ -75,7 +75,10 @@ impl Admission {
         if !self.client_keys.is_empty() {
             let token = headers.token().unwrap_or_default();
             // Every key is compared, so that the time does not tell which came close.
-            let known = self.client_keys.iter().fold(false, |known, key| known | key.is(token));
+            let known = self
+                .client_keys
+                .iter()
+                .fold(false, |known, key| known | key.matches(token.as_bytes()));
             if !known {
                 let what = "a key of server.client_keys is needed, as Bearer or x-api-key";
                 return Err(Error::client(Code::InvalidApiKey, what));

@@ -1,26 +1,79 @@
 //! The log: lines of `key=value` on standard error.
 //!
 //! One line for an exchange ([`Record`]), and the program's own messages through the
-//! `log` crate. Limits: only this crate's messages are written, because those of
-//! libraries may show what they send. No line holds a credential, a body or a query.
+//! `log` crate. A thread of its own writes, so that nobody waits for whoever reads the log.
+//! Limits: only this crate's messages are written, because those of libraries may show
+//! what they send; lines are lost, and counted, where the reader stalls. No line holds a
+//! credential, a body or a query.
 
 use std::fmt::{self, Display, Write as _};
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Metadata};
 
 use crate::error::{Code, Error};
 use crate::server::Sent;
 
-struct Logger;
+/// Lines that may wait to be written.
+const QUEUE: usize = 4096;
+
+/// How long the last lines may take when the program ends.
+const FLUSH: Duration = Duration::from_secs(1);
+
+static LOGGER: Logger = Logger { queue: OnceLock::new(), lost: AtomicUsize::new(0) };
+
+struct Logger {
+    queue: OnceLock<SyncSender<Entry>>,
+    lost: AtomicUsize,
+}
+
+enum Entry {
+    Line(String),
+    /// Everything in front of this is to be written, and then told.
+    Flush(SyncSender<()>),
+}
 
 /// Starts the log. A second call changes the level only.
 pub fn start(level: LevelFilter) {
-    // It fails where there is a logger already, which can only be this one.
-    let _ = log::set_logger(&Logger);
     log::set_max_level(level);
+    // It fails where there is a logger already, which can only be this one.
+    if log::set_logger(&LOGGER).is_err() {
+        return;
+    }
+    let (sender, entries) = sync_channel(QUEUE);
+    let writer = thread::Builder::new().name("log".into());
+    // Without a thread to spare each line is written where it comes up.
+    if writer.spawn(move || write_all(&entries)).is_ok() {
+        let _ = LOGGER.queue.set(sender);
+    }
+}
+
+fn write_all(entries: &Receiver<Entry>) {
+    for entry in entries {
+        match entry {
+            Entry::Line(line) => write_line(&line),
+            // Nobody waits any more where it took too long.
+            Entry::Flush(done) => drop(done.send(())),
+        }
+        let lost = LOGGER.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let time = Time(SystemTime::now());
+            write_line(&format!(
+                "time={time} level=warn msg=\"lines of the log were lost\" count={lost}\n"
+            ));
+        }
+    }
+}
+
+fn write_line(line: &str) {
+    // There is nowhere to say that the log cannot be written.
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// Makes a line of the log of every panic. Exchanges outlive them, and so does the
@@ -35,7 +88,7 @@ pub fn catch_panics() {
         });
         let text = text.unwrap_or("no message");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let level = std::thread::current().name().map_or(Level::Debug, |_| Level::Error);
+        let level = thread::current().name().map_or(Level::Debug, |_| Level::Error);
         log::log!(level, "msg=\"panic\" place={} error={}", Value(&place), Value(text));
     }));
 }
@@ -51,11 +104,20 @@ impl Log for Logger {
         }
         let level = record.level().as_str().to_ascii_lowercase();
         let line = format!("time={} level={level} {}\n", Time(SystemTime::now()), record.args());
-        // There is nowhere to say that the log cannot be written.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        let Some(queue) = self.queue.get() else { return write_line(&line) };
+        if queue.try_send(Entry::Line(line)).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        let (done, told) = sync_channel(1);
+        if let Some(queue) = self.queue.get() {
+            if queue.try_send(Entry::Flush(done)).is_ok() {
+                let _ = told.recv_timeout(FLUSH);
+            }
+        }
+    }
 }
 
 /// What is known of an exchange when it ends.
@@ -112,7 +174,7 @@ impl Display for Line<'_> {
         }
         let sent = &record.sent;
         let status = if *left { Code::ClientLeft.status() } else { sent.status };
-        let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
         write!(f, " status={status} ttfb_ms={:.1}", milliseconds(sent.first_byte))?;
         write!(f, " total_ms={:.1}", milliseconds(sent.total))?;
         write!(f, " in={} out={}", sent.bytes_in, sent.bytes_out)?;
@@ -177,7 +239,6 @@ impl Display for Time {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn times_are_those_of_the_calendar() {

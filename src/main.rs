@@ -20,7 +20,9 @@ use model_filter::upstream::Upstream;
 use model_filter::{sample, server};
 
 fn main() -> ExitCode {
-    match run() {
+    let result = run();
+    log::logger().flush();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "model-filter: {error}");

@@ -206,7 +206,12 @@ fn list_in(text: &str) -> Result<&str, String> {
         return Ok(trimmed);
     }
     let data = json::member(text, "data").map_err(|error| format!("is not valid JSON: {error}"))?;
-    data.value.map(RawValue::get).ok_or_else(|| "has no `data`".to_owned())
+    match data.value {
+        // Which of them a client reads is not known, and so neither is what is to be filtered.
+        Some(_) if data.repeated => Err("has `data` twice".to_owned()),
+        Some(list) => Ok(list.get()),
+        None => Err("has no `data`".to_owned()),
+    }
 }
 
 /// A model object as it stands in the list.
@@ -220,7 +225,8 @@ struct Model<'a> {
 
 impl<'a> Model<'a> {
     fn new(object: &'a str) -> Option<Model<'a>> {
-        let literal = json::member(object, "id").ok()?.value?.get();
+        let id = json::member(object, "id").ok().filter(|id| !id.repeated)?;
+        let literal = id.value?.get();
         let id = serde_json::from_str(literal).ok()?;
         Some(Model { object, literal, id })
     }

@@ -141,9 +141,10 @@ struct Segment {
 
 impl Segment {
     /// Whether a server that takes backslashes for slashes, or one that does not, would leave this
-    /// path for another one here.
+    /// path for another one here. Some look at no more than what stands before a semicolon.
     fn is_dotted(&self) -> bool {
-        self.text.split('\\').any(|part| part == "." || part == "..")
+        let names = self.text.split('\\').map(|part| part.split(';').next());
+        names.flatten().any(|name| name == "." || name == "..")
     }
 }
 

@@ -16,14 +16,6 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// Whether this is the text; how long the answer takes does not depend on where they
-    /// differ.
-    pub fn is(&self, text: &str) -> bool {
-        let (own, other) = (self.0.as_bytes(), text.as_bytes());
-        let differing = own.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
-        std::hint::black_box(differing) == 0 && own.len() == other.len()
-    }
-
     /// The text itself, for the one place that sends it.
     pub fn expose(&self) -> &str {
         &self.0

@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 
 use super::sockets::{self, ClientSocket};
 
-/// How long a connection is remembered as not to be believed, at the least.
-const DISTRUST: Duration = Duration::from_secs(10);
+/// How long a connection is remembered as not to be believed, beyond its end: until what
+/// tiny_http had read of it has come through its queue.
+const DISTRUST: Duration = Duration::from_millis(250);
 
 /// One client's connection, for as long as it has requests under way.
 #[derive(Debug)]
 pub struct Client {
     peer: SocketAddr,
-    local_port: u16,
+    clients: Arc<Clients>,
     exchanges: AtomicUsize,
     socket: OnceLock<Lookup>,
     pub(super) upload: Progress,
@@ -72,7 +73,7 @@ impl Client {
         match self.lookup() {
             Lookup::Found(socket) => socket.cut(),
             Lookup::Gone => {}
-            Lookup::OutOfReach => sockets::cut(self.peer, self.local_port),
+            Lookup::OutOfReach => sockets::cut(self.peer, self.clients.local_port),
         }
     }
 
@@ -92,19 +93,29 @@ impl Client {
         }
     }
 
-    /// The port that the client is connected to.
-    pub(super) fn local_port(&self) -> u16 {
-        self.local_port
-    }
-
     /// How many requests of this connection are under way: more than one where the
     /// client pipelines.
     pub(super) fn exchanges(&self) -> usize {
         self.exchanges.load(Ordering::Relaxed)
     }
 
+    /// Believes nothing more of what comes over this connection.
+    pub(super) fn distrust(&self) {
+        self.clients.present().distrusted.insert(self.peer, Instant::now());
+    }
+
+    /// Counts one request less: its response has ended. The last one takes the entry with
+    /// it, so that a later connection from the same port is not mistaken for this one.
+    pub(super) fn leave(&self) {
+        let mut present = self.clients.present();
+        *present.ended.entry(self.peer).or_default() += 1;
+        if self.exchanges.fetch_sub(1, Ordering::Relaxed) == 1 {
+            present.by_peer.remove(&self.peer);
+        }
+    }
+
     fn lookup(&self) -> &Lookup {
-        self.socket.get_or_init(|| match ClientSocket::find(self.peer, self.local_port) {
+        self.socket.get_or_init(|| match ClientSocket::find(self.peer, self.clients.local_port) {
             Ok(Some(socket)) => Lookup::Found(socket),
             Ok(None) => Lookup::Gone,
             Err(error) => {
@@ -128,6 +139,8 @@ struct Present {
     by_peer: HashMap<SocketAddr, Arc<Client>>,
     /// How many requests of each connection have ended.
     ended: HashMap<SocketAddr, u64>,
+    /// How many requests are being served.
+    serving: usize,
     /// How many requests have come in all.
     entered: u64,
     distrusted: HashMap<SocketAddr, Instant>,
@@ -139,12 +152,12 @@ impl Clients {
     }
 
     /// Counts one more request of this client.
-    pub(super) fn enter(&self, peer: SocketAddr) -> Arc<Client> {
+    pub(super) fn enter(self: &Arc<Self>, peer: SocketAddr) -> Arc<Client> {
         let mut present = self.present();
         let client = present.by_peer.entry(peer).or_insert_with(|| {
             Arc::new(Client {
                 peer,
-                local_port: self.local_port,
+                clients: Arc::clone(self),
                 exchanges: AtomicUsize::new(0),
                 socket: OnceLock::new(),
                 upload: Progress::default(),
@@ -154,6 +167,7 @@ impl Clients {
         let client = Arc::clone(client);
         let first = present.by_peer.len() == 1;
         present.entered += 1;
+        present.serving += 1;
         drop(present);
         if first {
             self.changed.notify_all();
@@ -161,17 +175,14 @@ impl Clients {
         client
     }
 
-    /// Counts one request less; the last one takes the entry with it, so that a later
-    /// connection from the same port is not mistaken for this one.
-    pub(super) fn leave(&self, client: &Client) {
+    /// Tells that a request has been served to the end, with its line in the log.
+    pub(super) fn served(&self) {
         let mut present = self.present();
-        *present.ended.entry(client.peer).or_default() += 1;
-        if client.exchanges.fetch_sub(1, Ordering::Relaxed) == 1 {
-            present.by_peer.remove(&client.peer);
-            if present.by_peer.is_empty() {
-                drop(present);
-                self.changed.notify_all();
-            }
+        present.serving -= 1;
+        let none = present.serving == 0;
+        drop(present);
+        if none {
+            self.changed.notify_all();
         }
     }
 
@@ -189,20 +200,20 @@ impl Clients {
         snapshot
     }
 
-    /// Believes nothing more of what comes over this connection.
-    pub(super) fn distrust(&self, peer: SocketAddr) {
-        self.present().distrusted.insert(peer, Instant::now());
-    }
-
     pub(super) fn is_distrusted(&self, peer: SocketAddr) -> bool {
         self.present().distrusted.contains_key(&peer)
     }
 
-    /// Forgets connections that are no more.
-    pub(super) fn forget(&self, gone: impl Fn(&SocketAddr) -> bool) {
+    /// Forgets what is kept of connections: the counts of those that are `gone`, and the
+    /// distrust of all that are not `open`.
+    pub(super) fn forget(
+        &self,
+        gone: impl Fn(&SocketAddr) -> bool,
+        open: impl Fn(&SocketAddr) -> bool,
+    ) {
         let mut present = self.present();
         present.ended.retain(|peer, _| !gone(peer));
-        present.distrusted.retain(|peer, since| since.elapsed() < DISTRUST || !gone(peer));
+        present.distrusted.retain(|peer, since| open(peer) || since.elapsed() < DISTRUST);
     }
 
     /// Waits until no request is under way; says whether that came about.

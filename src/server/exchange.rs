@@ -47,6 +47,8 @@ struct BodyState {
     read: u64,
     /// Nothing more of this body is on the connection.
     ended: bool,
+    /// It cannot be understood from here on.
+    failed: bool,
 }
 
 /// What became of an exchange, for the log.
@@ -78,7 +80,7 @@ impl Exchange {
             Err(error) => (BodyLength::None, Some(error)),
         };
         let ended = refusal.is_none() && matches!(length, BodyLength::None | BodyLength::Known(0));
-        let body = BodyState { length, read: 0, ended };
+        let body = BodyState { length, read: 0, ended, failed: refusal.is_some() };
         let (request, started) = (Some(request), Instant::now());
         Exchange {
             request,
@@ -159,6 +161,7 @@ impl Exchange {
     pub fn abandon(mut self) -> Sent {
         if let Some(request) = self.request.take() {
             giants::let_go(request, &self.client);
+            self.client.leave();
         }
         let total = self.started.elapsed();
         Sent {
@@ -242,9 +245,11 @@ impl Exchange {
     /// however long it takes. So a short rest is read here, and for a long one the answer
     /// goes to the socket itself, and the connection ends after it.
     fn way_out(&mut self) -> WayOut {
-        if self.body.ended || self.drain() {
+        if !self.hurried && (self.body.ended || self.drain()) {
             return WayOut::Writer;
         }
+        // What follows on the connection may be the rest of this body.
+        self.client.distrust();
         // Another response may be under way in front of this one, and only tiny_http's
         // writers know the order.
         if self.client.exchanges() > 1 || self.client.socket().is_none() {
@@ -255,7 +260,7 @@ impl Exchange {
 
     /// Reads what is left of the body, if that is little; says whether all of it was read.
     fn drain(&mut self) -> bool {
-        if self.hurried || self.refusal.is_some() {
+        if self.body.failed {
             return false;
         }
         let long = |length| length - self.body.read > DRAIN_BYTES as u64;
@@ -328,6 +333,7 @@ impl Read for Body<'_> {
         client.upload.awaited.store(true, Ordering::Relaxed);
         let read = request.as_reader().read(&mut buffer[..room]);
         client.upload.awaited.store(false, Ordering::Relaxed);
+        body.failed = read.is_err();
         let read = match read {
             _ if client.upload.late.load(Ordering::Relaxed) => {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "the body came too slowly"));
@@ -352,6 +358,7 @@ impl Read for Body<'_> {
             _ => read == 0 && client.left(),
         };
         if cut {
+            body.failed = true;
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the body is cut"));
         }
         Ok(read)
@@ -477,6 +484,7 @@ impl Response {
             Out::Nowhere(request) => giants::let_go(request, &self.client),
             Out::Done => {}
         }
+        self.client.leave();
         self.sent
     }
 
@@ -487,6 +495,10 @@ impl Response {
         let written = match &mut self.out {
             Out::Writer(writer) => writer.write_all(bytes).and_then(|()| writer.flush()),
             Out::Socket(_) => match self.client.socket() {
+                Some(socket) if self.hurried => match socket.send_now(bytes) {
+                    true => Ok(()),
+                    false => Err(io::ErrorKind::WouldBlock.into()),
+                },
                 Some(socket) => socket.stream().write_all(bytes),
                 None => Err(io::ErrorKind::NotConnected.into()),
             },

@@ -30,7 +30,7 @@ pub enum BodyLength {
 /// Tells how long the body is. `old` says that the request is of HTTP/1.0.
 ///
 /// # Errors
-/// 400 where that is ambiguous or the head is too long, 413 for a length out of bounds,
+/// 400 where that is ambiguous, the head is too long or holds control characters, 413 for a length out of bounds,
 /// 501 for a chunked body of a request to upgrade.
 pub(super) fn body_length(target: &str, headers: &Headers, old: bool) -> Result<BodyLength, Error> {
     let fields: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
@@ -38,6 +38,14 @@ pub(super) fn body_length(target: &str, headers: &Headers, old: bool) -> Result<
         return Err(Error::bad_request(format!(
             "the request's head is longer than {MAX_HEAD} bytes"
         )));
+    }
+    // tiny_http takes a lone line feed for a part of the value; others end the line there.
+    let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+    for (name, value) in headers.iter() {
+        if name.is_empty() || name.bytes().chain(value.iter().copied()).any(|b| is_control(&b)) {
+            let what = format!("the header field {name:?} holds a control character");
+            return Err(Error::bad_request(what));
+        }
     }
     let codings: Vec<&[u8]> = headers.get_all("transfer-encoding").collect();
     let lengths: Vec<&[u8]> = headers.get_all("content-length").collect();
@@ -137,6 +145,13 @@ mod tests {
             judged(&[("Content-Length", "1073741824")], false),
             Ok(BodyLength::Known(MAX_BODY))
         );
+    }
+
+    #[test]
+    fn control_characters_are_refused() {
+        assert_eq!(judged(&[("Host", "x\nContent-Length: 37")], false), Err(400));
+        assert_eq!(judged(&[("X", "a\0b")], false), Err(400));
+        assert_eq!(judged(&[("X", "a\tb")], false), Ok(BodyLength::None));
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Listener {
     /// # Errors
     /// Where the first threads cannot be started.
     pub fn serve(self, limits: Limits, service: Box<Service>) -> io::Result<Server> {
-        let clients = client::Clients::new(self.address.port());
+        let clients = Arc::new(client::Clients::new(self.address.port()));
         let closing = AtomicBool::new(false);
         let shared = Arc::new(pool::Shared { service, limits, clients, closing });
         let socket = self.socket.try_clone()?;

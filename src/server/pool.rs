@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use super::client::{Client, Clients};
+use super::client::Clients;
 use super::exchange::Exchange;
 use super::{Limits, giants};
 use crate::error::{Code, Error};
@@ -25,6 +25,10 @@ const IDLE: Duration = Duration::from_secs(10);
 /// default of 2 MiB for every worker.
 const STACK: usize = 512 * 1024;
 
+/// How many requests of one connection may be under way. Each takes a worker, and
+/// tiny_http reads them as fast as they come.
+const PIPELINE: usize = 16;
+
 /// What is done with each request.
 pub type Service = dyn Fn(Exchange) + Send + Sync;
 
@@ -32,7 +36,7 @@ pub type Service = dyn Fn(Exchange) + Send + Sync;
 pub(super) struct Shared {
     pub(super) service: Box<Service>,
     pub(super) limits: Limits,
-    pub(super) clients: Clients,
+    pub(super) clients: Arc<Clients>,
     pub(super) closing: AtomicBool,
 }
 
@@ -98,14 +102,14 @@ impl Pool {
     fn work(self: Arc<Self>) {
         while self.take_lead() {
             let lead = Lead(&self);
-            let Some((exchange, client)) = self.next_request() else {
+            let Some(exchange) = self.next_request() else {
                 drop(lead);
                 if self.is_superfluous() {
                     return;
                 }
                 continue;
             };
-            self.serve(exchange, client, lead);
+            self.serve(exchange, lead);
         }
     }
 
@@ -137,7 +141,7 @@ impl Pool {
         superfluous
     }
 
-    fn next_request(&self) -> Option<(Exchange, Arc<Client>)> {
+    fn next_request(&self) -> Option<Exchange> {
         let clients = &self.shared.clients;
         let request = match self.server.recv_timeout(IDLE) {
             Ok(request) => request?,
@@ -150,19 +154,24 @@ impl Pool {
         };
         let &peer = request.remote_addr()?;
         let client = clients.enter(peer);
+        if client.exchanges() > PIPELINE {
+            client.distrust();
+        }
         if clients.is_distrusted(peer) {
             giants::let_go(request, &client);
-            clients.leave(&client);
+            client.leave();
+            clients.served();
             return None;
         }
         let exchange = Exchange::new(request, Arc::clone(&client));
         if exchange.refusal().is_some() {
-            clients.distrust(peer);
+            client.distrust();
         }
-        Some((exchange, client))
+        Some(exchange)
     }
 
-    fn serve(self: &Arc<Self>, mut exchange: Exchange, client: Arc<Client>, lead: Lead<'_>) {
+    fn serve(self: &Arc<Self>, mut exchange: Exchange, lead: Lead<'_>) {
+        let peer = exchange.peer();
         let lacks_successor = {
             let mut crew = self.crew();
             crew.idle -= 1;
@@ -186,10 +195,9 @@ impl Pool {
         // The exchange answers for itself when it is dropped in a panic.
         let served = catch_unwind(AssertUnwindSafe(|| (self.shared.service)(exchange)));
         if served.is_err() {
-            let peer = client.peer();
             log::error!("msg=\"a panic ended an exchange\" client={peer} side=proxy");
         }
-        self.shared.clients.leave(&client);
+        self.shared.clients.served();
         self.crew().idle += 1;
         drop(lead);
     }

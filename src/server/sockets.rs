@@ -23,7 +23,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What the kernel may hold of what a client sent, in bytes. It would go up to 6 MB for each
 /// connection, all of which tiny_http reads into a line that does not end.
-const RECEIVE_BUFFER: i32 = 512 * 1024;
+const RECEIVE_BUFFER: i32 = 64 * 1024;
 
 /// Binds a listening socket whose accepted sockets inherit what every client's needs:
 /// `TCP_NODELAY` (a token is not held back), keep-alive probes and a bounded send.
@@ -52,8 +52,13 @@ impl ClientSocket {
     /// # Errors
     /// Where it is there, and the process may not open another descriptor.
     pub fn find(peer: SocketAddr, local_port: u16) -> io::Result<Option<ClientSocket>> {
-        let mut descriptors = descriptors(local_port);
-        let Some((fd, _)) = descriptors.find(|(_, other)| *other == peer) else { return Ok(None) };
+        let search = || descriptors(local_port).find(|(_, other)| *other == peer);
+        let found = search().or_else(|| {
+            // It may be hidden behind a gap: that must not look as if the client had left.
+            open_descriptors();
+            search()
+        });
+        let Some((fd, _)) = found else { return Ok(None) };
         // SAFETY: the descriptor was open a moment ago; if it is closed by now, `dup`
         // fails, and if its number was given to another file, the check below says so.
         let duplicate = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned();
@@ -102,6 +107,36 @@ impl ClientSocket {
         if unsafe { libc::connect(self.0.as_raw_fd(), &unspecified, length) } != 0 {
             self.cut();
         }
+    }
+
+    /// Sends what can be sent without waiting; says whether that was all.
+    pub fn send_now(&self, bytes: &[u8]) -> bool {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // SAFETY: pointer and length describe `bytes`.
+        let sent =
+            unsafe { libc::send(self.0.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
+        usize::try_from(sent) == Ok(bytes.len())
+    }
+
+    /// Whether there are other descriptors of this connection.
+    pub fn has_others(&self) -> bool {
+        !self.others().is_empty()
+    }
+
+    /// Closes every other descriptor of this connection. Only for those whose owners were
+    /// forgotten or hang, which is to say will never use or close them.
+    pub fn close_others(&self) {
+        for fd in self.others() {
+            // SAFETY: the caller vouches for it that nobody uses the descriptor any more.
+            unsafe { libc::close(fd) };
+        }
+    }
+
+    fn others(&self) -> Vec<RawFd> {
+        let own = self.0.as_raw_fd();
+        let mut others = open_descriptors();
+        others.retain(|fd| *fd != own && identity(*fd) == identity(own));
+        others
     }
 
     /// The socket, for reading and writing beside tiny_http.
@@ -192,17 +227,6 @@ pub fn stop_listening(listener: &TcpListener) {
     unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
 }
 
-/// Closes every descriptor of a connection whose owners were forgotten, which is to say
-/// will never use or close them.
-pub fn close_forgotten(peer: SocketAddr, local_port: u16) {
-    for (fd, other) in descriptors(local_port) {
-        if other == peer {
-            // SAFETY: the caller vouches for it that nobody uses the descriptor any more.
-            unsafe { libc::close(fd) };
-        }
-    }
-}
-
 /// Raises the number of files that the process may open to what it is allowed at most, and
 /// tells that number.
 pub fn raise_file_limit() -> u64 {
@@ -224,36 +248,78 @@ pub fn raise_file_limit() -> u64 {
     limit
 }
 
+/// Gives freed memory back to the system, which glibc else keeps for each thread that was.
+pub fn return_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Up to where descriptors are looked for.
+static HIGHEST: AtomicI32 = AtomicI32::new(0);
+
+/// How many free numbers in a row are taken for the end.
+const GAP: RawFd = 64;
+
 /// The descriptors of connections to a local port, each with its client.
 ///
-/// `/proc/self/fd` would list descriptors, at several times the cost, and this is asked
-/// many times a second. The kernel gives the lowest free number, so a new descriptor is
-/// never far above those that were open at the last look.
+/// Listing `/proc/self/fd` takes several times as long, and this is asked many times a
+/// second. The kernel gives the lowest free number, so that a new descriptor is either
+/// below those that were open when [`open_descriptors`] was last asked, or right behind
+/// others.
 fn descriptors(local_port: u16) -> impl Iterator<Item = (RawFd, SocketAddr)> {
-    static HIGHEST: AtomicI32 = AtomicI32::new(0);
-    const GAP: RawFd = 64;
-    let (mut fd, mut highest, mut limit) = (-1, 0, HIGHEST.load(Ordering::Relaxed));
+    let (mut fd, mut limit) = (-1, HIGHEST.load(Ordering::Relaxed));
     std::iter::from_fn(move || {
-        loop {
+        while fd < limit + GAP {
             fd += 1;
-            if fd > limit + GAP {
-                HIGHEST.store(highest, Ordering::Relaxed);
-                return None;
-            }
             let local = match address(fd, libc::getsockname) {
                 Ok(local) => local,
                 Err(libc::EBADF) => continue,
                 Err(_) => None,
             };
-            highest = fd;
-            limit = limit.max(fd);
+            if fd > limit {
+                limit = fd;
+                HIGHEST.fetch_max(fd, Ordering::Relaxed);
+            }
             if local.is_some_and(|local| local.port() == local_port) {
                 if let Ok(Some(peer)) = address(fd, libc::getpeername) {
                     return Some((fd, peer));
                 }
             }
         }
+        None
     })
+}
+
+/// All of the process's descriptors, for certain.
+pub fn open_descriptors() -> Vec<RawFd> {
+    let listed = std::fs::read_dir("/proc/self/fd").map(|entries| {
+        let number =
+            |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+        entries.filter_map(number).collect::<Vec<RawFd>>()
+    });
+    match listed {
+        Ok(descriptors) => {
+            HIGHEST.store(descriptors.iter().copied().max().unwrap_or(0), Ordering::Relaxed);
+            descriptors
+        }
+        // None is left to list them with.
+        Err(_) => (0..HIGHEST.load(Ordering::Relaxed) + GAP).collect(),
+    }
+}
+
+/// What a descriptor refers to, whatever state it is in.
+fn identity(fd: RawFd) -> Option<(u64, u64)> {
+    // SAFETY: `stat` is made of integers, for which zero is a value.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a valid `stat`, which the kernel fills.
+    let result = unsafe { libc::fstat(fd, &raw mut stat) };
+    // On 32-bit systems these are smaller types.
+    #[allow(clippy::unnecessary_cast)]
+    let identity = (stat.st_dev as u64, stat.st_ino as u64);
+    (result == 0).then_some(identity)
 }
 
 /// `TCP_ESTABLISHED` of the kernel's `tcp_states.h`; the libc crate does not have it.

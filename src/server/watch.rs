@@ -25,8 +25,9 @@ use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::framing::MAX_HEAD;
+use super::giants;
 use super::pool::{Pool, Shared};
-use super::sockets::{self, Sighting};
+use super::sockets::{self, ClientSocket, Sighting};
 
 /// Between two looks while there are connections.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -45,7 +46,13 @@ const SHARE: u32 = 40;
 const CHUNK_OVERHEAD: u64 = 16;
 
 /// How long our own connections, which wake tiny_http, may take. They are to this machine.
-const POKE_TIMEOUT: Duration = Duration::from_secs(1);
+const POKE_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// How many looks pass between two full listings of the process's descriptors.
+const FULL_LISTING: u32 = 20;
+
+/// How long a thread of tiny_http's may take to notice that its connection was cut.
+const STUCK: Duration = Duration::from_secs(10);
 
 type Requests = HashMap<SocketAddr, (Option<Arc<Client>>, u64)>;
 
@@ -58,6 +65,7 @@ pub(super) struct Watch {
     accepting: RawFd,
     pool: Option<Arc<Pool>>,
     retiring: Vec<Retiring>,
+    ending: Vec<Ending>,
     known: HashMap<SocketAddr, Connection>,
     haste: bool,
 }
@@ -66,6 +74,13 @@ pub(super) struct Watch {
 struct Retiring {
     pool: Arc<Pool>,
     connections: HashSet<SocketAddr>,
+}
+
+/// A connection that was cut while one of tiny_http's threads had it.
+struct Ending {
+    peer: SocketAddr,
+    since: Instant,
+    socket: ClientSocket,
 }
 
 /// What is remembered of a connection between two looks.
@@ -106,6 +121,7 @@ impl Watch {
             accepting: -1,
             pool: None,
             retiring: Vec::new(),
+            ending: Vec::new(),
             known: HashMap::new(),
             haste: false,
         };
@@ -114,22 +130,34 @@ impl Watch {
     }
 
     fn run(mut self) {
+        let mut looks = 0_u32;
+        let mut had_connections = false;
         loop {
             if self.shared.closing.load(Ordering::Relaxed) {
                 self.close();
             } else if !sockets::listens(self.accepting, self.address.port()) {
                 self.reopen();
             }
+            looks = looks.wrapping_add(1);
+            if looks % FULL_LISTING == 0 {
+                sockets::open_descriptors();
+                self.give_up_stuck();
+            }
             let started = Instant::now();
             let requests = self.shared.clients.snapshot();
             let sightings = sockets::connections(self.address.port());
             let cost = started.elapsed();
             self.look(&requests, &sightings);
+            if std::mem::replace(&mut had_connections, !self.known.is_empty()) && !had_connections {
+                sockets::return_memory();
+            }
             let pause = if self.haste { HASTE } else { INTERVAL };
             if self.known.is_empty() {
                 self.shared.clients.wait_for_request(REST);
             } else {
-                thread::sleep(pause.max((cost * SHARE).min(2 * INTERVAL)));
+                // Heads that never end grow between two looks.
+                let share = if self.haste { Duration::ZERO } else { cost * SHARE };
+                thread::sleep(pause.max(share.min(2 * INTERVAL)));
             }
         }
     }
@@ -157,7 +185,7 @@ impl Watch {
                     }
                     connection.left = seen.left;
                     if self.is_over(&connection, seen) {
-                        self.cut(seen.peer);
+                        self.end(seen);
                     }
                     idle.push((connection.since, seen.peer));
                 }
@@ -177,10 +205,10 @@ impl Watch {
             !server.connections.is_empty()
         });
         let gone = |peer: &_| requests.contains_key(peer) && !self.known.contains_key(peer);
-        self.shared.clients.forget(gone);
-        for _ in 0..forgotten {
-            self.poke();
-        }
+        self.shared.clients.forget(gone, |peer| self.known.contains_key(peer));
+        // One failure means that nobody accepts, and more would only fill the queue.
+        let accepting = sockets::listens(self.accepting, self.address.port());
+        let _ = accepting && (0..forgotten).all(|_| self.poke());
     }
 
     /// Whether a connection without a request has used up its time or its room.
@@ -219,20 +247,47 @@ impl Watch {
         }
     }
 
+    /// Ends a connection that nobody serves.
+    fn end(&mut self, seen: &Sighting) {
+        let port = self.address.port();
+        match ClientSocket::find(seen.peer, port) {
+            Ok(Some(socket)) => {
+                socket.cut();
+                // Where nothing was read it waits in the queue, and no thread has it yet.
+                if seen.received > seen.unread && self.ending.iter().all(|e| e.peer != seen.peer) {
+                    self.ending.push(Ending { peer: seen.peer, since: Instant::now(), socket });
+                }
+            }
+            Ok(None) => {}
+            Err(_) => self.cut(seen.peer),
+        }
+    }
+
+    /// Gives up connections that were cut long ago, and whose threads have not noticed:
+    /// they hang, and will never touch their descriptors again.
+    fn give_up_stuck(&mut self) {
+        self.ending.retain(|ending| {
+            let waits = ending.since.elapsed() < STUCK;
+            if !waits && ending.socket.has_others() {
+                giants::give_up(&ending.socket, ending.peer);
+            }
+            waits
+        });
+    }
+
     fn cut(&self, peer: SocketAddr) {
         sockets::cut(peer, self.address.port());
     }
 
     /// Makes tiny_http start a thread, which takes a forgotten connection.
-    fn poke(&self) {
+    fn poke(&self) -> bool {
         let ip = match self.address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
         };
         let address = SocketAddr::new(ip, self.address.port());
-        // Where it fails there is another look to come.
-        let _ = TcpStream::connect_timeout(&address, POKE_TIMEOUT);
+        TcpStream::connect_timeout(&address, POKE_TIMEOUT).is_ok()
     }
 
     /// Makes a tiny_http server on the listening socket.

@@ -11,14 +11,16 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::time::Duration as Wait;
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
     RustlsConnector, Transport,
@@ -351,6 +353,25 @@ pub(super) struct Addresses {
     known: Mutex<HashMap<String, (Instant, ResolvedSocketAddrs)>>,
 }
 
+impl Addresses {
+    /// Looks a name up, on a thread where one can be had: otherwise it may take longer than
+    /// the deadline. ureq would panic there. An address needs no looking up.
+    fn look_up(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let patient = NextTimeout { after: Wait::NotHappening, ..timeout };
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let is_address = host.parse::<IpAddr>().is_ok();
+        if is_address || thread::Builder::new().spawn(|| {}).is_err() {
+            return self.resolver.resolve(uri, config, patient);
+        }
+        self.resolver.resolve(uri, config, timeout)
+    }
+}
+
 impl Resolver for Addresses {
     fn resolve(
         &self,
@@ -367,7 +388,7 @@ impl Resolver for Addresses {
             _ => {}
         }
         on_call(|call| call.connecting.set(true));
-        let addresses = self.resolver.resolve(uri, config, timeout)?;
+        let addresses = self.look_up(uri, config, timeout)?;
         on_call(|call| call.connecting.set(false));
         known().insert(host, (Instant::now(), addresses.clone()));
         Ok(addresses)

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
@@ -54,7 +54,8 @@ pub struct Response {
 
 impl Client {
     pub fn of(proxy: &Proxy) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], proxy.port()));
+        let stream = TcpStream::connect_timeout(&address, DEADLINE).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
@@ -97,6 +98,11 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
+    /// Sends what the proxy may no longer want to hear.
+    pub fn offer(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).is_ok()
+    }
+
     /// A second handle, to write while this one reads.
     pub fn writer(&self) -> TcpStream {
         self.stream.try_clone().unwrap()
@@ -121,6 +127,11 @@ impl Client {
             }
             interim.push(head.status);
         }
+    }
+
+    /// A whole response; none where the connection is closed instead.
+    pub fn answer_or_close(&mut self) -> Option<Response> {
+        if self.unread.is_empty() && self.fill().is_none() { None } else { Some(self.response()) }
     }
 
     /// The next head, a 1xx one included.
@@ -220,6 +231,13 @@ impl Client {
     /// Whether the proxy closes the connection without another byte.
     pub fn is_closed(&mut self) -> bool {
         self.unread.is_empty() && self.fill().is_none()
+    }
+
+    /// Reads until the proxy closes the connection, and keeps nothing.
+    pub fn wait_until_closed(&mut self) {
+        while self.fill().is_some() {
+            self.unread.clear();
+        }
     }
 
     fn read_some(&mut self, most: usize) -> Option<Vec<u8>> {

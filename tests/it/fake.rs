@@ -2,16 +2,25 @@
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection};
+
 use crate::wait::{DEADLINE, Watched};
+
+const LOOPBACK: &str = "127.0.0.1";
 
 /// Listens until dropped.
 pub struct Fake {
-    port: u16,
+    address: SocketAddr,
+    /// Scheme and address.
+    origin: String,
     shared: Arc<Shared>,
 }
 
@@ -38,17 +47,43 @@ pub struct Request {
 impl Fake {
     /// `script` has each connection to itself; the connection is closed where the script ends.
     pub fn scripted(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Fake {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
+        Fake::start(LOOPBACK, None, script)
+    }
+
+    /// Speaks TLS, with the certificate of `tests/data/tls/`.
+    pub fn scripted_tls(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Fake {
+        Fake::scripted_tls_at(LOOPBACK, script)
+    }
+
+    /// The certificate is for [`LOOPBACK`], so at any other address it is the wrong one.
+    pub fn scripted_tls_at(ip: &str, script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Fake {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls");
+        let certificate = CertificateDer::from_pem_file(folder.join("upstream.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(folder.join("upstream.key")).unwrap();
+        let config = ServerConfig::builder().with_no_client_auth();
+        let config = config.with_single_cert(vec![certificate], key).unwrap();
+        Fake::start(ip, Some(Arc::new(config)), script)
+    }
+
+    fn start(
+        ip: &str,
+        tls: Option<Arc<ServerConfig>>,
+        script: impl Fn(&mut Conn) + Send + Sync + 'static,
+    ) -> Fake {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let script = Arc::new(script);
-        let fake = Fake { port, shared: Arc::clone(&shared) };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let origin = format!("{scheme}://{address}");
+        let fake = Fake { address, origin, shared: Arc::clone(&shared) };
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
                 if shared.ended.load(Ordering::SeqCst) {
                     return;
                 }
-                let mut conn = Conn::new(stream, &shared);
+                let tls = tls.clone().map(|config| ServerConnection::new(config).unwrap());
+                let mut conn = Conn::new(stream, tls, &shared);
                 let script = Arc::clone(&script);
                 std::thread::spawn(move || script(&mut conn));
             }
@@ -82,11 +117,11 @@ impl Fake {
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("{}{path}", self.origin)
     }
 
     pub fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.address.to_string()
     }
 
     /// All requests that were read.
@@ -128,7 +163,7 @@ impl Fake {
 impl Drop for Fake {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(("127.0.0.1", self.port)); // wakes `accept`
+        let _ = TcpStream::connect(self.address); // wakes `accept`
         for stream in self.shared.open.lock().unwrap().values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -166,19 +201,20 @@ pub fn values<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a str> {
 /// One connection of the proxy to the fake.
 pub struct Conn {
     stream: TcpStream,
+    tls: Option<ServerConnection>,
     unread: Vec<u8>,
     id: usize,
     shared: Arc<Shared>,
 }
 
 impl Conn {
-    fn new(stream: TcpStream, shared: &Arc<Shared>) -> Conn {
+    fn new(stream: TcpStream, tls: Option<ServerConnection>, shared: &Arc<Shared>) -> Conn {
         let id = shared.connections.fetch_add(1, Ordering::SeqCst);
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         shared.open.lock().unwrap().insert(id, stream.try_clone().unwrap());
-        Conn { stream, unread: Vec::new(), id, shared: Arc::clone(shared) }
+        Conn { stream, tls, unread: Vec::new(), id, shared: Arc::clone(shared) }
     }
 
     /// The next request with its body; none where the connection ends first.
@@ -251,7 +287,19 @@ impl Conn {
 
     /// Fails silently: whether the proxy still listens is what the client's side of a test says.
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.stream.write_all(bytes.as_ref()).is_ok()
+        match &mut self.tls {
+            None => self.stream.write_all(bytes.as_ref()).is_ok(),
+            Some(tls) => {
+                rustls::Stream::new(tls, &mut self.stream).write_all(bytes.as_ref()).is_ok()
+            }
+        }
+    }
+
+    /// Says, as TLS asks for, that nothing more comes; a connection that closes without is cut.
+    pub fn close_notify(&mut self) {
+        let tls = self.tls.as_mut().unwrap();
+        tls.send_close_notify();
+        tls.complete_io(&mut self.stream).unwrap();
     }
 
     /// Writes one chunk of a chunked body.
@@ -301,9 +349,15 @@ impl Conn {
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.stream.read(buffer) {
+            let read = match &mut self.tls {
+                None => self.stream.read(buffer),
+                Some(tls) => rustls::Stream::new(tls, &mut self.stream).read(buffer),
+            };
+            match read {
                 // A machine that was asleep interrupts reads that have a timeout.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // A close without a farewell, which clients of TLS often do.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 result => return result,
             }
         }

@@ -1,8 +1,6 @@
-use std::process::Command;
-
 use crate::client::{Client, End, Response};
 use crate::fake::{EVENTS, Fake, LAST_CHUNK, chunk, json, models};
-use crate::proxy::{Proxy, plain};
+use crate::proxy::Proxy;
 use crate::wait::{Gate, eventually};
 
 /// Streams at `/v1/stream`, one event now and the end when the gate opens.
@@ -74,38 +72,18 @@ fn workers_that_are_not_needed_end() {
     eventually("idle workers end", fewer);
 }
 
-/// The 512 exchanges need more open files than a test is given on many machines, so they run in a
-/// process of their own, which a shell gives as many as it may.
 #[test]
-fn beyond_512_exchanges_the_answer_is_503() {
-    let test = std::env::current_exe().unwrap();
-    let output = Command::new("sh")
-        .args(["-c", "ulimit -n 8192; exec \"$0\" --ignored --exact pool::full_house --nocapture"])
-        .arg(test)
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
-}
-
-#[test]
-#[ignore = "is run by beyond_512_exchanges_the_answer_is_503"]
-fn full_house() {
+fn beyond_max_requests_the_answer_is_503() {
     let gate = Gate::new();
     let fake = streams(&gate);
-    let proxy = Proxy::start(&plain(&fake.url("/v1"), ""));
-    let mut clients = Vec::new();
-    let refused = loop {
-        match try_stream(&proxy) {
-            Ok(client) => clients.push(client),
-            Err(refused) => break refused,
-        }
-        assert!(clients.len() <= 512);
-    };
-    assert_eq!(clients.len(), 512);
-    refused.own_error(503, "overloaded");
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    let proxy = Proxy::limited(&fake, "max_requests: 4");
+    let clients: Vec<Client> = (0..4).map(|_| stream(&proxy)).collect();
+    for _ in 0..3 {
+        let refused = try_stream(&proxy).err().expect("a fifth exchange is refused");
+        assert!(refused.own_error(503, "overloaded").contains('4'));
+        assert_eq!(refused.header("retry-after"), Some("1"));
+    }
+    assert_eq!(fake.requests().len(), 4, "a refused request is not relayed");
     gate.open();
     assert_ends(clients);
     eventually("there is room again", || proxy.get("/v1/x").status == 200);

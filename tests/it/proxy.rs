@@ -41,9 +41,27 @@ impl Proxy {
         Proxy::start(&plain(&fake.url("/v1"), settings))
     }
 
+    /// In the plain form, with these settings of the server, in flow style.
+    pub fn limited(fake: &Fake, server: &str) -> Proxy {
+        Proxy::start(&limited(fake, server))
+    }
+
     /// In the form with one named prefix, `my`.
     pub fn with_prefix(fake: &Fake, settings: &str) -> Proxy {
         Proxy::start(&format!("model_filter:\n  my:\n{}", entry(4, &fake.url("/v1"), settings)))
+    }
+
+    /// Started by a shell, for what only a shell can arrange: the program and its arguments are
+    /// the script's `"$0" "$@"`, to which it must give way with `exec`.
+    pub fn by_shell(script: &str, yaml: &str) -> Proxy {
+        let config = ConfigFile::new(yaml);
+        let mut command = Command::new("sh");
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
+        command.args(["-c", script, env!("CARGO_BIN_EXE_model-filter"), "--config"]);
+        command.arg(config.path()).args(["--host", "127.0.0.1", "--port", "0"]);
+        let mut proxy = Proxy::spawn(command);
+        proxy.config = Some(config);
+        proxy
     }
 
     pub fn spawn(command: Command) -> Proxy {
@@ -104,6 +122,11 @@ impl Proxy {
         self.log().into_iter().filter(|line| line.contains("level=warn")).collect()
     }
 
+    /// Lines that are there to be noticed.
+    pub fn alarms(&self) -> Vec<String> {
+        self.log().into_iter().filter(|line| !line.contains("level=info")).collect()
+    }
+
     /// One request on a connection of its own.
     pub fn ask(
         &self,
@@ -130,19 +153,46 @@ impl Proxy {
         self.status("VmHWM:").parse().unwrap()
     }
 
+    /// How many files the process has open, connections included.
+    pub fn files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
+    }
+
     pub fn threads(&self) -> u64 {
         self.status("Threads:").parse().unwrap()
     }
 
     /// Stops the process and lets it go on, as a machine does that sleeps.
     pub fn sleep(&self) {
-        let signal = |name| {
-            let command = format!("kill -{name} {}", self.child.id());
-            assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
-        };
-        signal("STOP");
+        self.while_stopped(|| ());
+    }
+
+    /// What is done meanwhile, the process finds done all at once.
+    pub fn while_stopped<T>(&self, done: impl FnOnce() -> T) -> T {
+        self.signal("STOP");
         eventually("the process stops", || self.status("State:") == "T");
-        signal("CONT");
+        let result = done();
+        self.signal("CONT");
+        result
+    }
+
+    pub fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.id());
+        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The status with which the process ends by itself.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let mut status = None;
+        eventually("the process ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().code()
     }
 
     fn status(&self, name: &str) -> String {
@@ -185,6 +235,11 @@ pub fn run(mut command: Command) -> Output {
 /// The plain form of the configuration.
 pub fn plain(base_url: &str, settings: &str) -> String {
     format!("model_filter:\n{}", entry(2, base_url, settings))
+}
+
+/// The plain form with settings of the server.
+pub fn limited(fake: &Fake, server: &str) -> String {
+    format!("{}server: {{{server}}}\n", plain(&fake.url("/v1"), ""))
 }
 
 fn entry(depth: usize, base_url: &str, settings: &str) -> String {

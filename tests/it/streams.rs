@@ -321,6 +321,7 @@ fn assert_leaving_is_noticed(method: &str, begin: impl Fn(&mut Conn) + Send + Sy
     assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
     let line = proxy.exchange("/v1/x");
     assert_eq!(line.get("status").as_deref(), Some("499"), "{line:?}");
+    assert_eq!(line.get("level").as_deref(), Some("info"), "{line:?}");
     assert_eq!(line.get("side").as_deref(), Some("client"), "{line:?}");
 }
 

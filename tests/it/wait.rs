@@ -1,6 +1,6 @@
 //! Gates and deadlines. A test that waits says for what, and fails when it does not come.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The longest that any test waits for what must come: 10 s, for the slowest of CI machines.
@@ -74,4 +74,12 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Tests with hundreds of connections take turns: on many machines a process may have 1,024 open
+/// files, and all tests are one process.
+pub fn crowd() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    // A test that failed in its turn says nothing against the next.
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,229 @@
+use crate::client::Client;
+use crate::fake::{Fake, LAST_CHUNK, chunk, json};
+use crate::proxy::Proxy;
+use crate::wait::{Gate, eventually};
+
+/// A whole request, for where none is to be seen.
+const HIDDEN: &str = "GET /v1/hidden HTTP/1.1\r\nHost: x\r\n\r\n";
+
+fn upstream() -> Fake {
+    Fake::answering(|request| json(200, request.target()))
+}
+
+/// Asserts that the process lives and that the upstream has seen nothing of what was hidden.
+fn assert_nothing_was_relayed(proxy: &Proxy, fake: &Fake) {
+    let before = fake.requests().len();
+    assert_eq!(proxy.get("/v1/after").text(), "/v1/after");
+    let seen: Vec<String> = fake.requests().iter().map(|r| r.target().to_string()).collect();
+    assert_eq!(seen, vec!["/v1/after"; before + 1]);
+    assert!(proxy.log().iter().all(|line| !line.contains("hidden")), "{:#?}", proxy.log());
+}
+
+/// Asserts that a request of this version and with these fields is refused, and that nothing that
+/// follows on its connection is taken for a request, wherever its body is thought to end.
+fn assert_refused(proxy: &Proxy, fake: &Fake, request: &str, status: u16, code: &str) {
+    let mut client = Client::of(proxy);
+    let (version, fields) = request.split_once(' ').unwrap();
+    let head = format!("POST /v1/x {version}\r\nHost: x\r\n{fields}\r\n\r\n");
+    client.send_raw([&head, LAST_CHUNK, HIDDEN, HIDDEN].concat());
+    client.response().own_error(status, code);
+    client.offer(HIDDEN);
+    assert!(client.is_closed(), "{request}");
+    assert_nothing_was_relayed(proxy, fake);
+}
+
+#[test]
+fn an_ambiguous_body_is_refused_and_ends_the_connection() {
+    let fake = upstream();
+    let proxy = Proxy::before(&fake, "");
+    for request in [
+        "HTTP/1.1 Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "HTTP/1.1 Transfer-Encoding: chunked\r\nContent-Length: 5",
+        "HTTP/1.1 Content-Length: 5\r\nContent-Length: 6",
+        "HTTP/1.1 Content-Length: 6\r\ncontent-length: 5",
+        "HTTP/1.1 Content-Length: +5",
+        "HTTP/1.1 Content-Length: -5",
+        "HTTP/1.1 Content-Length: 5, 5",
+        "HTTP/1.1 Content-Length: 0x5",
+        "HTTP/1.1 Content-Length: 5 5",
+        "HTTP/1.1 Content-Length:",
+        "HTTP/1.1 Transfer-Encoding: gzip, chunked",
+        "HTTP/1.1 Transfer-Encoding: identity",
+        "HTTP/1.1 Transfer-Encoding: xchunked",
+        "HTTP/1.1 Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "HTTP/1.0 Connection: keep-alive\r\nTransfer-Encoding: chunked",
+    ] {
+        assert_refused(&proxy, &fake, request, 400, "bad_request");
+    }
+}
+
+#[test]
+fn a_giant_length_is_refused_and_ends_the_connection_but_not_the_process() {
+    let fake = upstream();
+    let proxy = Proxy::before(&fake, "");
+    for length in [
+        "1000000000000",
+        "9223372036854775807",
+        "9223372036854775808",
+        "18446744073709551615",
+        "18446744073709551616",
+        "99999999999999999999999999",
+    ] {
+        let request = format!("HTTP/1.1 Content-Length: {length}");
+        assert_refused(&proxy, &fake, &request, 413, "request_too_large");
+    }
+}
+
+#[test]
+fn giant_lengths_leave_neither_files_nor_much_memory_behind() {
+    let fake = upstream();
+    let proxy = Proxy::before(&fake, "");
+    let (files, memory) = (proxy.files(), proxy.peak_memory());
+    for _ in 0..50 {
+        let answer = proxy.ask("POST", "/v1/x", &[("Content-Length", "1000000000000")], b"");
+        answer.own_error(413, "request_too_large");
+    }
+    eventually("their files are closed", || proxy.files() < files + 25);
+    let grown = proxy.peak_memory().saturating_sub(memory);
+    assert!(grown < 16 * 1024, "{grown} KiB");
+}
+
+/// It has its answer, and for 2 s the proxy would hear more of it; then it is cut.
+#[test]
+fn a_client_that_stays_after_its_giant_length_was_refused_harms_nobody() {
+    let fake = upstream();
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/x", &[("Content-Length", "1000000000000")], b"start");
+    client.response().own_error(413, "request_too_large");
+    eventually("the connection is cut", || !client.offer("x"));
+    (0..10).for_each(|_| assert_eq!(proxy.get("/v1/after").text(), "/v1/after"));
+}
+
+/// Asserts that a body that nobody reads, since its request is refused, ends where it ends.
+fn assert_the_next_request_is_seen(framing: &str, body: &[u8]) {
+    let fake = upstream();
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    let head = format!("POST /v1/../x HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n");
+    let next = "GET /v1/next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    client.send_raw([head.as_bytes(), body, next.as_bytes()].concat());
+    client.response().own_error(400, "bad_request");
+    assert_eq!(client.response().text(), "/v1/next");
+    assert!(client.is_closed());
+    assert_eq!(fake.request().target(), "/v1/next");
+}
+
+#[test]
+fn an_unread_body_of_known_length_is_no_request() {
+    let body = HIDDEN.repeat(100);
+    let framing = format!("Content-Length: {}", body.len());
+    assert_the_next_request_is_seen(&framing, body.as_bytes());
+}
+
+#[test]
+fn an_unread_chunked_body_is_no_request() {
+    let body = [chunk(HIDDEN), chunk(HIDDEN), LAST_CHUNK.into()].concat();
+    assert_the_next_request_is_seen("Transfer-Encoding: chunked", &body);
+}
+
+/// The line of this chunk, with its extension, reads as a request line too.
+#[test]
+fn an_unread_chunk_is_no_request() {
+    let body = "b;x /v1/hidden HTTP/1.1\r\nHost: x\r\n\r\n\r\n0\r\n\r\n";
+    assert_the_next_request_is_seen("Transfer-Encoding: chunked", body.as_bytes());
+}
+
+/// Asserts that a request is answered though its body is too long to be read away, and that none
+/// of it becomes a request.
+fn assert_answered_and_ended(framing: &str, body: &[u8], later: &[u8]) -> (Fake, Proxy, Client) {
+    let fake = upstream();
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/../x", &[framing.split_once(": ").unwrap()], b"");
+    let mut writer = client.writer();
+    let body = body.to_vec();
+    // Fails where the proxy reads no more of it.
+    let upload = std::thread::spawn(move || {
+        let _ = std::io::Write::write_all(&mut writer, &body);
+    });
+    client.response().own_error(400, "bad_request");
+    client.offer(later);
+    assert!(client.is_closed());
+    upload.join().unwrap();
+    assert_nothing_was_relayed(&proxy, &fake);
+    (fake, proxy, client)
+}
+
+#[test]
+fn a_long_unread_body_of_known_length_is_no_request() {
+    let body = HIDDEN.repeat(50_000);
+    let framing = format!("Content-Length: {}", body.len());
+    let (_fake, _proxy, mut client) =
+        assert_answered_and_ended(&framing, body.as_bytes(), HIDDEN.as_bytes());
+    eventually("the connection is cut", || !client.offer("x"));
+}
+
+#[test]
+fn a_long_unread_chunked_body_is_no_request() {
+    let body = [chunk(HIDDEN.repeat(50_000)), LAST_CHUNK.into()].concat();
+    assert_answered_and_ended("Transfer-Encoding: chunked", &body, HIDDEN.as_bytes());
+}
+
+/// The answer to a request whose body is not read away goes round tiny_http, which would keep the
+/// order of answers.
+#[test]
+fn an_answer_that_hurries_does_not_overtake_the_one_before() {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let fake = Fake::answering(move |request| {
+        opened.wait();
+        json(200, request.target())
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    let slow = "GET /v1/slow HTTP/1.1\r\nHost: x\r\n\r\n";
+    let refused = "POST /v1/../x HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n";
+    client.send_raw([slow, refused].concat());
+    proxy.exchange("/v1/../x");
+    gate.open();
+    // Either the connection is ended for the sake of the second, or the first is answered first.
+    let answer = client.answer_or_close();
+    assert!(answer.as_ref().is_none_or(|answer| answer.text() == "/v1/slow"), "{answer:?}");
+    assert_eq!(proxy.get("/v1/after").text(), "/v1/after");
+}
+
+#[test]
+fn an_answer_does_not_wait_for_the_rest_of_a_body() {
+    // tiny_http hands a request out once it has all of a body of up to 1,024 bytes.
+    let late = HIDDEN.repeat(50);
+    let framing = format!("Content-Length: {}", late.len() + 5);
+    assert_answered_and_ended(&framing, b"start", late.as_bytes());
+    let later = [chunk(HIDDEN), LAST_CHUNK.into()].concat();
+    assert_answered_and_ended("Transfer-Encoding: chunked", &chunk("start"), &later);
+}
+
+#[test]
+fn a_chunk_that_cannot_be_understood_ends_the_connection() {
+    let fake = upstream();
+    let proxy = Proxy::before(&fake, "");
+    for size in ["ffffffffffffffffff", "10000000000000000", "-1", "+1", "0x1", "", "z"] {
+        let mut client = Client::of(&proxy);
+        let head = "POST /v1/../x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        client.send_raw(format!("{head}{size}\r\n\r\n\r\n{HIDDEN}{HIDDEN}"));
+        client.response().own_error(400, "bad_request");
+        assert!(client.is_closed(), "{size}");
+    }
+    assert_nothing_was_relayed(&proxy, &fake);
+}
+
+/// tiny_http says nothing where others would say 400.
+#[test]
+fn a_header_that_is_not_ascii_closes_the_connection_without_an_answer() {
+    let fake = upstream();
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send_raw(format!("GET /v1/x HTTP/1.1\r\nX-Name: Z\u{fc}rich\r\n\r\n{HIDDEN}"));
+    assert!(client.is_closed());
+    assert_nothing_was_relayed(&proxy, &fake);
+}

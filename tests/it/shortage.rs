@@ -1,0 +1,116 @@
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use crate::client::Client;
+use crate::fake::{Fake, json};
+use crate::proxy::{Proxy, limited};
+use crate::wait::{crowd, eventually};
+
+fn upstream() -> Fake {
+    Fake::answering(|_| json(200, "{}"))
+}
+
+/// A new client may be sent away while there is not enough, but not be kept waiting.
+fn is_served(proxy: &Proxy) -> bool {
+    let mut client = Client::of(proxy);
+    client.offer("GET /v1/x HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.answer_or_close().is_some_and(|answer| answer.status == 200)
+}
+
+#[test]
+fn a_process_that_had_no_files_left_serves_again() {
+    let _turn = crowd();
+    let fake = upstream();
+    let proxy = Proxy::by_shell("ulimit -n 64; exec \"$0\" \"$@\"", &limited(&fake, ""));
+    for _ in 0..2 {
+        // All of them before the proxy takes the first.
+        let crowd: Vec<Client> = proxy.while_stopped(|| {
+            let connected = |_| {
+                let mut client = Client::of(&proxy);
+                client.send("GET", "/v1/x", &[], b"");
+                client
+            };
+            (0..200).map(connected).collect()
+        });
+        eventually("the process has hardly a file left", || proxy.files() > 48);
+        drop(crowd);
+        // One that comes while the last of them are let go may still be turned away.
+        eventually("new clients are served", || {
+            let mut client = Client::of(&proxy);
+            client.send("GET", "/v1/x", &[], b"");
+            client.answer_or_close().is_some_and(|answer| answer.status == 200)
+        });
+    }
+}
+
+/// The user whom a limit of threads applies to: not root, to whom none does.
+struct Lodger {
+    is_other: bool,
+}
+
+impl Lodger {
+    fn new() -> Lodger {
+        Lodger { is_other: std::fs::metadata("/proc/self").unwrap().uid() == 0 }
+    }
+
+    const BECOME: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+
+    fn start(&self, yaml: &str) -> Proxy {
+        if !self.is_other {
+            return Proxy::start(yaml);
+        }
+        // Files that are open already are found by a user who may not look into their folder.
+        let script = format!(
+            "exec 3<\"$0\" 4<\"$2\"; shift 2; exec {} /proc/self/fd/3 --config /proc/self/fd/4 \"$@\"",
+            Lodger::BECOME.join(" ")
+        );
+        Proxy::by_shell(&script, yaml)
+    }
+
+    /// How many threads this user may have where the process wants another.
+    fn limit_threads(&self, proxy: &Proxy, most: &str) {
+        let limit = [format!("--pid={}", proxy.id()), format!("--nproc={most}:")];
+        let command = if self.is_other { &Lodger::BECOME[..] } else { &[] };
+        let words = command.iter().copied().chain(["prlimit"]);
+        let words: Vec<&str> = words.chain(limit.iter().map(String::as_str)).collect();
+        assert!(Command::new(words[0]).args(&words[1..]).status().unwrap().success());
+    }
+}
+
+#[test]
+fn a_process_that_could_have_no_threads_serves_again() {
+    let fake = upstream();
+    let lodger = Lodger::new();
+    let proxy = lodger.start(&limited(&fake, "head_timeout: 2"));
+    proxy.wait_for_log("kept="); // the last thread that it starts by itself
+    let mut first = Client::of(&proxy);
+    let ask = |client: &mut Client| client.send("GET", "/v1/x", &[], b"");
+    ask(&mut first);
+    assert_eq!(first.response().status, 200);
+
+    let threads = proxy.threads();
+    lodger.limit_threads(&proxy, "1");
+    // More than the threads that are there already can look after.
+    let connected = |_| {
+        let mut client = Client::of(&proxy);
+        ask(&mut client);
+        client
+    };
+    let mut clients: Vec<Client> = (0..20).map(connected).collect();
+    eventually("the thread that accepts clients ends", || proxy.threads() < threads);
+    // Who is connected already is served, or told and sent away.
+    ask(&mut first);
+    let answer = first.response();
+    assert!([200, 503].contains(&answer.status), "{answer:?}");
+
+    lodger.limit_threads(&proxy, "4096");
+    eventually("new clients are served", || is_served(&proxy));
+    for client in &mut clients {
+        let answer = client.answer_or_close();
+        assert!(answer.is_none_or(|answer| [200, 503].contains(&answer.status)));
+    }
+    if answer.status == 200 {
+        ask(&mut first);
+        assert_eq!(first.response().status, 200);
+    }
+}

@@ -1,0 +1,171 @@
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, End};
+use crate::fake::{Conn, EVENTS, Fake, LAST_CHUNK, chunk, json, response};
+use crate::proxy::Proxy;
+use crate::wait::{DEADLINE, Gate};
+
+/// In front of an upstream with a certificate of our own making, which it is told to trust.
+fn trusting(fake: &Fake) -> Proxy {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
+    Proxy::before(fake, &format!("tls:\n  ca_file: {folder}/ca.pem"))
+}
+
+/// Answers each request with its body.
+fn echo() -> Fake {
+    Fake::scripted_tls(|conn| {
+        while let Some(request) = conn.read_request() {
+            conn.write(response("200 OK\nContent-Type: x/y", &request.body));
+        }
+    })
+}
+
+#[test]
+fn an_upstream_whose_authority_is_in_ca_file_is_spoken_to() {
+    let fake = echo();
+    let proxy = trusting(&fake);
+    let body: Vec<u8> = (0..1_000_000_u32).map(|number| (number / 7) as u8).collect();
+    for _ in 0..2 {
+        let answer = proxy.ask("POST", "/v1/x", &[], &body);
+        assert_eq!((answer.status, answer.end), (200, End::Complete));
+        assert!(answer.body == body);
+    }
+}
+
+#[test]
+fn an_upstream_whose_authority_is_unknown_is_502() {
+    let fake = echo();
+    let message = Proxy::before(&fake, "").get("/v1/x").own_error(502, "upstream_unreachable");
+    assert!(message.contains("certificate"), "{message}");
+    assert!(fake.requests().is_empty());
+}
+
+#[test]
+fn an_upstream_with_a_certificate_for_another_name_is_502() {
+    let fake = Fake::scripted_tls_at("127.0.0.2", |conn| drop(conn.read_request()));
+    let message = trusting(&fake).get("/v1/x").own_error(502, "upstream_unreachable");
+    assert!(message.contains("certificate"), "{message}");
+    assert!(fake.requests().is_empty());
+}
+
+#[test]
+fn each_event_arrives_before_the_next_is_sent() {
+    let (seen, next) = channel();
+    let next = Mutex::new(next);
+    let fake = Fake::scripted_tls(move |conn| {
+        if conn.read_request().is_some() {
+            conn.write(EVENTS);
+            for number in 0..5 {
+                conn.chunk(format!("data: {number}\n\n"));
+                next.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+            }
+            conn.write(LAST_CHUNK);
+        }
+    });
+    let proxy = trusting(&fake);
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/x", &[], b"{}");
+    client.head();
+    for number in 0..5 {
+        assert_eq!(client.event().unwrap(), format!("data: {number}\n\n"));
+        seen.send(()).unwrap();
+    }
+    assert_eq!(client.rest(), (Vec::new(), End::Complete));
+}
+
+/// Asserts that the upstream's connection is closed soon after the client left, who was sent
+/// `begin` before.
+fn assert_leaving_is_noticed(begin: &'static str) {
+    let (told, closed) = channel();
+    let told = Mutex::new(told);
+    let fake = Fake::scripted_tls(move |conn| {
+        if conn.read_request().is_some() {
+            conn.write(begin);
+            let closed = conn.wait_until_closed();
+            told.lock().unwrap().send(closed).unwrap();
+        }
+    });
+    let proxy = trusting(&fake);
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/x", &[], b"{}");
+    fake.wait_for("/v1/x");
+    if !begin.is_empty() {
+        client.head();
+    }
+    let left = Instant::now();
+    drop(client);
+    assert!(closed.recv_timeout(DEADLINE).unwrap());
+    assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
+    let line = proxy.exchange("/v1/x");
+    assert_eq!(line.get("status").as_deref(), Some("499"), "{line:?}");
+    assert_eq!(line.get("level").as_deref(), Some("info"), "{line:?}");
+}
+
+#[test]
+fn a_client_that_leaves_a_silent_stream_ends_it() {
+    assert_leaving_is_noticed(EVENTS);
+}
+
+#[test]
+fn a_client_that_leaves_before_the_head_ends_the_request() {
+    assert_leaving_is_noticed("");
+}
+
+/// What becomes of a body that ends with its connection.
+fn until_the_end(end: impl Fn(&mut Conn) + Send + Sync + 'static) -> End {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let fake = Fake::scripted_tls(move |conn| {
+        if conn.read_request().is_some() {
+            conn.write("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall of it?");
+            opened.wait();
+            end(conn);
+        }
+    });
+    let proxy = trusting(&fake);
+    let mut client = Client::of(&proxy);
+    client.send("GET", "/v1/x", &[], b"");
+    client.head();
+    assert_eq!(client.piece().unwrap(), b"all of it?");
+    gate.open();
+    client.rest().1
+}
+
+#[test]
+fn a_body_that_ends_with_its_connection_is_whole_where_tls_says_so() {
+    assert_eq!(until_the_end(Conn::close_notify), End::Complete);
+}
+
+#[test]
+fn a_body_that_ends_with_its_connection_is_cut_where_tls_does_not_say_so() {
+    assert_eq!(until_the_end(|conn| conn.cut()), End::Cut);
+}
+
+#[test]
+fn a_stream_that_is_cut_is_cut() {
+    let fake = Fake::scripted_tls(|conn| {
+        if conn.read_request().is_some() {
+            conn.write([EVENTS.as_bytes(), &chunk("data: 1\n\n")].concat());
+            conn.cut();
+        }
+    });
+    let answer = trusting(&fake).get("/v1/x");
+    assert_eq!(answer.end, End::Cut);
+    assert!(answer.text().contains("upstream_invalid_response"), "{}", answer.text());
+}
+
+#[test]
+fn an_upstreams_connection_is_used_again() {
+    let fake = Fake::scripted_tls(|conn| {
+        while conn.read_request().is_some() {
+            conn.write(json(200, "{}"));
+        }
+    });
+    let proxy = trusting(&fake);
+    (0..4).for_each(|_| assert_eq!(proxy.post("/v1/x", "{}").status, 200));
+    let connections: BTreeSet<usize> = fake.requests().iter().map(|r| r.connection).collect();
+    assert!(connections.len() <= 2, "{connections:?}"); // one may be left of the start's own list
+}

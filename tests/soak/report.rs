@@ -1,0 +1,95 @@
+//! What a soak came to: a table in Markdown, and what has grown.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::ledger::Count;
+use crate::program::Sample;
+
+pub struct Report {
+    pub minutes: f64,
+    pub counts: BTreeMap<&'static str, Count>,
+    pub slowest_notice: Duration,
+    /// After the first minute, when all was quiet.
+    pub before: Sample,
+    /// The same at the end.
+    pub after: Sample,
+    /// Giant requests between the two, each of which leaves a thread, by design.
+    pub giants: u64,
+    pub peak: Sample,
+    /// CPU seconds.
+    pub computed: f64,
+}
+
+impl Report {
+    /// What is larger by more than a tenth; of things that are few, by more than 2. Who has
+    /// become smaller has done nothing wrong.
+    pub fn growth(&self) -> Vec<String> {
+        let Report { before, after, giants, .. } = self;
+        let measures = [
+            ("memory in KiB", before.memory, after.memory, 0),
+            ("threads", before.threads + giants, after.threads, 2),
+            ("descriptors", before.descriptors, after.descriptors, 2),
+        ];
+        let grown = measures
+            .iter()
+            .filter(|(_, before, after, slack)| *after > before + (before / 10).max(*slack));
+        grown.map(|(what, before, after, _)| format!("{what}: {before}, then {after}")).collect()
+    }
+
+    pub fn table(&self, failures: u64) -> String {
+        let Report { before, after, peak, counts, .. } = self;
+        let sum = |of: fn(&Count) -> u64| counts.values().map(of).sum::<u64>();
+        let exchanges = sum(|count| count.good) + sum(|count| count.excused);
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        let mut table = String::from("| what | how much |\n|---|---|\n");
+        let mut row = |what: &str, much: String| {
+            // Writing to a String does not fail.
+            let _ = writeln!(table, "| {what} | {much} |");
+        };
+        row("traffic", format!("{} min on {cores} cores", self.minutes));
+        for (kind, count) in counts {
+            let slowest = match count.slowest {
+                Duration::ZERO => String::new(),
+                slowest => format!(", the slowest in {slowest:.1?}"),
+            };
+            let excused = match count.excused {
+                0 => String::new(),
+                excused => format!(", {} more while the upstream was away", thousands(excused)),
+            };
+            let failed = match count.failed {
+                0 => String::new(),
+                failed => format!(", **{} failed**", thousands(failed)),
+            };
+            row(kind, format!("{}{slowest}{excused}{failed}", thousands(count.good)));
+        }
+        row("exchanges", thousands(exchanges));
+        row("**lost, wrong, late, or otherwise not in order**", thousands(failures));
+        row("leaving clients, noticed upstream within", format!("{:.1?}", self.slowest_notice));
+        let three = |of: fn(&Sample) -> String| {
+            format!("{}, {}, at most {}", of(before), of(after), of(peak))
+        };
+        let memory = three(|sample| format!("{:.1} MB", sample.memory as f64 * 1024.0 / 1e6));
+        row("memory (RSS) after the first minute, at the end", memory);
+        row("threads", three(|sample| sample.threads.to_string()));
+        row("descriptors", three(|sample| sample.descriptors.to_string()));
+        let per_thousand = self.computed / (exchanges.max(1) as f64 / 1000.0);
+        row("CPU for 1,000 exchanges", format!("{per_thousand:.2} s"));
+        table
+    }
+}
+
+/// With a comma between each three digits.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let start = digits.len() % 3;
+    let (first, rest) = digits.split_at(start);
+    let groups = rest.as_bytes().chunks(3).map(|group| String::from_utf8_lossy(group).into_owned());
+    let groups: Vec<String> = Some(first.to_owned())
+        .filter(|first| !first.is_empty())
+        .into_iter()
+        .chain(groups)
+        .collect();
+    groups.join(",")
+}
