@@ -5,7 +5,7 @@ PREFIX  ?= /usr/local
 ARGS    ?=
 MINUTES ?= 10
 
-.PHONY: run build test soak check install clean
+.PHONY: run build test soak fuzz check install clean
 
 run: ## Builds and runs: make run ARGS="--port 9000"
 	$(CARGO) run --release --locked -- $(ARGS)
@@ -18,6 +18,16 @@ test: ## Runs all tests
 
 soak: ## Mixed traffic for MINUTES, and what it leaves behind; not part of `test`
 	$(CARGO) test --release --locked --test soak -- $(MINUTES)
+
+fuzz: MINUTES = 15
+fuzz: ## Hostile bodies for MINUTES, shared by the targets; needs nightly Rust, installs cargo-fuzz if it is missing
+	@rustup run nightly rustc --version || { echo "make fuzz needs nightly: rustup toolchain install nightly"; exit 1; }
+	@$(CARGO) fuzz --version || { echo "cargo-fuzz is missing: installing it"; $(CARGO) install --locked cargo-fuzz; }
+	for target in json_splice multipart_splice; do \
+	  mkdir -p fuzz/corpus/$$target && \
+	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -dict=fuzz/dict -max_len=4096 -max_total_time=$$(($(MINUTES) * 30)) -print_final_stats=1 || exit 1; \
+	done
 
 check: ## Everything that must hold before a change lands
 	.ci/run

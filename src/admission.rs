@@ -31,8 +31,6 @@ pub struct Admitted {
     pub headers: Headers,
     /// The whole answer, where the request is a browser's question whether it may ask.
     pub preflight: Option<Reply>,
-    /// Whether credentials of the client were for us, and go no further.
-    pub keyed: bool,
 }
 
 impl Admission {
@@ -46,11 +44,11 @@ impl Admission {
         }
     }
 
-    /// Judges a request.
+    /// Judges where a request comes from.
     ///
     /// # Errors
-    /// 403 for a browser that must not ask, 401 for a client without a key.
-    pub fn judge(&self, method: &str, headers: &Headers) -> Result<Admitted, Error> {
+    /// 403 for a browser that must not ask.
+    pub fn origin(&self, method: &str, headers: &Headers) -> Result<Admitted, Error> {
         let host = headers.get_str("host").map(str::to_ascii_lowercase);
         match &host {
             Some(host) if self.loopback && !self.knows_host(host) => {
@@ -69,27 +67,31 @@ impl Admission {
             admitted.headers = shared_with(&origin);
             if method == "OPTIONS" && headers.contains("access-control-request-method") {
                 admitted.preflight = Some(preflight(headers));
-                return Ok(admitted);
             }
-        }
-        if !self.client_keys.is_empty() {
-            let token = headers.token().unwrap_or_default();
-            // Every key is compared, so that the time does not tell which came close.
-            let known = self
-                .client_keys
-                .iter()
-                .fold(false, |known, key| known | key.matches(token.as_bytes()));
-            if !known {
-                let what = "a key of server.client_keys is needed, as Bearer or x-api-key";
-                return Err(Error::client(Code::InvalidApiKey, what));
-            }
-            admitted.keyed = true;
         }
         Ok(admitted)
     }
 
+    /// Judges the key that a client presents; says whether its credentials were for us, and
+    /// go no further.
+    ///
+    /// # Errors
+    /// 401 for a client without a key, where one is needed.
+    pub fn key(&self, headers: &Headers) -> Result<bool, Error> {
+        if self.client_keys.is_empty() {
+            return Ok(false);
+        }
+        let token = headers.token().unwrap_or_default().as_bytes();
+        // Every key is compared, so that the time does not tell which came close.
+        if self.client_keys.iter().fold(false, |known, key| known | key.matches(token)) {
+            return Ok(true);
+        }
+        let what = "a key of server.client_keys is needed, as Bearer or x-api-key";
+        Err(Error::client(Code::InvalidApiKey, what))
+    }
+
     fn knows_host(&self, host: &str) -> bool {
-        let host = without_port(host);
+        let host = without_port(host).trim_matches(['[', ']']);
         is_loopback(host) || self.allowed_hosts.iter().any(|allowed| allowed == host)
     }
 
@@ -165,7 +167,7 @@ mod tests {
     fn admits(loopback: bool, fields: &[(&str, &str)]) -> bool {
         let mut headers = Headers::new();
         fields.iter().for_each(|(name, value)| headers.push(*name, *value));
-        rules(loopback).judge("GET", &headers).is_ok()
+        rules(loopback).origin("GET", &headers).is_ok()
     }
 
     #[test]

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::headers::Headers;
-use crate::logging::Value;
-use crate::offer::{Listing, Offer, Question, Refusal};
+use crate::offer::{Listing, Offer, Refusal};
 use crate::reply::Reply;
 
 /// The header that names the upstreams whose lists are missing.
@@ -62,16 +61,6 @@ pub fn lists(
     query: Option<&str>,
 ) -> Vec<Result<Arc<Listing>, Refusal>> {
     let alone = offers.len() == 1;
-    let ask = |offer: &Offer, question: Question| {
-        let list = offer.list(question);
-        match &list {
-            // Where there is no other, this is the answer, and told as such.
-            Err(refusal) if !alone => tell(offer, refusal),
-            _ => {}
-        }
-        list
-    };
-    let ask = &ask;
     thread::scope(|scope| {
         let mut pending = Vec::new();
         for offer in offers {
@@ -79,14 +68,14 @@ pub fn lists(
             let known = offer.known(&question);
             pending.push(match known {
                 Some(list) => Pending::Known(list),
-                None if alone => Pending::Known(ask(offer, question)),
+                None if alone => Pending::Known(offer.list(question)),
                 None => {
                     let again = offer.question(headers, query);
                     let thread = thread::Builder::new().name("list".into());
-                    match thread.spawn_scoped(scope, move || ask(offer, question)) {
+                    match thread.spawn_scoped(scope, move || offer.list(question)) {
                         Ok(thread) => Pending::Asked(thread),
                         // Without a thread to spare they are asked one after the other.
-                        Err(_) => Pending::Known(ask(offer, again)),
+                        Err(_) => Pending::Known(offer.list(again)),
                     }
                 }
             });
@@ -107,19 +96,6 @@ impl Pending<'_> {
             Pending::Asked(thread) => {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             }
-        }
-    }
-}
-
-fn tell(offer: &Offer, refusal: &Refusal) {
-    let upstream = Value(offer.upstream.name());
-    match refusal {
-        Refusal::Mirrored(reply) => {
-            log::warn!("msg=\"no list\" upstream={upstream} status={}", reply.status);
-        }
-        Refusal::Failed(error) => {
-            let error = Value(&error.message);
-            log::warn!("msg=\"no list\" upstream={upstream} error={error}");
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::filter::Filter;
 use crate::headers::{Headers, is_credential};
 use crate::json;
+use crate::logging::Value;
 use crate::reply::Reply;
 use crate::upstream::{Answer, Place, Request, Upload, Upstream};
 
@@ -42,6 +43,8 @@ pub struct Offer {
     /// The longest body that is held for it, in bytes.
     pub max_body: u64,
     list_timeout: Duration,
+    /// Whether clients may not notice that its list failed: others stand in, or an old one.
+    covered: bool,
     cache: Cache<Key, Arc<Listing>, Refusal>,
 }
 
@@ -89,6 +92,7 @@ impl Offer {
             hidden: settings.hidden,
             max_body: settings.max_body,
             list_timeout: settings.list_timeout,
+            covered: among_others || !settings.cache_stale.is_zero(),
             cache: Cache::new(time_to_live, settings.cache_stale, rest),
         }
     }
@@ -120,7 +124,27 @@ impl Offer {
     /// Where the upstream gave none, and there is no old one that may serve.
     pub fn list(&self, question: Question) -> Result<Arc<Listing>, Refusal> {
         let Question { headers, key } = question;
-        self.cache.get(&key, || self.fetch(headers, key.1.as_deref()))
+        self.cache.get(&key, || {
+            let fetched = self.fetch(headers, key.1.as_deref());
+            match &fetched {
+                Err(refusal) if self.covered => self.tell(refusal),
+                _ => {}
+            }
+            fetched
+        })
+    }
+
+    fn tell(&self, refusal: &Refusal) {
+        let upstream = Value(self.upstream.name());
+        match refusal {
+            Refusal::Mirrored(reply) => {
+                log::warn!("msg=\"no list\" upstream={upstream} status={}", reply.status);
+            }
+            Refusal::Failed(error) => {
+                let error = Value(&error.message);
+                log::warn!("msg=\"no list\" upstream={upstream} error={error}");
+            }
+        }
     }
 
     fn fetch(&self, headers: Headers, query: Option<&str>) -> Result<Arc<Listing>, Refusal> {

@@ -96,17 +96,20 @@ impl Relay {
         if let Some(error) = exchange.refusal().cloned() {
             return refuse(exchange, error, notes);
         }
-        let admitted = match self.admission.judge(method, exchange.headers()) {
-            Ok(admitted) => admitted,
-            Err(error) => return refuse(exchange, error, notes),
-        };
-        let Admitted { headers, preflight, keyed } = admitted;
+        let Admitted { headers, preflight } =
+            match self.admission.origin(method, exchange.headers()) {
+                Ok(admitted) => admitted,
+                Err(error) => return refuse(exchange, error, notes),
+            };
         notes.shared = !headers.is_empty();
-        notes.keyed = keyed;
         exchange.add_to_response(headers);
         if let Some(reply) = preflight {
             return exchange.respond(&reply);
         }
+        notes.keyed = match self.admission.key(exchange.headers()) {
+            Ok(keyed) => keyed,
+            Err(error) => return refuse(exchange, error, notes),
+        };
         let route = match route(method, target, &self.root_path) {
             Ok(_) if asks_upgrade(exchange.headers()) => {
                 let what = "upgrades (WebSocket) are not supported";

@@ -160,11 +160,13 @@ impl Upstream {
     ///
     /// # Errors
     /// 400 for a target or field that cannot be sent, 499, 502 and 504.
-    pub fn send(&self, request: Request<'_>, client: Arc<Client>) -> Result<Answer<'_>, Error> {
+    pub fn send(&self, mut request: Request<'_>, client: Arc<Client>) -> Result<Answer<'_>, Error> {
+        self.decide_credentials(&mut request.headers, request.place);
         self.run(request, Call::new(Some(client)), None)
     }
 
-    /// Asks for something on nobody's behalf; the whole answer has this long.
+    /// Asks for something on nobody's behalf, with these fields as they are, credentials
+    /// included; the whole answer has this long.
     ///
     /// # Errors
     /// 400 for a target or field that cannot be sent, 502 and 504.
@@ -178,8 +180,7 @@ impl Upstream {
         call: Rc<Call>,
         within: Option<Duration>,
     ) -> Result<Answer<'_>, Error> {
-        let Request { method, place, mut headers, upload } = request;
-        self.decide_credentials(&mut headers, place);
+        let Request { method, place, headers, upload } = request;
         let (length, body) = match upload {
             // A method that may have a body says that it has none (RFC 9110, 8.6).
             Upload::None if matches!(method, "POST" | "PUT" | "PATCH") => (Some(0), None),

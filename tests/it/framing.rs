@@ -4,7 +4,7 @@ use crate::proxy::Proxy;
 use crate::wait::{Gate, eventually};
 
 /// A whole request, for where none is to be seen.
-const HIDDEN: &str = "GET /v1/hidden HTTP/1.1\r\nHost: x\r\n\r\n";
+const HIDDEN: &str = "GET /v1/hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 fn upstream() -> Fake {
     Fake::answering(|request| json(200, request.target()))
@@ -24,7 +24,7 @@ fn assert_nothing_was_relayed(proxy: &Proxy, fake: &Fake) {
 fn assert_refused(proxy: &Proxy, fake: &Fake, request: &str, status: u16, code: &str) {
     let mut client = Client::of(proxy);
     let (version, fields) = request.split_once(' ').unwrap();
-    let head = format!("POST /v1/x {version}\r\nHost: x\r\n{fields}\r\n\r\n");
+    let head = format!("POST /v1/x {version}\r\nHost: localhost\r\n{fields}\r\n\r\n");
     client.send_raw([&head, LAST_CHUNK, HIDDEN, HIDDEN].concat());
     client.response().own_error(status, code);
     client.offer(HIDDEN);
@@ -105,8 +105,8 @@ fn assert_the_next_request_is_seen(framing: &str, body: &[u8]) {
     let fake = upstream();
     let proxy = Proxy::before(&fake, "");
     let mut client = Client::of(&proxy);
-    let head = format!("POST /v1/../x HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n");
-    let next = "GET /v1/next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let head = format!("POST /v1/../x HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n");
+    let next = "GET /v1/next HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     client.send_raw([head.as_bytes(), body, next.as_bytes()].concat());
     client.response().own_error(400, "bad_request");
     assert_eq!(client.response().text(), "/v1/next");
@@ -130,7 +130,7 @@ fn an_unread_chunked_body_is_no_request() {
 /// The line of this chunk, with its extension, reads as a request line too.
 #[test]
 fn an_unread_chunk_is_no_request() {
-    let body = "b;x /v1/hidden HTTP/1.1\r\nHost: x\r\n\r\n\r\n0\r\n\r\n";
+    let body = "13;x /v1/hidden HTTP/1.1\r\nHost: localhost\r\n\r\n\r\n0\r\n\r\n";
     assert_the_next_request_is_seen("Transfer-Encoding: chunked", body.as_bytes());
 }
 
@@ -182,8 +182,8 @@ fn an_answer_that_hurries_does_not_overtake_the_one_before() {
     });
     let proxy = Proxy::before(&fake, "");
     let mut client = Client::of(&proxy);
-    let slow = "GET /v1/slow HTTP/1.1\r\nHost: x\r\n\r\n";
-    let refused = "POST /v1/../x HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n";
+    let slow = "GET /v1/slow HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let refused = "POST /v1/../x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n\r\n";
     client.send_raw([slow, refused].concat());
     proxy.exchange("/v1/../x");
     gate.open();
@@ -209,7 +209,8 @@ fn a_chunk_that_cannot_be_understood_ends_the_connection() {
     let proxy = Proxy::before(&fake, "");
     for size in ["ffffffffffffffffff", "10000000000000000", "-1", "+1", "0x1", "", "z"] {
         let mut client = Client::of(&proxy);
-        let head = "POST /v1/../x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let head =
+            "POST /v1/../x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
         client.send_raw(format!("{head}{size}\r\n\r\n\r\n{HIDDEN}{HIDDEN}"));
         client.response().own_error(400, "bad_request");
         assert!(client.is_closed(), "{size}");

@@ -13,7 +13,7 @@ fn upstream() -> Fake {
 /// A new client may be sent away while there is not enough, but not be kept waiting.
 fn is_served(proxy: &Proxy) -> bool {
     let mut client = Client::of(proxy);
-    client.offer("GET /v1/x HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.offer("GET /v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     client.answer_or_close().is_some_and(|answer| answer.status == 200)
 }
 

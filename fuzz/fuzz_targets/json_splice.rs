@@ -1,0 +1,38 @@
+//! Any bytes as a JSON body: the name is found or the body refused, and in the body with another
+//! name nothing but that changed, neither in its bytes nor in what they mean.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use model_filter::model_field::{BodyKind, find};
+use model_filter_fuzz::check;
+use serde_json::Value;
+
+fuzz_target!(|body: &[u8]| {
+    let kind = BodyKind::Json;
+    let text = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+    let value = serde_json::from_slice::<Value>(text);
+    match find(&kind, body) {
+        Ok(Some(field)) => {
+            check(&kind, body, &field);
+            if let Ok(mut value) = value {
+                assert_eq!(value["model"].as_str(), Some(field.name.as_str()));
+                let new = field.replace(body, "x");
+                let new = new.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&new);
+                value["model"] = "x".into();
+                assert_eq!(serde_json::from_slice::<Value>(new).unwrap(), value);
+            }
+        }
+        Ok(None) => {
+            if let Ok(value) = value {
+                assert_eq!(value.get("model"), None);
+            }
+        }
+        Err(_) => {
+            // Refused although it is JSON: for its model, then.
+            if let Ok(value) = value {
+                assert!(value.get("model").is_some());
+            }
+        }
+    }
+});

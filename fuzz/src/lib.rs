@@ -1,0 +1,41 @@
+//! What must hold of every body in which a model was found, whatever else the body is.
+
+use model_filter::model_field::{BodyKind, Form, ModelField, find};
+
+/// Replaces the name by others, and by what is left of it behind every prefix.
+///
+/// # Panics
+/// Where another byte than those of the name changed, or where the new body does not have the new
+/// name in its place.
+pub fn check(kind: &BodyKind, body: &[u8], field: &ModelField) {
+    let old = &body[field.span.clone()];
+    if field.form == Form::Multipart {
+        assert_eq!(old, field.name.as_bytes());
+    }
+    rename(kind, body, field, "");
+    rename(kind, body, field, "openai/gpt-4.1:free \"é\\😀");
+    if field.form == Form::Json {
+        rename(kind, body, field, "--\r\n\u{1}\u{7f}\u{2028}\u{10ffff}");
+    }
+    for (at, _) in field.name.char_indices().take(16) {
+        rename(kind, body, field, &field.name[at..]);
+    }
+}
+
+fn rename(kind: &BodyKind, body: &[u8], field: &ModelField, name: &str) {
+    let new = field.replace(body, name);
+    let (before, after) = (&body[..field.span.start], &body[field.span.end..]);
+    assert!(new.starts_with(before), "what stands before the name changed");
+    assert!(new[before.len()..].ends_with(after), "what stands behind the name changed");
+    let written = &new[before.len()..new.len() - after.len()];
+
+    let again = find(kind, &new).expect("the new body is read as the old one was");
+    let again = again.expect("the new body names a model");
+    assert_eq!(again.name, name);
+    assert_eq!(again.span, before.len()..before.len() + written.len());
+    assert_eq!(again.form, field.form);
+    match field.form {
+        Form::Json => assert_eq!(serde_json::from_slice::<String>(written).unwrap(), name),
+        Form::Multipart => assert_eq!(written, name.as_bytes()),
+    }
+}

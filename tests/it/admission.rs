@@ -1,0 +1,309 @@
+use crate::client::{Client, Response};
+use crate::fake::{Fake, json, models, response};
+use crate::proxy::{ConfigFile, Proxy, program};
+use crate::wait::DEADLINE;
+
+const KEYS: &str = "server: {client_keys: [first-key-1, os.environ/SECOND]}";
+const PAGES: &str =
+    "server: {allowed_hosts: [box.lan], allowed_origins: ['https://chat.example.com']}";
+const CHAT: (&str, &str) = ("Origin", "https://chat.example.com");
+
+fn upstream() -> Fake {
+    let answer = "200 OK\nContent-Type: application/json\nAccess-Control-Allow-Origin: https://theirs\n\
+                  access-control-allow-credentials: true\nX-Theirs: 1";
+    let answer = response(answer, models(&["a"]));
+    Fake::answering(move |_| answer.clone()).showing_lists()
+}
+
+fn before(fake: &Fake, rest: &str) -> Proxy {
+    let yaml =
+        format!("model_filter: {{base_url: '{}', cache_ttl: 60}}\n{rest}\n", fake.url("/v1"));
+    Proxy::start_with(&yaml, &[], &[("SECOND", "second-key-2")])
+}
+
+/// A request whose `Host` is this one.
+fn to_host(proxy: &Proxy, host: &str, fields: &str) -> Response {
+    let mut client = Client::of(proxy);
+    client.send_raw(format!("GET /v1/x HTTP/1.1\r\n{host}{fields}\r\n"));
+    client.response()
+}
+
+#[test]
+fn a_client_must_present_a_key() {
+    let fake = upstream();
+    let proxy = before(&fake, KEYS);
+    for (name, value) in [
+        ("Authorization", "Bearer first-key-1"),
+        ("authorization", "bearer second-key-2"),
+        ("AUTHORIZATION", "Bearer  first-key-1 "),
+        ("x-api-key", "second-key-2"),
+        ("X-API-KEY", "first-key-1"),
+    ] {
+        for target in ["/v1/models", "/v1/models/a", "/v1/x", "/health"] {
+            let answer = proxy.ask("GET", target, &[(name, value)], b"");
+            assert_eq!(answer.status, 200, "{name}: {value}: {}", answer.text());
+        }
+    }
+}
+
+#[test]
+fn without_a_right_key_there_is_401_and_nothing_reaches_the_upstream() {
+    let fake = upstream();
+    let proxy = before(&fake, KEYS);
+    let authorization = |value| vec![("Authorization", value)];
+    for headers in [
+        vec![],
+        authorization("Bearer first-key-2"),
+        authorization("Bearer first-key-"),
+        authorization("Bearer first-key-11"),
+        authorization("Bearer FIRST-KEY-1"),
+        authorization("Bearer "),
+        authorization("Bearer"),
+        authorization("first-key-1"),
+        authorization("Basic first-key-1"),
+        authorization("Bearer first-key-1,second-key-2"),
+        authorization("Bearer os.environ/SECOND"),
+        vec![("x-api-key", "Bearer first-key-1")],
+        vec![("api-key", "first-key-1")],
+        vec![("Cookie", "first-key-1")],
+        vec![("Proxy-Authorization", "Bearer first-key-1")],
+    ] {
+        for target in ["/v1/models", "/models", "/v1/models/a", "/v1/x", "/health", "/"] {
+            let answer = proxy.ask("GET", target, &headers, b"");
+            answer.own_error(401, "invalid_api_key");
+        }
+        proxy
+            .ask("POST", "/v1/x", &headers, b"{\"model\":\"a\"}")
+            .own_error(401, "invalid_api_key");
+    }
+    proxy.ask("GET", "/v1/last", &[("x-api-key", "first-key-1")], b"");
+    fake.wait_for("/v1/last");
+    let others = fake.requests().into_iter().filter(|request| request.target() != "/v1/models");
+    assert_eq!(others.count(), 1, "{:#?}", fake.requests());
+}
+
+#[test]
+fn a_client_key_and_all_other_credentials_stay_here() {
+    let fake = upstream();
+    let proxy = before(&fake, KEYS);
+    let headers = [
+        ("Authorization", "Bearer first-key-1"),
+        ("x-api-key", "client-secret"),
+        ("api-key", "client-secret"),
+        ("x-goog-api-key", "client-secret"),
+        ("Cookie", "client-secret"),
+        ("X-Kept", "yes"),
+    ];
+    for target in ["/v1/x", "/v1/models/a", "/health"] {
+        proxy.ask("GET", target, &headers, b"");
+        let request = fake.wait_for(target);
+        let leaked = |(_, value): &&(String, String)| {
+            value.contains("first-key") || value.contains("secret")
+        };
+        assert_eq!(request.headers.iter().find(leaked), None, "{target}");
+        assert_eq!(request.header("x-kept"), Some("yes"));
+    }
+    let log = proxy.log().join("\n");
+    assert!(!log.contains("first-key") && !log.contains("second-key"), "{log}");
+}
+
+#[test]
+fn on_loopback_the_host_must_be_known() {
+    let fake = upstream();
+    let proxy = before(&fake, PAGES);
+    for host in
+        ["localhost", "LOCALHOST:1", "127.0.0.1:8080", "[::1]:8080", "box.lan", "BOX.lan:80"]
+    {
+        assert_eq!(to_host(&proxy, &format!("Host: {host}\r\n"), "").status, 200, "{host}");
+    }
+    assert_eq!(to_host(&proxy, "", "").status, 200);
+    let served = fake.requests().len();
+    for host in
+        ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io:8080", "10.0.0.1", "xbox.lan"]
+    {
+        let message =
+            to_host(&proxy, &format!("Host: {host}\r\n"), "").own_error(403, "forbidden_host");
+        assert!(message.contains(host) && message.contains("allowed_hosts"), "{message}");
+    }
+    assert_eq!(fake.requests().len(), served);
+}
+
+#[test]
+fn an_allowed_host_may_be_an_ipv6_address() {
+    let fake = upstream();
+    let proxy = before(&fake, "server: {allowed_hosts: ['2001:db8::7']}");
+    assert_eq!(to_host(&proxy, "Host: [2001:db8::7]:8080\r\n", "").status, 200);
+    to_host(&proxy, "Host: [2001:db8::8]:8080\r\n", "").own_error(403, "forbidden_host");
+}
+
+#[test]
+fn a_page_must_be_of_an_allowed_origin() {
+    let fake = upstream();
+    let proxy = before(&fake, PAGES);
+    let ask = |origin| proxy.ask("GET", "/v1/x", &[("Origin", origin)], b"");
+    for origin in [
+        "https://chat.example.com",
+        "http://localhost:3000",
+        "https://localhost",
+        "http://127.0.0.1:5173",
+        "http://[::1]:3000",
+    ] {
+        let answer = ask(origin);
+        assert_eq!(answer.status, 200, "{origin}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+    }
+    let served = fake.requests().len();
+    for origin in [
+        "null",
+        "",
+        "https://evil.example",
+        "http://chat.example.com",
+        "https://chat.example.com:8443",
+        "https://chat.example.com.evil.example",
+        "https://localhost.evil.example",
+        "file://",
+        "chrome-extension://abc",
+    ] {
+        let answer = ask(origin);
+        answer.own_error(403, "forbidden_host");
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}");
+        let catalog = proxy.ask("GET", "/v1/models", &[("Origin", origin)], b"");
+        catalog.own_error(403, "forbidden_host");
+    }
+    assert_eq!(fake.requests().len(), served);
+}
+
+#[test]
+fn what_a_page_may_read_is_ours_to_say_also_on_errors() {
+    let fake = upstream();
+    let proxy = before(&fake, PAGES);
+    for (method, target, status) in [
+        ("GET", "/v1/x", 200),
+        ("GET", "/v1/models", 200),
+        ("GET", "/v1/models/a", 200),
+        ("GET", "/-/nothing", 404),
+        ("GET", "/v1/../x", 400),
+        ("OPTIONS", "/v1/x", 200),
+    ] {
+        let answer = proxy.ask(method, target, &[CHAT], b"");
+        assert_eq!(answer.status, status, "{target}");
+        assert_eq!(answer.all("access-control-allow-origin"), [CHAT.1], "{target}");
+        assert_eq!(answer.header("access-control-allow-credentials"), None, "{target}");
+        assert!(answer.all("vary").iter().any(|vary| vary.contains("Origin")), "{target}");
+    }
+    assert_eq!(proxy.ask("GET", "/v1/x", &[CHAT], b"").header("x-theirs"), Some("1"));
+}
+
+#[test]
+fn a_page_can_read_that_its_key_is_wrong() {
+    let fake = upstream();
+    let origins =
+        "server: {client_keys: [first-key-1], allowed_origins: ['https://chat.example.com']}";
+    let proxy = before(&fake, origins);
+    for headers in [vec![CHAT], vec![CHAT, ("Authorization", "Bearer wrong-key")]] {
+        let answer = proxy.ask("GET", "/v1/models", &headers, b"");
+        answer.own_error(401, "invalid_api_key");
+        assert_eq!(answer.header("access-control-allow-origin"), Some(CHAT.1));
+    }
+}
+
+#[test]
+fn without_an_origin_an_answer_is_the_upstreams() {
+    let fake = upstream();
+    let answer = before(&fake, PAGES).get("/v1/x");
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://theirs"));
+    assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+    assert_eq!(answer.header("vary"), None);
+    let proxy = before(&fake, PAGES);
+    assert_eq!(proxy.ask("OPTIONS", "/v1/preflightless", &[], b"").status, 200);
+    assert_eq!(fake.wait_for("/v1/preflightless").method(), "OPTIONS");
+}
+
+#[test]
+fn a_preflight_is_answered_here_and_needs_no_key() {
+    let fake = upstream();
+    let origins =
+        "server: {client_keys: [first-key-1], allowed_origins: ['https://chat.example.com']}";
+    let proxy = before(&fake, origins);
+    let asks = [
+        CHAT,
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "authorization, x-stainless-os"),
+    ];
+    for target in ["/v1/chat/completions", "/v1/models", "/health"] {
+        let answer = proxy.ask("OPTIONS", target, &asks, b"");
+        assert_eq!((answer.status, answer.body.len()), (204, 0), "{target}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some(CHAT.1));
+        assert_eq!(answer.header("access-control-allow-methods"), Some("POST"));
+        let allowed = answer.header("access-control-allow-headers");
+        assert_eq!(allowed, Some("authorization, x-stainless-os"));
+    }
+    let evil = [("Origin", "https://evil.example"), asks[1]];
+    proxy.ask("OPTIONS", "/v1/x", &evil, b"").own_error(403, "forbidden_host");
+    let ours = |request: &crate::fake::Request| {
+        request.target() == "/v1/models" && request.method() == "GET"
+    };
+    assert!(fake.requests().iter().all(ours), "{:#?}", fake.requests());
+}
+
+#[test]
+fn a_preflight_on_one_connection_does_not_open_it() {
+    let fake = upstream();
+    let proxy = before(&fake, "server: {client_keys: [first-key-1]}");
+    let mut client = Client::of(&proxy);
+    let origin = ("Origin", "http://localhost:3000");
+    client.send("OPTIONS", "/v1/x", &[origin, ("Access-Control-Request-Method", "GET")], b"");
+    assert_eq!(client.response().status, 204);
+    client.send("GET", "/v1/x", &[origin], b"");
+    client.response().own_error(401, "invalid_api_key");
+}
+
+/// Listens on every address.
+fn exposed(fake: &Fake, settings: &str, server: &str) -> (Proxy, ConfigFile) {
+    let url = fake.url("/v1");
+    let config = ConfigFile::new(&format!(
+        "model_filter: {{base_url: '{url}', {settings}}}\nserver: {{{server}}}\n"
+    ));
+    let mut command = program();
+    command.arg("--config").arg(config.path()).args(["--host", "0.0.0.0", "--port", "0"]);
+    (Proxy::spawn(command), config)
+}
+
+#[test]
+fn who_is_exposed_with_a_secret_is_warned() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    for (settings, server, warned) in [
+        ("api_key: the-secret", "", Some("api_key")),
+        ("headers: {X-Key: the-secret}", "", Some("headers")),
+        ("api_key: the-secret", "client_keys: [first-key-1]", None),
+        ("authorization: passthrough", "", None),
+    ] {
+        let (proxy, _config) = exposed(&fake, settings, server);
+        let warnings = proxy.warnings();
+        let warning = warnings.iter().find(|line| line.contains("client_keys"));
+        assert_eq!(warning.is_some(), warned.is_some(), "{settings} {server}: {warnings:#?}");
+        if let (Some(warning), Some(setting)) = (warning, warned) {
+            assert!(warning.contains("anyone") && warning.contains(setting), "{warning}");
+            assert!(!warning.contains("the-secret"), "{warning}");
+        }
+    }
+}
+
+#[test]
+fn who_is_exposed_has_many_names_but_pages_must_be_allowed_all_the_same() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let (proxy, _config) = exposed(&fake, "authorization: none", "");
+    assert_eq!(to_host(&proxy, "Host: box.lan\r\n", "").status, 200);
+    let own = "Origin: http://192.168.7.7:8080\r\n";
+    assert_eq!(to_host(&proxy, "Host: 192.168.7.7:8080\r\n", own).status, 200);
+    for (host, origin) in [
+        ("192.168.7.7:8080", "http://192.168.7.8:8080"),
+        ("192.168.7.7:8080", "http://192.168.7.7:9090"),
+        ("rebound.example", "http://rebound.example"),
+    ] {
+        let answer =
+            to_host(&proxy, &format!("Host: {host}\r\n"), &format!("Origin: {origin}\r\n"));
+        answer.own_error(403, "forbidden_host");
+    }
+    assert!(fake.counts_within("/v1/x", 2, DEADLINE));
+}

@@ -1,0 +1,383 @@
+//! Generated configurations and exchanges. Deterministic: the number of a world makes all of it.
+//!
+//! Every secret is `secret-<world>-<kind>-<owner>-<random>`, so that any of them, whole or in part,
+//! is found by its beginning wherever it should turn up.
+
+use crate::fake::{LAST_CHUNK, chunk};
+
+/// What may carry a client's credential to an upstream.
+pub const CREDENTIALS: [&str; 6] =
+    ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization"];
+
+/// Splitmix64.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, count: usize) -> usize {
+        (self.next() % count as u64) as usize
+    }
+
+    pub fn percent(&mut self, chance: usize) -> bool {
+        self.below(100) < chance
+    }
+
+    pub fn of<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
+        all[self.below(all.len())]
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    Passthrough,
+    Nothing,
+    Keyring,
+    ApiKey,
+}
+
+#[derive(Debug)]
+pub struct Upstream {
+    pub name: &'static str,
+    pub prefix: String,
+    pub base: &'static str,
+    pub rule: Rule,
+    pub api_key: String,
+    pub headers: Vec<(&'static str, String)>,
+    /// Nobody listens there.
+    pub dead: bool,
+    settings: String,
+}
+
+pub struct World {
+    pub number: usize,
+    pub random: Random,
+    pub upstreams: Vec<Upstream>,
+    pub client_keys: Vec<String>,
+    wallets: Vec<Wallet>,
+}
+
+/// What one client has: a value for each credential, and a keyring.
+#[derive(Clone)]
+struct Wallet {
+    values: Vec<String>,
+    keyring: String,
+}
+
+/// Where an exchange goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    Nobody,
+    /// To whoever has a list.
+    Catalog,
+    One(usize),
+}
+
+#[derive(Debug)]
+pub struct Exchange {
+    pub id: String,
+    pub method: &'static str,
+    pub target: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub to: To,
+    /// Whether it goes below the upstream's `base_url`.
+    pub below: bool,
+    /// Nothing is sent behind it on its connection before it is answered.
+    pub last: bool,
+}
+
+impl World {
+    pub fn new(number: usize) -> World {
+        let mut world = World {
+            number,
+            random: Random(number as u64 * 7919 + 17),
+            upstreams: Vec::new(),
+            client_keys: Vec::new(),
+            wallets: Vec::new(),
+        };
+        if world.random.percent(25) {
+            let key = |owner| world.random.secret_of(number, "clientkey", owner);
+            world.client_keys = ["first", "second"].map(key).to_vec();
+        }
+        let count = 1 + world.random.below(3);
+        for index in 0..count {
+            let upstream = world.upstream(index);
+            world.upstreams.push(upstream);
+        }
+        if count > 1 && world.random.percent(20) {
+            world.upstreams[count - 1].dead = true;
+        }
+        world.wallets = (0..2).map(|_| world.wallet()).collect();
+        world
+    }
+
+    fn secret(&mut self, kind: &str, owner: &str) -> String {
+        self.random.secret_of(self.number, kind, owner)
+    }
+
+    fn upstream(&mut self, index: usize) -> Upstream {
+        let name = ["up", "up2", "UP"][index];
+        let mut settings = String::new();
+        let own_prefix = self.random.percent(40);
+        let prefix = match (index, own_prefix) {
+            (_, false) => format!("{name}/"),
+            (0, true) => String::new(),
+            (1, true) => "up/deep/".to_string(),
+            (_, true) => "x/".to_string(),
+        };
+        if own_prefix {
+            settings += &format!("    prefix: \"{prefix}\"\n");
+        }
+        let keyed = !self.client_keys.is_empty();
+        let rule = match self.random.below(4) {
+            0 if !keyed => Rule::Passthrough,
+            1 if !keyed => Rule::Keyring,
+            2 => Rule::Nothing,
+            _ => Rule::ApiKey,
+        };
+        let api_key = self.secret("apikey", name);
+        settings += &match rule {
+            Rule::Passthrough => "    authorization: passthrough\n".to_string(),
+            Rule::Keyring => "    authorization: keyring\n".to_string(),
+            Rule::Nothing => "    authorization: none\n".to_string(),
+            Rule::ApiKey => format!("    api_key: {api_key}\n"),
+        };
+        let mut headers = Vec::new();
+        for header in ["X-Up-Token", "X-API-key", "COOKIE"] {
+            if self.random.percent(20) {
+                headers.push((header, self.secret("header", name)));
+            }
+        }
+        if !headers.is_empty() {
+            settings += "    headers:\n";
+            settings.extend(headers.iter().map(|(name, value)| format!("      {name}: {value}\n")));
+        }
+        settings += self.random.of(&[
+            "",
+            "    cache_ttl: 60\n",
+            "    cache_ttl: 0.05\n    cache_stale: 60\n",
+        ]);
+        settings +=
+            self.random.of(&["", "    hidden: reject\n    exclude: {regexp: ['.*hidden']}\n"]);
+        let base = self.random.of(&["/v1", "/api/v1", "/up"]);
+        Upstream { name, prefix, base, rule, api_key, headers, dead: false, settings }
+    }
+
+    fn wallet(&mut self) -> Wallet {
+        let values = CREDENTIALS.map(|name| self.secret("client", &name.replace('-', "")));
+        let part = |name: &str| format!("{name}={}", self.secret("keyring", name));
+        let keyring = ["up2", "other", "UP", "up"].map(part).join(",");
+        Wallet { values: values.to_vec(), keyring }
+    }
+
+    /// The configuration, with the upstreams at these addresses.
+    pub fn yaml(&self, urls: &[String]) -> String {
+        let mut yaml = "model_filter:\n".to_string();
+        for (upstream, url) in self.upstreams.iter().zip(urls) {
+            let base = if upstream.dead { "http://127.0.0.1:1" } else { url };
+            yaml += &format!("  {}:\n    base_url: {base}{}\n", upstream.name, upstream.base);
+            yaml += &upstream.settings;
+        }
+        if !self.client_keys.is_empty() {
+            yaml += &format!("server:\n  client_keys: [{}]\n", self.client_keys.join(", "));
+        }
+        yaml
+    }
+
+    pub fn exchange(&mut self, number: usize) -> Exchange {
+        let id = format!("w{}-x{number}", self.number);
+        let mut exchange = Exchange {
+            id: id.clone(),
+            method: "GET",
+            target: String::new(),
+            headers: vec![("X-Exchange".into(), id)],
+            body: Vec::new(),
+            to: To::Nobody,
+            below: true,
+            last: false,
+        };
+        let prefixes: Vec<String> = self.upstreams.iter().map(|up| up.prefix.clone()).collect();
+        let known = prefixes[self.random.below(prefixes.len())].clone();
+        let prefix = if self.random.percent(75) { known } else { "unknown/".to_string() };
+        let model = format!("{prefix}{}", self.random.of(&["m1", "m/2", "up/m3", "hidden"]));
+        match self.random.below(100) {
+            0..=44 => self.post(&mut exchange, &model),
+            45..=54 => {
+                exchange.target =
+                    self.random.of(&["/v1/files", "/v1", "//v1//x?a=1", "/V1/y"]).into();
+                exchange.method = self.random.of(&["GET", "HEAD", "DELETE", "OPTIONS"]);
+                exchange.to = self.place_of(None);
+            }
+            55..=64 => {
+                exchange.target = self.random.of(&["/health", "/v1x/y?z", "/", "/api/v2/x"]).into();
+                exchange.below = false;
+                if self.random.percent(50) {
+                    exchange.to = self.place_of(None);
+                } else {
+                    let target = exchange.target.clone();
+                    self.post(&mut exchange, &model);
+                    exchange.target = target;
+                }
+            }
+            65..=72 => {
+                let id =
+                    if self.random.percent(50) { model.replace('/', "%2F") } else { model.clone() };
+                exchange.target = format!("/v1/models/{id}");
+                exchange.method = self.random.of(&["GET", "GET", "HEAD", "DELETE"]);
+                exchange.to = self.place_of(Some(&model));
+            }
+            73..=89 => {
+                let targets =
+                    ["/v1/models", "/v1/models", "/models", "/v1/models?q", "/v1/%6dodels/"];
+                exchange.target = self.random.of(&targets).into();
+                exchange.to = To::Catalog;
+            }
+            90..=92 => {
+                exchange.target = "/v1/chat/completions".into();
+                exchange.method = "OPTIONS";
+                exchange.add("Origin", "http://localhost:3000");
+                exchange.add("Access-Control-Request-Method", "POST");
+            }
+            93..=95 => {
+                exchange.target = "/v1/models".into();
+                exchange.add("Origin", self.random.of(&["https://evil.example", "null"]));
+            }
+            _ => {
+                exchange.target =
+                    self.random.of(&["/v1/../x", "/v1/%2e%2e/y", "/-/x", "/v1/a#b"]).into();
+                exchange.last = true;
+            }
+        }
+        let behaviour =
+            self.random.of(&["", "", "", "", "redirect", "fail", "cut", "short", "events"]);
+        exchange.add("X-Behave", behaviour);
+        exchange.last |= matches!(behaviour, "cut" | "short" | "events");
+        self.credentials(&mut exchange);
+        exchange
+    }
+
+    fn post(&mut self, exchange: &mut Exchange, model: &str) {
+        exchange.method = "POST";
+        exchange.target =
+            self.random.of(&["/v1/chat/completions", "/v1/audio/transcriptions?x=%2F"]).into();
+        let json = format!(r#"{{"n":{{"model":"up2/no"}}, "model" : "{model}"}}"#);
+        exchange.to = self.place_of(Some(model));
+        match self.random.below(6) {
+            0 => {
+                exchange.add("Content-Type", "multipart/form-data; boundary=B");
+                let part = |name, content| {
+                    format!(
+                        "--B\r\nContent-Disposition: form-data; name={name}\r\n\r\n{content}\r\n"
+                    )
+                };
+                let parts = [part("\"file\"; filename=\"a\"", "bytes"), part("\"model\"", model)];
+                exchange.body = format!("{}--B--\r\n", parts.concat()).into_bytes();
+            }
+            1 => {
+                exchange.add("Content-Type", "text/plain");
+                exchange.body = json.into_bytes();
+                exchange.to = self.place_of(None);
+            }
+            2 => {
+                exchange.add("Transfer-Encoding", "chunked");
+                let (first, second) = json.split_at(9);
+                exchange.body = [chunk(first), chunk(second), LAST_CHUNK.into()].concat();
+            }
+            3 => {
+                exchange.add("Content-Type", "application/json");
+                exchange.body = br#"{"input":"no model"}"#.to_vec();
+                exchange.to = self.place_of(None);
+            }
+            _ => {
+                exchange.add("Content-Type", "application/json");
+                exchange.body = json.into_bytes();
+            }
+        }
+    }
+
+    /// Adds what a client may show, in odd spellings.
+    fn credentials(&mut self, exchange: &mut Exchange) {
+        let keyed = !self.client_keys.is_empty();
+        let wallet = match self.random.below(10) {
+            0 => Wallet { values: vec![String::new(); 6], keyring: String::new() },
+            1..=3 => self.wallet(),
+            other => self.wallets[other % 2].clone(),
+        };
+        let bare = wallet.keyring.is_empty();
+        let names: [&[&str]; 6] = [
+            &["Authorization", "aUTHORIZATION", "authorization"],
+            &["x-api-key", "X-API-KEY"],
+            &["api-key", "Api-Key"],
+            &["x-goog-api-key", "X-Goog-Api-Key"],
+            &["Cookie", "cOOKIE"],
+            &["Proxy-Authorization", "proxy-AUTHORIZATION"],
+        ];
+        for (spellings, value) in names.iter().zip(&wallet.values) {
+            let (is_authorization, is_x) =
+                (spellings[0] == "Authorization", spellings[0] == "x-api-key");
+            if bare || !self.random.percent(45) || (keyed && (is_authorization || is_x)) {
+                continue;
+            }
+            let keyring = self.random.percent(50) && (is_authorization || is_x);
+            let value = if keyring { &wallet.keyring } else { value };
+            let form = if is_authorization {
+                self.random.of(&["Bearer ", "bearer ", "Basic ", ""])
+            } else {
+                ""
+            };
+            exchange.add(self.random.of(spellings), &format!("{form}{value}"));
+            if is_authorization && self.random.percent(25) {
+                exchange
+                    .add("AUTHORIZATION", &format!("Bearer {}", self.secret("client", "second")));
+            }
+        }
+        if keyed {
+            let key = match self.random.below(10) {
+                0 => None,
+                1 => Some(self.secret("client", "wrong")),
+                _ => Some(self.client_keys[self.random.below(2)].clone()),
+            };
+            exchange.to = match &key {
+                Some(key) if self.client_keys.contains(key) => exchange.to,
+                _ => To::Nobody,
+            };
+            match key {
+                Some(key) if self.random.percent(50) => {
+                    exchange.add("aUTHORIZATION", &format!("Bearer {key}"))
+                }
+                Some(key) => exchange.add("X-Api-KEY", &key),
+                None => {}
+            }
+        }
+        if self.random.percent(20) {
+            let lists =
+                ["Authorization", "x-api-key , COOKIE", "close", "keep-alive, authorization"];
+            let list = self.random.of(&lists);
+            exchange.add("Connection", list);
+            exchange.last |= list == "close";
+        }
+    }
+}
+
+impl Random {
+    fn secret_of(&mut self, world: usize, kind: &str, owner: &str) -> String {
+        format!("secret-w{world}-{kind}-{owner}-{:016x}", self.next())
+    }
+}
+
+impl Exchange {
+    fn add(&mut self, name: &str, value: &str) {
+        self.headers.push((name.into(), value.into()));
+    }
+
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        crate::fake::values(&self.headers, name).into_iter()
+    }
+}

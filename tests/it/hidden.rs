@@ -1,0 +1,109 @@
+use crate::fake::{Fake, Request, json};
+use crate::proxy::Proxy;
+use crate::several::{NOWHERE, upstreams};
+
+const RULES: &str = "hidden: reject, regexp: ['llama.*'], exclude: {simple: [llama-bad]}";
+
+/// Works, but for its list.
+fn without_list() -> Fake {
+    let answer = |request: &Request| match request.target().starts_with("/v1/models?") {
+        true => json(500, "{}"),
+        false => json(200, r#"{"id":"llama-3"}"#),
+    };
+    Fake::answering(answer)
+}
+
+fn assert_not_found(proxy: &Proxy, model: &str) {
+    let body = format!(r#"{{"model":"{model}"}}"#);
+    let answer = proxy.post("/v1/chat/completions", &body);
+    let message = answer.own_error(404, "model_not_found");
+    let words = format!("the model '{model}' does not exist or you do not have access to it");
+    assert!(message.to_lowercase().starts_with(&words), "{message}");
+    for method in ["GET", "DELETE"] {
+        let target = format!("/v1/models/{model}");
+        proxy.ask(method, &target, &[], b"").own_error(404, "model_not_found");
+    }
+}
+
+fn assert_relayed(proxy: &Proxy, model: &str) {
+    let answer = proxy.post("/v1/chat/completions", &format!(r#"{{"model":"{model}"}}"#));
+    assert_eq!(answer.status, 200, "{model}: {}", answer.text());
+    assert_eq!(proxy.get(&format!("/v1/models/{model}")).status, 200);
+}
+
+#[test]
+fn a_hidden_model_is_rejected_before_any_list_was_fetched_and_while_there_is_none() {
+    let fake = without_list();
+    let proxy =
+        Proxy::start(&format!("model_filter: {{base_url: '{}', {RULES}}}", fake.url("/v1")));
+    let assert_filtered = || {
+        let before = fake.requests().len();
+        for model in ["gpt-4", "llama-bad", "x-llama", "my/llama-3"] {
+            assert_not_found(&proxy, model);
+        }
+        assert_eq!(fake.requests().len(), before);
+        assert_relayed(&proxy, "llama-3");
+        assert_relayed(&proxy, "LLAMA-4");
+    };
+    assert_filtered();
+    assert_eq!(proxy.get("/v1/models?q").status, 500);
+    assert_filtered();
+}
+
+#[test]
+fn each_upstream_rejects_for_itself() {
+    let (strict, lax) = (without_list(), without_list());
+    let proxy = Proxy::start(&upstreams(&[
+        ("strict", &strict.url("/v1"), RULES),
+        ("lax", &lax.url("/v1"), "regexp: ['llama.*']"),
+        ("dead", NOWHERE, RULES),
+    ]));
+    assert_not_found(&proxy, "strict/gpt-4");
+    assert_not_found(&proxy, "dead/gpt-4");
+    assert_not_found(&proxy, "unknown/llama-3");
+    assert_eq!(strict.requests().len() + lax.requests().len(), 0);
+    assert_relayed(&proxy, "strict/llama-3");
+    assert_relayed(&proxy, "lax/llama-3");
+    assert_eq!(proxy.post("/v1/x", r#"{"model":"lax/gpt-4"}"#).status, 200);
+    let message = proxy.post("/v1/x", r#"{"model":"dead/llama-3"}"#);
+    message.own_error(502, "upstream_unreachable");
+}
+
+#[test]
+fn forms_and_chunks_are_no_way_around() {
+    let fake = without_list();
+    let proxy =
+        Proxy::start(&format!("model_filter: {{base_url: '{}', {RULES}}}", fake.url("/v1")));
+    let form = "--B\r\nContent-Disposition: form-data; name=model\r\n\r\ngpt-4\r\n--B--\r\n";
+    let kind = [("Content-Type", "multipart/form-data; boundary=B")];
+    let answer = proxy.ask("POST", "/v1/audio/transcriptions", &kind, form.as_bytes());
+    answer.own_error(404, "model_not_found");
+    let chunked = [("Transfer-Encoding", "chunked")];
+    let body = b"9\r\n{\"model\":\r\n8\r\n\"gpt-4\"}\r\n0\r\n\r\n";
+    proxy.ask("POST", "/v1/x", &chunked, body).own_error(404, "model_not_found");
+    proxy.post("/v1/x", r#"{"\u006dodel":"gpt\u002d4"}"#).own_error(404, "model_not_found");
+    proxy.post("/v1/x", r#"{"model":"llama-3","model":"gpt-4"}"#).own_error(400, "bad_request");
+    assert_eq!(fake.requests().len(), 0);
+}
+
+#[test]
+fn without_a_model_nothing_is_rejected() {
+    let fake = without_list();
+    let proxy =
+        Proxy::start(&format!("model_filter: {{base_url: '{}', {RULES}}}", fake.url("/v1")));
+    assert_eq!(proxy.get("/v1/files").status, 200);
+    assert_eq!(proxy.post("/v1/x", r#"{"input":{"model":"gpt-4"}}"#).status, 200);
+}
+
+#[test]
+fn by_default_a_hidden_model_is_relayed() {
+    let fake = without_list();
+    for hidden in ["", "hidden: allow,"] {
+        let url = fake.url("/v1");
+        let yaml = format!("model_filter: {{base_url: '{url}', {hidden} regexp: ['llama.*']}}");
+        let proxy = Proxy::start(&yaml);
+        assert_eq!(proxy.post("/v1/x", r#"{"model":"gpt-4"}"#).status, 200);
+        proxy.get("/v1/models/gpt-4").own_error(404, "model_not_found");
+        assert_eq!(proxy.ask("DELETE", "/v1/models/gpt-4", &[], b"").status, 200);
+    }
+}

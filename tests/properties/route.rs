@@ -1,0 +1,417 @@
+//! Targets in every spelling, against a decoder and a normaliser that are not in a hurry.
+//!
+//! The judge decodes the whole path first and looks at slashes and words afterwards; the code
+//! under test finds the segments in the raw path. What must hold for the safety of what is hidden
+//! is also asked by itself, without the judge.
+
+use model_filter::route::{Route, by_prefix, decode, route, strip_raw_prefix};
+use proptest::prelude::*;
+
+use crate::cases;
+
+/// Text with some of its bytes percent-encoded, in either case.
+fn encoded(text: &str, choices: &[u8]) -> String {
+    let mut written = String::new();
+    for (at, c) in text.chars().enumerate() {
+        let mut buffer = [0; 4];
+        for byte in c.encode_utf8(&mut buffer).bytes() {
+            written += &match choices[at % choices.len()] % 8 {
+                0 => format!("%{byte:02x}"),
+                1 => format!("%{byte:02X}"),
+                _ => {
+                    written.push(c);
+                    break;
+                }
+            };
+        }
+    }
+    written
+}
+
+fn word() -> impl Strategy<Value = String> {
+    let known = prop::sample::select(vec![
+        "v1",
+        "v1",
+        "v1",
+        "V1",
+        "models",
+        "models",
+        "models",
+        "Models",
+        "mODELS",
+        "-",
+        "-",
+        "chat",
+        "completions",
+        "p",
+        "é",
+        "llm",
+        "modelsx",
+        "v2",
+        "",
+        "...",
+        "a.b",
+    ]);
+    let odd = prop::sample::select(vec![
+        ".",
+        "..",
+        "%2e",
+        "%2E.",
+        ".%2e",
+        "%",
+        "%zz",
+        "%2",
+        "%256d",
+        "%252e",
+        "%ff",
+        "%c3",
+        "%5c",
+        "..%5C",
+        "%5c.",
+        "a\\b",
+        " ",
+        "#",
+        "\u{7f}",
+        "\n",
+        ";",
+        "%00",
+        "@",
+        ":",
+        "%3F",
+        "%23",
+        "%u002e",
+        "%C0%AE",
+        ".;a",
+        "..%3bx",
+        ";..",
+        "\u{ff0e}\u{ff0e}",
+    ]);
+    let known = (known, prop::collection::vec(any::<u8>(), 8))
+        .prop_map(|(word, choices)| encoded(word, &choices));
+    prop_oneof![12 => known, 1 => odd.prop_map(str::to_owned)]
+}
+
+fn slash() -> impl Strategy<Value = String> {
+    prop_oneof![
+        20 => Just("/"),
+        2 => Just("//"),
+        2 => Just("%2F"),
+        2 => Just("%2f"),
+        1 => Just("/%2F/"),
+    ]
+    .prop_map(str::to_owned)
+}
+
+/// A path from a slash on, as a client might spell it.
+fn path() -> impl Strategy<Value = String> {
+    let pieces = prop::collection::vec((slash(), word()), 0..6);
+    (pieces, prop_oneof![2 => Just(String::new()), 1 => slash()]).prop_map(|(pieces, end)| {
+        let path =
+            pieces.into_iter().fold(String::new(), |path, (slash, word)| path + &slash + &word);
+        let path = path + &end;
+        if path.starts_with('/') { path } else { format!("/{path}") }
+    })
+}
+
+fn target() -> impl Strategy<Value = String> {
+    let query = prop_oneof![Just("?"), Just("?a=%6d&b=/../?"), Just("?/v1/models"), Just("?#")];
+    (path(), prop::option::weighted(0.2, query))
+        .prop_map(|(path, query)| path + query.unwrap_or_default())
+}
+
+fn method() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["GET", "GET", "HEAD", "get", "POST", "DELETE", "OPTIONS", "CONNECT"])
+}
+
+fn lists(method: &str) -> bool {
+    ["GET", "HEAD"].contains(&method.to_uppercase().as_str())
+}
+
+fn naive_decode(raw: &str) -> Vec<u8> {
+    let raw = raw.as_bytes();
+    let mut bytes = Vec::new();
+    let mut at = 0;
+    while at < raw.len() {
+        let digits = raw.get(at + 1..at + 3).filter(|digits| {
+            raw[at] == b'%' && digits.iter().all(|digit| digit.is_ascii_hexdigit())
+        });
+        if let Some(digits) = digits {
+            let digits = std::str::from_utf8(digits).unwrap();
+            bytes.push(u8::from_str_radix(digits, 16).unwrap());
+            at += 3;
+        } else {
+            bytes.push(raw[at]);
+            at += 1;
+        }
+    }
+    bytes
+}
+
+/// The words of a path: decoded, in lower case, however many slashes there are.
+fn words(raw_path: &str) -> Vec<String> {
+    let decoded = String::from_utf8_lossy(&naive_decode(raw_path)).to_ascii_lowercase();
+    decoded.split('/').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+fn has_dots(raw_path: &str) -> bool {
+    let decoded = String::from_utf8_lossy(&naive_decode(raw_path)).replace('\\', "/");
+    // Behind a semicolon stand parameters, which some servers take off.
+    let mut words = decoded.split('/').map(|word| word.split(';').next().unwrap());
+    words.any(|word| word == "." || word == "..")
+}
+
+/// Whether an upstream might answer a `GET` of this path with its list.
+fn is_list(raw_path: &str) -> bool {
+    let words = words(raw_path);
+    let mut words: &[String] = &words;
+    while words.first().is_some_and(|word| word == "v1") {
+        words = &words[1..];
+    }
+    words == ["models"]
+}
+
+fn path_of(target: &str) -> &str {
+    target.split('?').next().unwrap()
+}
+
+/// What a target is for.
+#[derive(Debug, PartialEq)]
+enum Naive {
+    Refused,
+    Catalog,
+    Model { words: Vec<String> },
+    Below { rest: String },
+    Beside,
+    Own,
+}
+
+fn naive(method: &str, target: &str) -> Naive {
+    let path = path_of(target);
+    let is_foul = |c: char| c.is_control() || [' ', '#'].contains(&c);
+    if method == "CONNECT"
+        || !target.starts_with('/')
+        || target.contains(is_foul)
+        || path.contains('\\')
+        || has_dots(path)
+    {
+        return Naive::Refused;
+    }
+    let words = words(path);
+    if words.first().is_some_and(|word| word == "-") {
+        return Naive::Own;
+    }
+    let v1s = words.iter().take_while(|word| *word == "v1").count();
+    if words.get(v1s).is_some_and(|word| word == "models") {
+        if words.len() > v1s + 1 {
+            return Naive::Model { words: words[v1s + 1..].to_vec() };
+        }
+        if lists(method) {
+            return Naive::Catalog;
+        }
+    }
+    if v1s > 0 {
+        // What follows the first word: after an encoded slash it may not be cut off.
+        let mut rest = target;
+        loop {
+            match rest {
+                _ if rest.starts_with('/') => rest = &rest[1..],
+                _ if rest.to_lowercase().starts_with("%2f") => rest = &rest[3..],
+                _ => break,
+            }
+        }
+        let first = rest.split(['/', '?']).next().unwrap();
+        if words_of_one(first) {
+            return Naive::Below { rest: rest[first.len()..].to_owned() };
+        }
+    }
+    Naive::Beside
+}
+
+/// Whether what stands between raw slashes is only one word.
+fn words_of_one(raw: &str) -> bool {
+    !naive_decode(raw).contains(&b'/')
+}
+
+fn judged(route: Result<Route<'_>, model_filter::error::Error>) -> Naive {
+    match route {
+        Err(_) => Naive::Refused,
+        Ok(Route::Catalog { .. }) => Naive::Catalog,
+        Ok(Route::Model { id, .. }) => {
+            let words = id.split('/').filter(|word| !word.is_empty());
+            Naive::Model { words: words.map(str::to_ascii_lowercase).collect() }
+        }
+        Ok(Route::Below { rest }) => Naive::Below { rest: rest.into() },
+        Ok(Route::Beside { .. }) => Naive::Beside,
+        Ok(Route::Own { .. }) => Naive::Own,
+    }
+}
+
+/// A prefix as the configuration has it, most with a slash at the end.
+fn prefix() -> impl Strategy<Value = String> {
+    prop_oneof!["", "[a-cé%]{1,3}/", "(p|é|%70|v1|\u{fffd})[/:]", "[a-c/]{1,4}"]
+}
+
+proptest! {
+    #![proptest_config(cases(3000))]
+
+    #[test]
+    fn a_target_goes_where_its_decoded_path_says(method in method(), target in target()) {
+        prop_assert_eq!(judged(route(method, &target, "")), naive(method, &target));
+    }
+
+    #[test]
+    fn no_dot_segment_and_no_foul_character_is_let_through(
+        method in method(),
+        target in target(),
+        root in prop_oneof![Just(""), Just("/v1"), Just("/llm"), Just("/p/é")],
+    ) {
+        let path = path_of(&target);
+        if has_dots(path) || path.contains('\\') || target.contains(['#', ' ', '\n', '\u{7f}']) {
+            prop_assert!(route(method, &target, root).is_err());
+        }
+    }
+
+    #[test]
+    fn the_upstreams_list_is_never_relayed_as_a_path(
+        method in prop::sample::select(vec!["GET", "HEAD", "get"]),
+        target in target(),
+        root in prop_oneof![Just(""), Just("/v1"), Just("/llm"), Just("/p/é"), Just("/models")],
+    ) {
+        match route(method, &target, root) {
+            Ok(Route::Below { rest }) => {
+                prop_assert!(!is_list(path_of(rest)));
+                let with_base = format!("/v1{}", path_of(rest));
+                prop_assert!(!is_list(&with_base));
+            }
+            Ok(Route::Beside { path }) => prop_assert!(!is_list(path_of(path))),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn what_is_passed_on_is_cut_out_of_the_target_as_it_came(
+        method in method(),
+        target in target(),
+        root in prop_oneof![Just(""), Just("/v1"), Just("/llm"), Just("/p/é")],
+    ) {
+        let wanted_query = target.split_once('?').map(|(_, query)| query);
+        match route(method, &target, root) {
+            Ok(Route::Below { rest: cut } | Route::Beside { path: cut }) => {
+                prop_assert!(target.ends_with(cut));
+                // Nothing of it becomes part of a host's name.
+                prop_assert!(cut.is_empty() || cut.starts_with(['/', '?']));
+                prop_assert_eq!(cut.split_once('?').map(|(_, query)| query), wanted_query);
+            }
+            Ok(Route::Model { id, raw_id, query }) => {
+                prop_assert!(path_of(&target).ends_with(raw_id));
+                prop_assert_eq!(query, wanted_query);
+                let decoded = decode(raw_id);
+                prop_assert_eq!(id.as_str(), decoded.trim_end_matches('/'));
+                prop_assert!(!id.is_empty() && !id.starts_with('/') && !id.ends_with('/'));
+            }
+            Ok(Route::Own { path }) => {
+                prop_assert!(path_of(&target).ends_with(path) && path.starts_with('/'));
+            }
+            Ok(Route::Catalog { query }) => prop_assert_eq!(query, wanted_query),
+            Err(error) => prop_assert!(!error.message.contains(char::is_control)),
+        }
+    }
+
+    #[test]
+    fn a_root_path_in_front_changes_nothing(
+        method in method(),
+        target in target(),
+        root in prop_oneof![Just("/llm"), Just("/v1"), Just("/a/é"), Just("/models")],
+        slash in prop_oneof![Just(""), Just("/")],
+        choices in prop::collection::vec(any::<u8>(), 8),
+    ) {
+        let spelled = root[1..]
+            .split('/')
+            .fold(String::new(), |path, word| path + "/" + &encoded(word, &choices));
+        let under = format!("{spelled}{target}");
+        let configured = format!("{root}{slash}");
+        let beside = judged(route(method, &target, ""));
+        prop_assert_eq!(judged(route(method, &under, &configured)), beside);
+        if let Ok(Route::Beside { path } | Route::Own { path }) = route(method, &under, &configured) {
+            prop_assert!(target.starts_with(path));
+        }
+    }
+
+    #[test]
+    fn decoding_agrees_with_the_plain_decoder(raw in prop_oneof![target(), "[%2fFzé]{0,12}"]) {
+        let decoded = naive_decode(&raw);
+        prop_assert_eq!(decode(&raw), String::from_utf8_lossy(&decoded));
+    }
+
+    #[test]
+    fn a_prefix_comes_off_a_raw_id_as_it_comes_off_the_decoded_one(
+        prefix in prefix(),
+        with_prefix in any::<bool>(),
+        id in "[a-cé/%.:]{0,6}",
+        choices in prop::collection::vec(any::<u8>(), 8),
+    ) {
+        let id = if with_prefix { format!("{prefix}{id}") } else { id };
+        let raw_id = encoded(&id, &choices);
+        let decoded = naive_decode(&raw_id);
+        match strip_raw_prefix(&raw_id, &prefix) {
+            Some(rest) => {
+                prop_assert!(raw_id.ends_with(rest));
+                let shorter = decoded.strip_prefix(prefix.as_bytes()).map(<[u8]>::to_vec);
+                prop_assert_eq!(Some(naive_decode(rest)), shorter);
+            }
+            None => prop_assert!(!decoded.starts_with(prefix.as_bytes())),
+        }
+    }
+
+    /// What is left goes behind `<base_url>/models/`: it may not lead away from there, nor be the
+    /// list itself.
+    #[test]
+    fn an_id_without_its_prefix_is_still_an_id(
+        prefix in prop_oneof![prefix().boxed(), Just("p-".into()).boxed(), Just("p:".into()).boxed()],
+        id in prop_oneof![word().boxed(), path().boxed(), "[.;/a]{0,3}".boxed()],
+        choices in prop::collection::vec(any::<u8>(), 8),
+    ) {
+        let target = format!("/v1/models/{}{id}", encoded(&prefix, &choices));
+        if let Ok(Route::Model { id, raw_id, .. }) = route("GET", &target, "") {
+            let rest = strip_raw_prefix(raw_id, &prefix).filter(|_| id.starts_with(&prefix));
+            if let Some(rest) = rest {
+                prop_assert!(!has_dots(rest), "{rest}");
+                prop_assert!(!words(rest).is_empty(), "nothing is left");
+            }
+        }
+    }
+
+    #[test]
+    fn a_model_goes_where_the_longest_prefix_points(
+        prefixes in prop::collection::vec(prefix(), 0..5),
+        model in prop::option::of("[a-c/p:]{0,6}"),
+        bears in any::<prop::sample::Index>(),
+    ) {
+        let model = model.map(|model| match prefixes.len() {
+            0 => model,
+            count => prefixes[bears.index(count)].clone() + &model,
+        });
+        let name = model.clone().unwrap_or_default();
+        let mut longest: Option<&str> = None;
+        for prefix in &prefixes {
+            let is_borne = name.get(..prefix.len()) == Some(prefix);
+            if is_borne && longest.is_none_or(|longest| prefix.len() > longest.len()) {
+                longest = Some(prefix);
+            }
+        }
+        let chosen = by_prefix(prefixes.iter().map(String::as_str), model.as_deref());
+        prop_assert_eq!(chosen.map(|index| prefixes[index].as_str()), longest);
+    }
+
+    #[test]
+    fn no_target_makes_it_panic(
+        method in ".{0,8}",
+        target in prop_oneof![".{0,40}", "/[%2fF./\\\\v1models?é]{0,24}"],
+        root in prop_oneof![Just(String::new()), ".{0,8}".boxed(), "/[%2fv1.é/]{0,8}".boxed()],
+        prefix in ".{0,4}",
+    ) {
+        if let Ok(Route::Model { raw_id, .. }) = route(&method, &target, &root) {
+            strip_raw_prefix(raw_id, &prefix);
+        }
+    }
+}
