@@ -194,7 +194,8 @@ proptest! {
                 _ => {}
             }
         }
-        prop_assert_eq!(headers(&fields).token(), bearer.or(key));
+        let headers = headers(&fields);
+        prop_assert_eq!(headers.token(), bearer.or(key));
     }
 
     #[test]
