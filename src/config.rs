@@ -218,7 +218,7 @@ fn compile(
     let around = Around { folder, env, has_client_keys: !typed.client_keys.is_empty() };
     let upstreams = upstream::upstreams(section, &around)?;
     let (server, log_level) = (server::server(typed, options, env)?, log_level(env)?);
-    warnings.extend(credentials::shared(&section.place, &upstreams));
+    warnings.extend(credentials::shared(&section.place, &upstreams)?);
     warnings.extend(clients::exposed(&server, &upstreams));
     Ok(Config { file, server, upstreams, log_level, warnings })
 }

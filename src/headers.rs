@@ -100,13 +100,14 @@ impl Headers {
         self.iter().filter(|(name, _)| is_credential(name))
     }
 
-    /// What a client presents as its key: the first `Bearer` token, else `x-api-key`.
-    pub fn token(&self) -> Option<&str> {
-        let bearer = self.get_all("authorization").find_map(|value| {
-            let (scheme, token) = std::str::from_utf8(value).ok()?.trim().split_once(' ')?;
+    /// What a client may have presented as its key: `Bearer` tokens, and `x-api-key`.
+    pub fn tokens(&self) -> impl Iterator<Item = &str> {
+        let text = |value| std::str::from_utf8(value).ok().map(str::trim);
+        let bearers = self.get_all("authorization").filter_map(move |value| {
+            let (scheme, token) = text(value)?.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        bearer.or_else(|| self.get_str("x-api-key").map(str::trim))
+        bearers.chain(self.get_all("x-api-key").filter_map(text))
     }
 
     /// Takes out every field whose name begins so.

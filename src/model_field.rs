@@ -149,6 +149,10 @@ fn find_in_multipart(body: &[u8], boundary: &str) -> Result<Option<ModelField>, 
                 let name = std::str::from_utf8(content)
                     .map_err(|_| Error::bad_request("the part `model` of the body is not UTF-8"))?
                     .to_owned();
+                // With its prefix taken off it could begin with what parts begin with.
+                if name.contains(&format!("--{boundary}")) {
+                    return Err(malformed("its model holds the boundary"));
+                }
                 let span = end - content.len()..end;
                 if found.replace(ModelField { name, span, form: Form::Multipart }).is_some() {
                     return Err(two_models());

@@ -17,8 +17,9 @@ pub fn check(kind: &BodyKind, body: &[u8], field: &ModelField) {
     if field.form == Form::Json {
         rename(kind, body, field, "--\r\n\u{1}\u{7f}\u{2028}\u{10ffff}");
     }
-    for (at, _) in field.name.char_indices().take(16) {
-        rename(kind, body, field, &field.name[at..]);
+    // Prefixes end with a slash.
+    for (at, _) in field.name.match_indices('/').take(4) {
+        rename(kind, body, field, &field.name[at + 1..]);
     }
 }
 

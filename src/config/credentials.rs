@@ -89,13 +89,25 @@ fn is_token(byte: u8) -> bool {
 }
 
 /// The warning where a client's credentials for one upstream go to others too.
-pub(super) fn shared(section: &Place<'_>, upstreams: &[Upstream]) -> Option<String> {
+///
+/// # Errors
+/// Where one upstream would see the whole ring of keys that others have parts of.
+pub(super) fn shared(
+    section: &Place<'_>,
+    upstreams: &[Upstream],
+) -> Result<Option<String>, ConfigError> {
     let passing = upstreams.iter().filter(|u| u.authorization == Authorization::Passthrough);
     let names: Vec<String> = passing.map(|upstream| quoted(&upstream.name)).collect();
+    if !names.is_empty() && upstreams.iter().any(|u| u.authorization == Authorization::Keyring) {
+        let names = names.join(", ");
+        return Err(section.error(format!(
+            "{names} with authorization: passthrough would see the key ring of the others"
+        )));
+    }
     let message = "have authorization: passthrough: each of them sees the same credentials of the \
                    client (keyring keeps them apart)";
-    let names = (names.len() > 1).then(|| names.join(", "))?;
-    Some(section.error(format!("{names} {message}")).to_string())
+    let warning = section.error(format!("{} {message}", names.join(", "))).to_string();
+    Ok((names.len() > 1).then_some(warning))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::giants;
 use super::sockets::{self, ClientSocket};
 
 /// How long a connection is remembered as not to be believed, beyond its end: until what
@@ -24,6 +25,18 @@ pub struct Client {
     exchanges: AtomicUsize,
     socket: OnceLock<Lookup>,
     pub(super) upload: Progress,
+    parked: Mutex<Parked>,
+}
+
+/// Requests that will never be looked at, kept until the connection has ended: to let go of
+/// them would cut it, and another answer is on its way.
+#[derive(Default)]
+struct Parked(Vec<tiny_http::Request>);
+
+impl std::fmt::Debug for Parked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} requests", self.0.len())
+    }
 }
 
 /// How the body of a request comes in, for the watch.
@@ -114,6 +127,11 @@ impl Client {
         }
     }
 
+    /// Keeps a request that is not believed until the answer in front of it is out.
+    pub(super) fn park(&self, request: tiny_http::Request) {
+        self.parked.lock().expect("nothing panics under this lock").0.push(request);
+    }
+
     fn lookup(&self) -> &Lookup {
         self.socket.get_or_init(|| match ClientSocket::find(self.peer, self.clients.local_port) {
             Ok(Some(socket)) => Lookup::Found(socket),
@@ -123,6 +141,16 @@ impl Client {
                 Lookup::OutOfReach
             }
         })
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let parked =
+            std::mem::take(&mut *self.parked.lock().expect("nothing panics under this lock"));
+        for request in parked.0 {
+            giants::let_go(request, self);
+        }
     }
 }
 
@@ -161,6 +189,7 @@ impl Clients {
                 exchanges: AtomicUsize::new(0),
                 socket: OnceLock::new(),
                 upload: Progress::default(),
+                parked: Mutex::default(),
             })
         });
         client.exchanges.fetch_add(1, Ordering::Relaxed);
@@ -202,6 +231,13 @@ impl Clients {
 
     pub(super) fn is_distrusted(&self, peer: SocketAddr) -> bool {
         self.present().distrusted.contains_key(&peer)
+    }
+
+    /// Whether a connection has no request under way and none has ended since the snapshot.
+    pub(super) fn is_idle_since(&self, peer: SocketAddr, ended: u64) -> bool {
+        let present = self.present();
+        let now = present.ended.get(&peer).copied().unwrap_or_default();
+        !present.by_peer.contains_key(&peer) && now == ended
     }
 
     /// Forgets what is kept of connections: the counts of those that are `gone`, and the

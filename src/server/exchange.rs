@@ -35,6 +35,8 @@ pub struct Exchange {
     refusal: Option<Error>,
     /// Fields for whatever is answered.
     added: Headers,
+    /// Whether no other exchange of this connection was under way when it came.
+    first: bool,
     /// Nothing more is read for the sake of this answer.
     hurried: bool,
     started: Instant,
@@ -69,7 +71,7 @@ pub struct Sent {
 }
 
 impl Exchange {
-    pub(super) fn new(request: tiny_http::Request, client: Arc<Client>) -> Exchange {
+    pub(super) fn new(request: tiny_http::Request, client: Arc<Client>, first: bool) -> Exchange {
         let mut headers = Headers::new();
         for field in request.headers() {
             headers.push(field.field.as_str().as_str(), field.value.as_str());
@@ -89,6 +91,7 @@ impl Exchange {
             body,
             refusal,
             added: Headers::new(),
+            first,
             hurried: false,
             started,
         }
@@ -252,7 +255,8 @@ impl Exchange {
         self.client.distrust();
         // Another response may be under way in front of this one, and only tiny_http's
         // writers know the order.
-        if self.client.exchanges() > 1 || self.client.socket().is_none() {
+        let alone = self.first || self.client.exchanges() == 1;
+        if !alone || self.client.socket().is_none() {
             return WayOut::Nowhere;
         }
         WayOut::Socket
@@ -306,6 +310,7 @@ impl Drop for Exchange {
             body: self.body,
             refusal: self.refusal.take(),
             added: std::mem::take(&mut self.added),
+            first: self.first,
             hurried: self.hurried,
             started: self.started,
         };
@@ -466,6 +471,7 @@ impl Response {
         self.sent.complete = complete;
         self.sent.total = self.started.elapsed();
         let out = std::mem::replace(&mut self.out, Out::Done);
+        let through_writer = matches!(out, Out::Writer(_));
         // The socket is looked up only where it is needed: it takes a while.
         match (complete, self.framing) {
             (false, Framing::Close) => self.client.reset(),
@@ -483,6 +489,10 @@ impl Response {
             }
             Out::Nowhere(request) => giants::let_go(request, &self.client),
             Out::Done => {}
+        }
+        if !through_writer {
+            // What tiny_http had read of the connection comes only now that it is cut.
+            self.client.distrust();
         }
         self.client.leave();
         self.sent

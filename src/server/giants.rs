@@ -34,8 +34,9 @@ pub(super) fn let_go(request: tiny_http::Request, client: &Client) {
     }
     std::mem::forget(request);
     // Another response may still be written over these descriptors: then they stay open.
-    if let (Some(socket), 1) = (socket, client.exchanges()) {
-        socket.close_others();
+    match socket {
+        Some(socket) if client.exchanges() <= 1 => socket.close_others(),
+        _ => {}
     }
     count(client.peer());
 }

@@ -154,16 +154,22 @@ impl Pool {
         };
         let &peer = request.remote_addr()?;
         let client = clients.enter(peer);
-        if client.exchanges() > PIPELINE {
+        let in_front = client.exchanges() - 1;
+        if in_front >= PIPELINE {
             client.distrust();
+            client.cut();
         }
         if clients.is_distrusted(peer) {
-            giants::let_go(request, &client);
+            if in_front > 0 {
+                client.park(request);
+            } else {
+                giants::let_go(request, &client);
+            }
             client.leave();
             clients.served();
             return None;
         }
-        let exchange = Exchange::new(request, Arc::clone(&client));
+        let exchange = Exchange::new(request, Arc::clone(&client), in_front == 0);
         if exchange.refusal().is_some() {
             client.distrust();
         }

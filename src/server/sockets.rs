@@ -248,6 +248,18 @@ pub fn raise_file_limit() -> u64 {
     limit
 }
 
+/// Makes glibc keep less of what is freed: it would hold on to an arena for each of many
+/// short-lived threads.
+pub fn keep_little_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: these set numbers, and may be called at any time from any thread.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 128 * 1024);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024);
+    }
+}
+
 /// Gives freed memory back to the system, which glibc else keeps for each thread that was.
 pub fn return_memory() {
     #[cfg(target_env = "gnu")]

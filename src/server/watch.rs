@@ -125,6 +125,7 @@ impl Watch {
             known: HashMap::new(),
             haste: false,
         };
+        sockets::keep_little_memory();
         watch.open()?;
         thread::Builder::new().name("watch".into()).spawn(move || watch.run()).map(drop)
     }
@@ -184,19 +185,24 @@ impl Watch {
                         forgotten += 1;
                     }
                     connection.left = seen.left;
-                    if self.is_over(&connection, seen) {
+                    // A request may have begun since the snapshot: its body is no head.
+                    if self.is_over(&connection, seen)
+                        && self.shared.clients.is_idle_since(seen.peer, ended)
+                    {
                         self.end(seen);
                     }
-                    idle.push((connection.since, seen.peer));
+                    if !seen.left {
+                        idle.push((connection.since, seen.peer));
+                    }
                 }
             }
             self.known.insert(seen.peer, connection);
         }
-        if sightings.len() > self.max_connections {
-            idle.sort_unstable();
-            let over = sightings.len() - self.max_connections;
-            idle.iter().take(over).for_each(|(_, peer)| self.cut(*peer));
-        }
+        // Our own, which wake tiny_http, are among those that have left.
+        let open = sightings.iter().filter(|seen| !seen.left).count();
+        let over = open.saturating_sub(self.max_connections);
+        idle.sort_unstable();
+        idle.iter().take(over).for_each(|(_, peer)| self.cut(*peer));
         self.retiring.retain_mut(|server| {
             server.connections.retain(|peer| self.known.contains_key(peer));
             if server.connections.is_empty() {
@@ -239,7 +245,11 @@ impl Watch {
         let delivered = upload.delivered.load(Ordering::Relaxed);
         let allowed = (MAX_HEAD as u64) * 2 + delivered.saturating_mul(CHUNK_OVERHEAD);
         let silent = seen.silence > self.shared.limits.body_timeout && seen.unread == 0;
-        if silent || consumed > allowed {
+        if consumed > allowed {
+            // The kernel would go on to take what comes, and tiny_http to read it.
+            upload.late.store(true, Ordering::Relaxed);
+            client.cut();
+        } else if silent {
             upload.late.store(true, Ordering::Relaxed);
             if let Some(socket) = client.socket() {
                 socket.stop_reading();

@@ -191,15 +191,14 @@ impl Upstream {
         };
         let request = head(method, &self.url(place), &headers, length)?;
         let response = match body {
-            None => loop {
-                let response = self.ask(request.clone().map(|()| SendBody::none()), &call, within);
+            None => {
+                let ask = || self.ask(request.clone().map(|()| SendBody::none()), &call, within);
+                let response = ask();
                 let stale = response.as_ref().is_err_and(transport::is_break) && !call.connected();
                 // An upstream may close a connection just when it is used again. Only what
                 // changes nothing is asked once more.
-                if !(stale && matches!(method, "GET" | "HEAD")) {
-                    break response;
-                }
-            },
+                if stale && matches!(method, "GET" | "HEAD") { ask() } else { response }
+            }
             Some(reader) => {
                 let mut wanted = Wanted { reader, left: length, call: &call };
                 let body = SendBody::from_reader(&mut wanted);
@@ -421,7 +420,7 @@ fn head(
 
 /// One upstream's part of a client's token, which is `name=secret,name=secret`.
 fn keyring_part(headers: &Headers, name: &str) -> Option<Secret> {
-    let token = headers.token()?;
+    let token = headers.tokens().next()?;
     let parts = token.split(',').filter_map(|part| part.trim().split_once('='));
     let mut own = parts.filter(|(part, secret)| *part == name && !secret.is_empty());
     own.next().map(|(_, secret)| Secret::new(secret))

@@ -136,9 +136,12 @@ impl World {
             settings += &format!("    prefix: \"{prefix}\"\n");
         }
         let keyed = !self.client_keys.is_empty();
+        // A client's whole ring of keys is for nobody: the two do not stand side by side.
+        let has = |rule| self.upstreams.iter().any(|upstream| upstream.rule == rule);
+        let (passing, ringed) = (has(Rule::Passthrough), has(Rule::Keyring));
         let rule = match self.random.below(4) {
-            0 if !keyed => Rule::Passthrough,
-            1 if !keyed => Rule::Keyring,
+            0 if !keyed && !ringed => Rule::Passthrough,
+            1 if !keyed && !passing => Rule::Keyring,
             2 => Rule::Nothing,
             _ => Rule::ApiKey,
         };

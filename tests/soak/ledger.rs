@@ -151,7 +151,10 @@ impl Expected<'_> {
             Expected::CutEvents(events) => {
                 let (sent, rest) = body.split_at(body.len().min(events.len()));
                 let told = rest.starts_with(b"data: {\"error\":") && rest.ends_with(b"\n\n");
-                let untold = || format!("no error at its end: {}", String::from_utf8_lossy(rest));
+                let untold = || {
+                    let (rest, cut) = (String::from_utf8_lossy(rest), cut.unwrap_or_default());
+                    format!("no error after {} bytes, but {rest:?}; {cut}", sent.len())
+                };
                 differs(events, sent).or_else(|| (!told).then(untold))
             }
         }
