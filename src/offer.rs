@@ -3,7 +3,7 @@
 //!
 //! Model objects are passed on as they stand, byte for byte; only the value of `id`
 //! changes, and only where there is a prefix. Limits: a list is read into memory, up to
-//! 64 MiB; fields of the request that could change the list are those in [`asks`].
+//! 64 MiB; fields of the request that could change the list are those in `asks`.
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -9,6 +9,7 @@ mod exchange;
 mod framing;
 mod giants;
 mod pool;
+mod response;
 pub(crate) mod sockets;
 mod watch;
 
@@ -19,9 +20,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use client::Client;
-pub use exchange::{Body, Exchange, Response, Sent};
+pub use exchange::{Body, Exchange};
 pub use framing::BodyLength;
 pub use pool::Service;
+pub use response::{Response, Sent};
 
 /// What clients may take, in time and number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,110 @@
+//! The upstream's response on its way to the client.
+//!
+//! A short one of known length is read whole before its head is sent. Behind the head there
+//! is no more to say in HTTP: where the upstream breaks off, so does the response, so that no
+//! client takes a part for the whole.
+
+use super::{Notes, refuse};
+use crate::error::{Error, Source};
+use crate::headers::Headers;
+use crate::reply::{Reply, error_object};
+use crate::server::{Exchange, Sent};
+use crate::upstream::Answer;
+
+/// A response up to this length, in bytes, is read whole before its head is sent: if it
+/// breaks off, the client gets an honest 502.
+const WHOLE: u64 = 64 * 1024;
+
+/// How much of a response is read at once.
+const CHUNK: usize = 32 * 1024;
+
+/// Sends the client what the upstream answers.
+pub(super) fn pass_on(exchange: Exchange, mut answer: Answer<'_>, notes: &mut Notes) -> Sent {
+    if answer.status < 200 {
+        let error = answer.invalid(&format!("an unexpected status {}", answer.status));
+        return refuse(exchange, error, notes);
+    }
+    let codings: Vec<&[u8]> = answer.headers.get_all("transfer-encoding").collect();
+    if codings.iter().any(|coding| !coding.eq_ignore_ascii_case(b"chunked")) {
+        let error = answer.invalid("a transfer coding other than chunked");
+        return refuse(exchange, error, notes);
+    }
+    let (status, length) = (answer.status, answer.length);
+    let mut headers = returned(&answer.headers, notes);
+    let events = headers.media_type().as_deref() == Some("text/event-stream");
+    if events {
+        // nginx in front of this proxy would hold the stream back.
+        headers.remove("x-accel-buffering");
+        headers.push("X-Accel-Buffering", "no");
+    }
+    let bodiless = exchange.method() == "HEAD" || status == 204 || status == 304;
+    if bodiless {
+        return exchange.begin(status, &headers, length).end();
+    }
+    if let Some(length) = length.filter(|length| *length <= WHOLE) {
+        return match answer.read_to_end(WHOLE as usize) {
+            Ok(body) if body.len() as u64 == length => {
+                exchange.respond(&Reply { status, headers, body })
+            }
+            Ok(_) => {
+                let error = answer.invalid("the response is shorter than it says");
+                refuse(exchange, error, notes)
+            }
+            Err(error) => refuse(exchange, error, notes),
+        };
+    }
+    let plain = !headers.contains("content-encoding");
+    let head = (status, &headers, length);
+    stream(exchange, head, &mut answer, events && plain, notes)
+}
+
+/// Copies a response's body, each read at once. `events` says that an error can be told in
+/// the stream itself.
+fn stream(
+    exchange: Exchange,
+    (status, headers, length): (u16, &Headers, Option<u64>),
+    answer: &mut Answer<'_>,
+    events: bool,
+    notes: &mut Notes,
+) -> Sent {
+    let mut response = exchange.begin(status, headers, length);
+    let mut buffer = vec![0; CHUNK];
+    // Whether what was sent so far ends with a whole event.
+    let mut between_events = true;
+    loop {
+        match answer.read(&mut buffer) {
+            Ok(0) => return response.end(),
+            Ok(read) => {
+                response.write(&buffer[..read]);
+                between_events = ends_event(&buffer[..read]);
+            }
+            Err(error) => {
+                if events && error.source == Source::Upstream {
+                    let gap = if between_events { "" } else { "\n\n" };
+                    response.write(format!("{gap}data: {}\n\n", error_object(&error)).as_bytes());
+                }
+                notes.error = Some(error);
+                return response.abort();
+            }
+        }
+        if response.broken() {
+            notes.error = Some(Error::client_left());
+            return response.abort();
+        }
+    }
+}
+
+fn ends_event(bytes: &[u8]) -> bool {
+    bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.ends_with(b"\r\r")
+}
+
+/// The fields of a response that may go to a client; the body is framed anew.
+pub(super) fn returned(headers: &Headers, notes: &Notes) -> Headers {
+    let mut headers = headers.clone();
+    headers.strip_hop_by_hop();
+    if notes.shared {
+        headers.remove_all("access-control-");
+    }
+    headers.remove("content-length");
+    headers
+}
