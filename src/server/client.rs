@@ -85,8 +85,7 @@ impl Client {
     pub(super) fn cut(&self) {
         match self.lookup() {
             Lookup::Found(socket) => socket.cut(),
-            Lookup::Gone => {}
-            Lookup::OutOfReach => sockets::cut(self.peer, self.clients.local_port),
+            Lookup::Gone | Lookup::OutOfReach => sockets::cut(self.peer, self.clients.local_port),
         }
     }
 

@@ -21,6 +21,10 @@ const BACKLOG: i32 = 1024;
 /// How long a client may refuse to take what is sent to it before it counts as gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// How often a connection is looked up whose descriptor goes away meanwhile. There is more
+/// than one for each connection.
+const ATTEMPTS: usize = 8;
+
 /// What the kernel may hold of what a client sent, in bytes. It would go up to 6 MB for each
 /// connection, all of which tiny_http reads into a line that does not end.
 const RECEIVE_BUFFER: i32 = 64 * 1024;
@@ -53,23 +57,29 @@ impl ClientSocket {
     /// Where it is there, and the process may not open another descriptor.
     pub fn find(peer: SocketAddr, local_port: u16) -> io::Result<Option<ClientSocket>> {
         let search = || descriptors(local_port).find(|(_, other)| *other == peer);
-        let found = search().or_else(|| {
-            // It may be hidden behind a gap: that must not look as if the client had left.
-            open_descriptors();
-            search()
-        });
-        let Some((fd, _)) = found else { return Ok(None) };
-        // SAFETY: the descriptor was open a moment ago; if it is closed by now, `dup`
-        // fails, and if its number was given to another file, the check below says so.
-        let duplicate = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned();
-        match duplicate {
-            Ok(duplicate) => {
-                let same = address(duplicate.as_raw_fd(), libc::getpeername) == Ok(Some(peer));
-                Ok(same.then(|| ClientSocket(TcpStream::from(duplicate))))
+        for _ in 0..ATTEMPTS {
+            let found = search().or_else(|| {
+                // It may be hidden behind a gap: that must not look as if the client had left.
+                open_descriptors();
+                search()
+            });
+            let Some((fd, _)) = found else { return Ok(None) };
+            // SAFETY: the descriptor was open a moment ago; if it is closed by now, `dup`
+            // fails, and if its number was given to another file, the check below says so.
+            let duplicate = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned();
+            match duplicate {
+                Ok(duplicate) => {
+                    let same = address(duplicate.as_raw_fd(), libc::getpeername) == Ok(Some(peer));
+                    if same {
+                        return Ok(Some(ClientSocket(TcpStream::from(duplicate))));
+                    }
+                }
+                // Another thread's duplicate, which was let go of at this moment.
+                Err(error) if error.raw_os_error() == Some(libc::EBADF) => {}
+                Err(error) => return Err(error),
             }
-            Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(None),
-            Err(error) => Err(error),
         }
+        Ok(None)
     }
 
     /// Whether the client closed its side, or the connection broke. `TCP_INFO` and not
