@@ -33,6 +33,14 @@ use crate::server::sockets::{Pending, pending};
 /// How long the socket is waited for before the exchange is asked again.
 const SLICE: Duration = Duration::from_millis(500);
 
+/// How much of a request is sent before the first look whether it is answered already,
+/// in bytes.
+const UNANSWERED: usize = 64 * 1024;
+
+/// How many slices an upstream may take nothing of a request, under TLS and with bytes to
+/// read: those may be more than an answer, which cannot be told before they are decrypted.
+const STUBBORN: u32 = 4;
+
 /// How long a resolved name is believed. ureq looks it up for every request, also where
 /// it has a connection.
 const ADDRESS_TTL: Duration = Duration::from_secs(10);
@@ -45,6 +53,10 @@ pub(super) struct Call {
     connected: Cell<bool>,
     client_left: Cell<bool>,
     upload_refused: Cell<bool>,
+    /// Whether a read is only for what has arrived already.
+    at_once: Cell<bool>,
+    /// The socket of the connection that is being made.
+    socket: RefCell<Option<Arc<TcpStream>>>,
 }
 
 thread_local! {
@@ -61,6 +73,8 @@ impl Call {
             connected: Cell::new(false),
             client_left: Cell::new(false),
             upload_refused: Cell::new(false),
+            at_once: Cell::new(false),
+            socket: RefCell::default(),
         })
     }
 
@@ -140,6 +154,8 @@ impl<In: Transport> Connector<In> for Tcp {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(SLICE))?;
         stream.set_write_timeout(Some(SLICE))?;
+        let stream = Arc::new(stream);
+        on_call(|call| *call.socket.borrow_mut() = Some(Arc::clone(&stream)));
         let config = details.config;
         Ok(Some(Either::B(TcpTransport {
             stream,
@@ -186,7 +202,7 @@ fn deadline(timeout: &NextTimeout) -> Option<Instant> {
 /// One connection to an upstream.
 #[derive(Debug)]
 struct TcpTransport {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     buffers: LazyBuffers,
     idle_timeout: Duration,
     plain: bool,
@@ -199,9 +215,11 @@ impl TcpTransport {
     /// After a slice without progress: is anybody still waiting, and for how long?
     fn go_on(&self, since: Instant, timeout: &NextTimeout) -> Result<(), Error> {
         still_wanted()?;
-        let limit =
-            if timeout.after.is_not_happening() { self.idle_timeout } else { *timeout.after };
-        if since.elapsed() >= limit { Err(Error::Timeout(timeout.reason)) } else { Ok(()) }
+        let (limit, reason) = match timeout.after.is_not_happening() {
+            true => (self.idle_timeout, Timeout::PerRead),
+            false => (*timeout.after, timeout.reason),
+        };
+        if since.elapsed() >= limit { Err(Error::Timeout(reason)) } else { Ok(()) }
     }
 
     fn stop_sending(&mut self) {
@@ -218,18 +236,21 @@ impl Transport for TcpTransport {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         let mut sent = 0;
         let mut since = Instant::now();
+        let mut slices = 0;
         while sent < amount && !self.deaf {
-            match self.stream.write(&self.buffers.output()[sent..amount]) {
+            match (&*self.stream).write(&self.buffers.output()[sent..amount]) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(written) => {
                     sent += written;
                     since = Instant::now();
+                    slices = 0;
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                        // Under TLS, bytes that wait may be the handshake's tickets.
-                        if self.plain && pending(&self.stream) == Pending::Bytes {
+                        slices += 1;
+                        let patience = if self.plain { 1 } else { STUBBORN };
+                        if slices >= patience && pending(&self.stream) == Pending::Bytes {
                             self.stop_sending();
                         } else {
                             self.go_on(since, &timeout)?;
@@ -247,8 +268,13 @@ impl Transport for TcpTransport {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let since = Instant::now();
+        let mut at_once = false;
+        on_call(|call| at_once = call.at_once.get());
+        if at_once && pending(&self.stream) == Pending::Nothing {
+            return Err(Error::Timeout(timeout.reason));
+        }
         loop {
-            match self.stream.read(self.buffers.input_append_buf()) {
+            match (&*self.stream).read(self.buffers.input_append_buf()) {
                 Ok(read) => {
                     self.buffers.input_appended(read);
                     return Ok(read > 0);
@@ -269,8 +295,10 @@ impl Transport for TcpTransport {
     }
 }
 
-/// Passes everything on, but for errors that ureq would take for the end of a body that
-/// ends with its connection: a reset, and TLS that stops without saying so.
+/// Passes everything on, but for two things. Errors that ureq would take for the end of a
+/// body that ends with its connection are made plain: a reset, and TLS that stops without
+/// saying so. And an upstream that answers while the request is still being sent is heard:
+/// once it closes, the kernel throws away what was not read.
 #[derive(Debug)]
 struct Truth;
 
@@ -282,39 +310,91 @@ impl<In: Transport> Connector<In> for Truth {
         _: &ConnectionDetails<'_>,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
+        let mut socket = None;
         on_call(|call| {
             call.connecting.set(false);
             call.connected.set(true);
+            socket = call.socket.take();
         });
-        Ok(chained.map(TruthfulTransport))
+        Ok(chained.map(|inner| TruthfulTransport {
+            inner,
+            socket,
+            unanswered: 0,
+            deaf: false,
+            unseen: false,
+        }))
     }
 }
 
 #[derive(Debug)]
-struct TruthfulTransport<T>(T);
+struct TruthfulTransport<T> {
+    inner: T,
+    /// None behind an HTTP proxy.
+    socket: Option<Arc<TcpStream>>,
+    /// Bytes that were sent since the upstream last said something.
+    unanswered: usize,
+    /// The request was answered before all of it was sent: nothing more is.
+    deaf: bool,
+    /// The answer has begun, and ureq has not looked at it yet.
+    unseen: bool,
+}
+
+impl<T: Transport> TruthfulTransport<T> {
+    /// Whether the upstream has begun to answer. Under TLS, what has arrived may be for TLS
+    /// alone, and is taken in by this.
+    fn is_answered(&mut self, timeout: NextTimeout) -> bool {
+        let Some(socket) = self.socket.clone() else { return false };
+        while pending(&socket) == Pending::Bytes {
+            on_call(|call| call.at_once.set(true));
+            let read = self.inner.await_input(timeout);
+            on_call(|call| call.at_once.set(false));
+            if !self.inner.buffers().input().is_empty() {
+                return true;
+            }
+            if !matches!(read, Ok(true)) {
+                break;
+            }
+        }
+        false
+    }
+}
 
 impl<T: Transport> Transport for TruthfulTransport<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        self.0.buffers()
+        self.inner.buffers()
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.0.transmit_output(amount, timeout)
+        if !self.deaf && self.unanswered >= UNANSWERED && self.is_answered(timeout) {
+            self.deaf = true;
+            self.unseen = true;
+            on_call(|call| call.upload_refused.set(true));
+        }
+        if self.deaf {
+            return Ok(());
+        }
+        self.unanswered += amount;
+        self.inner.transmit_output(amount, timeout)
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.0.await_input(timeout).map_err(|error| match error {
+        self.unanswered = 0;
+        // What came while ureq was sending is not known to it as progress.
+        if std::mem::take(&mut self.unseen) && !self.inner.buffers().input().is_empty() {
+            return Ok(true);
+        }
+        self.inner.await_input(timeout).map_err(|error| match error {
             Error::Io(error) if ends_a_body(error.kind()) => io::Error::other(Broken(error)).into(),
             other => other,
         })
     }
 
     fn is_open(&mut self) -> bool {
-        self.0.is_open()
+        !self.deaf && self.inner.is_open()
     }
 
     fn is_tls(&self) -> bool {
-        self.0.is_tls()
+        self.inner.is_tls()
     }
 }
 

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -168,4 +169,46 @@ fn an_upstreams_connection_is_used_again() {
     (0..4).for_each(|_| assert_eq!(proxy.post("/v1/x", "{}").status, 200));
     let connections: BTreeSet<usize> = fake.requests().iter().map(|r| r.connection).collect();
     assert!(connections.len() <= 2, "{connections:?}"); // one may be left of the start's own list
+}
+
+#[test]
+fn an_early_answer_arrives_though_the_upstream_reads_no_more() {
+    let seen = Gate::new();
+    let opened = seen.clone();
+    let fake = Fake::scripted_tls(move |conn| {
+        if conn.read_head().is_some() {
+            conn.write(json(413, "{\"early\":1}"));
+            opened.wait();
+        }
+    });
+    let proxy = trusting(&fake);
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/x", &[("Content-Length", "50000000")], b"");
+    let mut writer = client.writer();
+    // More than what the sockets on the way to the upstream hold.
+    let upload = std::thread::spawn(move || {
+        let _ = writer.write_all(&[b'x'; 20_000_000]);
+    });
+    assert_eq!(client.response().text(), "{\"early\":1}");
+    seen.open();
+    drop((client, proxy));
+    upload.join().unwrap();
+}
+
+#[test]
+fn an_upstream_that_takes_no_more_is_504_after_idle_timeout() {
+    let seen = Gate::new();
+    let opened = seen.clone();
+    let fake = Fake::scripted_tls(move |conn| {
+        conn.read_head();
+        opened.wait();
+    });
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
+    let settings = format!("tls:\n  ca_file: {folder}/ca.pem\nidle_timeout: 1");
+    let proxy = Proxy::before(&fake, &settings);
+    let body = vec![b'x'; 20_000_000];
+    let answer = proxy.ask("POST", "/v1/x", &[], &body);
+    let message = answer.own_error(504, "upstream_timeout");
+    assert!(message.contains("no progress") && message.contains("for 1 s"), "{message}");
+    seen.open();
 }
