@@ -1,8 +1,8 @@
 //! What was fetched, for as long as it is good: a time to live, one fetch for each key
 //! at a time, old values for when a refresh fails, and a rest after that.
 //!
-//! Limits: a bounded number of keys; the oldest makes room. Values are cloned out, so
-//! they are cheap to clone. Failures are told to everybody who waited for the same fetch,
+//! Limits: a bounded number of keys and of bytes; the oldest makes room, but for a value
+//! that alone is larger. Values are cloned out, so they are cheap to clone. Failures are told to everybody who waited for the same fetch,
 //! and kept for the rest only.
 
 use std::collections::HashMap;
@@ -12,6 +12,15 @@ use std::time::{Duration, Instant};
 
 /// Keys that are remembered at once.
 const CAPACITY: usize = 64;
+
+/// What is kept may take this much memory, in bytes.
+const ROOM: usize = 16 * 1024 * 1024;
+
+/// What something takes of a cache's memory.
+pub trait Size {
+    /// In bytes, about.
+    fn size(&self) -> usize;
+}
 
 /// A cache of values of one kind.
 #[derive(Debug)]
@@ -44,7 +53,7 @@ enum Outcome<V, E> {
     Lost,
 }
 
-impl<K: Eq + Hash + Clone, V: Clone, E: Clone> Cache<K, V, E> {
+impl<K: Eq + Hash + Clone, V: Clone + Size, E: Clone + Size> Cache<K, V, E> {
     /// A cache whose values are fresh for `time_to_live` (zero: never kept), and serve for
     /// `stale` longer where a refresh fails. After a failure nothing is fetched for `rest`.
     pub fn new(time_to_live: Duration, stale: Duration, rest: Duration) -> Cache<K, V, E> {
@@ -107,12 +116,12 @@ impl<K: Eq + Hash + Clone, V: Clone, E: Clone> Cache<K, V, E> {
         fetch: impl FnOnce() -> Result<V, E>,
     ) -> Result<V, E> {
         /// Lets those who wait go on where `fetch` panics.
-        struct Lost<'a, K: Eq + Hash + Clone, V: Clone, E: Clone>(
+        struct Lost<'a, K: Eq + Hash + Clone, V: Clone + Size, E: Clone + Size>(
             &'a Cache<K, V, E>,
             &'a K,
             &'a Fetch<V, E>,
         );
-        impl<K: Eq + Hash + Clone, V: Clone, E: Clone> Drop for Lost<'_, K, V, E> {
+        impl<K: Eq + Hash + Clone, V: Clone + Size, E: Clone + Size> Drop for Lost<'_, K, V, E> {
             fn drop(&mut self) {
                 if let Some(entry) = self.0.entries().get_mut(self.1) {
                     entry.fetch = None;
@@ -133,9 +142,9 @@ impl<K: Eq + Hash + Clone, V: Clone, E: Clone> Cache<K, V, E> {
         };
         let entry = Entry { value, failure, fetch: None };
         let result = entry.result(self.time_to_live + self.stale);
-        let keeps_value = entry.value.is_some() && !self.time_to_live.is_zero();
+        let keeps_value = entry.value.is_some() && !(self.time_to_live + self.stale).is_zero();
         if keeps_value || (entry.failure.is_some() && !self.rest.is_zero()) {
-            self.make_room(&mut entries);
+            self.make_room(&mut entries, entry.size());
             entries.insert(key.clone(), entry);
         }
         drop(entries);
@@ -143,14 +152,17 @@ impl<K: Eq + Hash + Clone, V: Clone, E: Clone> Cache<K, V, E> {
         result
     }
 
-    fn make_room(&self, entries: &mut HashMap<K, Entry<V, E>>) {
+    fn make_room(&self, entries: &mut HashMap<K, Entry<V, E>>, size: usize) {
         let kept = self.time_to_live + self.stale;
         entries.retain(|_, entry| {
             entry.fetch.is_some()
                 || entry.value.as_ref().is_some_and(|(_, since)| since.elapsed() < kept)
                 || entry.failure.as_ref().is_some_and(|(_, since)| since.elapsed() < self.rest)
         });
-        while entries.len() >= CAPACITY {
+        let taken = |entries: &HashMap<K, Entry<V, E>>| -> usize {
+            entries.values().map(Entry::size).sum::<usize>() + size
+        };
+        while entries.len() >= CAPACITY || taken(entries) > ROOM {
             let values = entries.iter().filter(|(_, entry)| entry.fetch.is_none());
             let oldest = values.min_by_key(|(_, entry)| entry.age());
             let Some(key) = oldest.map(|(key, _)| key.clone()) else { return };
@@ -163,7 +175,12 @@ impl<K: Eq + Hash + Clone, V: Clone, E: Clone> Cache<K, V, E> {
     }
 }
 
-impl<V: Clone, E: Clone> Entry<V, E> {
+impl<V: Clone + Size, E: Clone + Size> Entry<V, E> {
+    fn size(&self) -> usize {
+        let value = self.value.as_ref().map_or(0, |(value, _)| value.size());
+        value + self.failure.as_ref().map_or(0, |(error, _)| error.size())
+    }
+
     /// What a fetch has come to: its value, or after a failure one that is not too old.
     fn result(&self, useful: Duration) -> Result<V, E> {
         match (&self.value, &self.failure) {

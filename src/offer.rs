@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Size};
 use crate::config::{self, Hidden};
 use crate::error::Error;
 use crate::filter::Filter;
@@ -79,6 +79,21 @@ pub struct Question {
 
 /// What a list may depend on: what is sent, and the query.
 type Key = (Vec<(String, Vec<u8>)>, Option<String>);
+
+impl Size for Arc<Listing> {
+    fn size(&self) -> usize {
+        self.reply.body.len()
+    }
+}
+
+impl Size for Refusal {
+    fn size(&self) -> usize {
+        match self {
+            Refusal::Mirrored(reply) => reply.body.len(),
+            Refusal::Failed(error) => error.message.len(),
+        }
+    }
+}
 
 impl Offer {
     /// An upstream with its rules. `among_others` says that there are more of them, so that

@@ -84,6 +84,22 @@ fn one_key_ring_is_one_question_for_clients_with_client_keys() {
     assert_eq!(fake.requests().len(), 1);
 }
 
+#[test]
+fn lists_of_many_clients_take_a_bounded_room() {
+    let padding = "x".repeat(5_000_000);
+    let list = format!(r#"{{"data":[{{"id":"m","padding":"{padding}"}}]}}"#);
+    let fake = Fake::answering(move |_: &Request| json(200, &list)).showing_lists();
+    let proxy = Proxy::start(&plain(&fake.url("/v1"), "cache_ttl: 60"));
+    let clients = ["Bearer a", "Bearer b", "Bearer c", "Bearer d"];
+    for client in clients {
+        assert_eq!(ask(&proxy, &[("Authorization", client)]), ["m"]);
+    }
+    ask(&proxy, &[("Authorization", "Bearer d")]);
+    ask(&proxy, &[("Authorization", "Bearer a")]);
+    assert_eq!(fake.lists_for("Bearer d"), 1, "the newest is kept");
+    assert_eq!(fake.lists_for("Bearer a"), 2, "the oldest made room");
+}
+
 /// What a parser might take for a credential, or not: in any case it stays here.
 #[test]
 fn a_credential_in_a_trailer_or_an_odd_spelling_goes_nowhere() {
