@@ -2,7 +2,9 @@
 //!
 //! Also those that are no longer believed: a connection whose framing was ambiguous may
 //! have bytes in flight that tiny_http takes for requests. Limits: a connection without a
-//! request is not known here; [`super::watch`] sees those.
+//! request is not known here; [`super::watch`] sees those. tiny_http tells a connection by
+//! its client's address alone, and a client may use a port again at once: a connection is
+//! looked up when something needs it, and from then on told from a later one.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::giants;
-use super::sockets::{self, ClientSocket};
+use super::sockets::{self, ClientSocket, Identity};
 
 /// How long a connection is remembered as not to be believed, beyond its end: until what
 /// tiny_http had read of it has come through its queue.
@@ -113,7 +115,21 @@ impl Client {
 
     /// Believes nothing more of what comes over this connection.
     pub(super) fn distrust(&self) {
-        self.clients.present().distrusted.insert(self.peer, Instant::now());
+        let distrusted = (Instant::now(), self.identity());
+        self.clients.present().distrusted.insert(self.peer, distrusted);
+    }
+
+    /// Whether nothing more of this connection is believed. One that was opened since then
+    /// from the same port is another.
+    pub(super) fn is_distrusted(&self) -> bool {
+        let distrusted = self.clients.present().distrusted.get(&self.peer).copied();
+        let Some((_, identity)) = distrusted else { return false };
+        let own = self.identity();
+        own.is_none() || own == identity
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        self.socket().and_then(ClientSocket::identity)
     }
 
     /// Counts one request less: its response has ended. The last one takes the entry with
@@ -121,8 +137,20 @@ impl Client {
     pub(super) fn leave(&self) {
         let mut present = self.clients.present();
         *present.ended.entry(self.peer).or_default() += 1;
-        if self.exchanges.fetch_sub(1, Ordering::Relaxed) == 1 {
+        let is_last = self.exchanges.fetch_sub(1, Ordering::Relaxed) == 1;
+        let entry = present.by_peer.get(&self.peer);
+        if is_last && entry.is_some_and(|entry| std::ptr::eq(&raw const **entry, self)) {
             present.by_peer.remove(&self.peer);
+        }
+    }
+
+    /// Whether the connection is known to have ended: what comes from the same port now comes
+    /// over another.
+    fn is_over(&self) -> bool {
+        match self.socket.get() {
+            Some(Lookup::Found(socket)) => socket.left(),
+            Some(Lookup::Gone) => true,
+            Some(Lookup::OutOfReach) | None => false,
         }
     }
 
@@ -170,7 +198,8 @@ struct Present {
     serving: usize,
     /// How many requests have come in all.
     entered: u64,
-    distrusted: HashMap<SocketAddr, Instant>,
+    /// Since when, and which socket.
+    distrusted: HashMap<SocketAddr, (Instant, Option<Identity>)>,
 }
 
 impl Clients {
@@ -181,6 +210,9 @@ impl Clients {
     /// Counts one more request of this client.
     pub(super) fn enter(self: &Arc<Self>, peer: SocketAddr) -> Arc<Client> {
         let mut present = self.present();
+        if present.by_peer.get(&peer).is_some_and(|client| client.is_over()) {
+            present.by_peer.remove(&peer);
+        }
         let client = present.by_peer.entry(peer).or_insert_with(|| {
             Arc::new(Client {
                 peer,
@@ -228,8 +260,9 @@ impl Clients {
         snapshot
     }
 
-    pub(super) fn is_distrusted(&self, peer: SocketAddr) -> bool {
-        self.present().distrusted.contains_key(&peer)
+    /// How many requests have come in all.
+    pub(super) fn entered(&self) -> u64 {
+        self.present().entered
     }
 
     /// Whether a connection has no request under way and none has ended since the snapshot.
@@ -248,7 +281,7 @@ impl Clients {
     ) {
         let mut present = self.present();
         present.ended.retain(|peer, _| !gone(peer));
-        present.distrusted.retain(|peer, since| open(peer) || since.elapsed() < DISTRUST);
+        present.distrusted.retain(|peer, (since, _)| open(peer) || since.elapsed() < DISTRUST);
     }
 
     /// Waits until no request is under way; says whether that came about.

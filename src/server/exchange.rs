@@ -205,6 +205,7 @@ impl Exchange {
             hurried: self.hurried,
             frame: Vec::new(),
             broken: way_out == WayOut::Nowhere,
+            gone: false,
             finished: false,
             sent: Sent {
                 status,

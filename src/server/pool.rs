@@ -159,7 +159,7 @@ impl Pool {
             client.distrust();
             client.cut();
         }
-        if clients.is_distrusted(peer) {
+        if client.is_distrusted() {
             if in_front > 0 {
                 client.park(request);
             } else {

@@ -4,7 +4,7 @@
 //! 8 KiB are full. A response that ends without [`Response::end`] is always cut, so that no
 //! client takes a part for the whole. Limits: no trailers.
 
-use std::io::{self, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,8 @@ pub struct Response {
     /// What is put together before it is sent.
     pub(super) frame: Vec<u8>,
     pub(super) broken: bool,
+    /// Whether the connection is known to have ended.
+    pub(super) gone: bool,
     pub(super) finished: bool,
     pub(super) sent: Sent,
     pub(super) started: Instant,
@@ -138,6 +140,8 @@ impl Response {
         let through_writer = matches!(out, Out::Writer(_));
         // The socket is looked up only where it is needed: it takes a while.
         match (complete, self.framing) {
+            // Whoever has its port by now is another.
+            (false, _) if self.gone => {}
             (false, Framing::Close) => self.client.reset(),
             (false, _) => self.client.cut(),
             (true, Framing::Close) => self.client.finish(),
@@ -171,14 +175,18 @@ impl Response {
             Out::Socket(_) => match self.client.socket() {
                 Some(socket) if self.hurried => match socket.send_now(bytes) {
                     true => Ok(()),
-                    false => Err(io::ErrorKind::WouldBlock.into()),
+                    false => Err(ErrorKind::WouldBlock.into()),
                 },
                 Some(socket) => socket.stream().write_all(bytes),
-                None => Err(io::ErrorKind::NotConnected.into()),
+                None => Err(ErrorKind::NotConnected.into()),
             },
-            Out::Nowhere(_) | Out::Done => Err(io::ErrorKind::NotConnected.into()),
+            Out::Nowhere(_) | Out::Done => Err(ErrorKind::NotConnected.into()),
         };
-        self.broken = written.is_err();
+        if let Err(error) = written {
+            self.broken = true;
+            let kind = error.kind();
+            self.gone = matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset);
+        }
     }
 }
 

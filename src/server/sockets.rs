@@ -64,22 +64,37 @@ impl ClientSocket {
                 search()
             });
             let Some((fd, _)) = found else { return Ok(None) };
-            // SAFETY: the descriptor was open a moment ago; if it is closed by now, `dup`
-            // fails, and if its number was given to another file, the check below says so.
-            let duplicate = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned();
-            match duplicate {
-                Ok(duplicate) => {
-                    let same = address(duplicate.as_raw_fd(), libc::getpeername) == Ok(Some(peer));
-                    if same {
-                        return Ok(Some(ClientSocket(TcpStream::from(duplicate))));
-                    }
-                }
-                // Another thread's duplicate, which was let go of at this moment.
-                Err(error) if error.raw_os_error() == Some(libc::EBADF) => {}
-                Err(error) => return Err(error),
+            // None: another thread's duplicate, which was let go of at this moment.
+            if let Some(socket) = ClientSocket::hold(fd, peer)? {
+                return Ok(Some(socket));
             }
         }
         Ok(None)
+    }
+
+    /// The connection that was seen; none where it is closed already.
+    ///
+    /// # Errors
+    /// As [`ClientSocket::find`].
+    pub fn of(seen: &Sighting, local_port: u16) -> io::Result<Option<ClientSocket>> {
+        match ClientSocket::hold(seen.descriptor, seen.peer)? {
+            Some(socket) => Ok(Some(socket)),
+            None => ClientSocket::find(seen.peer, local_port),
+        }
+    }
+
+    /// Duplicates a descriptor, if it is that of a connection to this client.
+    fn hold(fd: RawFd, peer: SocketAddr) -> io::Result<Option<ClientSocket>> {
+        // SAFETY: the descriptor was open a moment ago; if it is closed by now, `dup`
+        // fails, and if its number was given to another file, the check below says so.
+        match unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned() {
+            Ok(duplicate) => {
+                let same = address(duplicate.as_raw_fd(), libc::getpeername) == Ok(Some(peer));
+                Ok(same.then(|| ClientSocket(TcpStream::from(duplicate))))
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether the client closed its side, or the connection broke. `TCP_INFO` and not
@@ -126,6 +141,11 @@ impl ClientSocket {
         let sent =
             unsafe { libc::send(self.0.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
         usize::try_from(sent) == Ok(bytes.len())
+    }
+
+    /// What tells this connection from all others.
+    pub fn identity(&self) -> Option<Identity> {
+        identity(self.0.as_raw_fd())
     }
 
     /// Whether there are other descriptors of this connection.
@@ -184,6 +204,8 @@ pub fn pending(stream: &TcpStream) -> Pending {
 pub struct Sighting {
     /// The client's address.
     pub peer: SocketAddr,
+    /// One of the descriptors of this connection.
+    pub descriptor: RawFd,
     /// Bytes that the client has sent so far.
     pub received: u64,
     /// How many of them nobody has read yet.
@@ -203,7 +225,7 @@ pub fn connections(local_port: u16) -> Vec<Sighting> {
         .filter_map(|(fd, peer)| {
             let TcpInfo { state, silence, received } = tcp_info(fd)?;
             let left = state != TCP_ESTABLISHED;
-            Some(Sighting { peer, received, unread: unread(fd), silence, left })
+            Some(Sighting { peer, descriptor: fd, received, unread: unread(fd), silence, left })
         })
         .collect()
 }
@@ -332,8 +354,11 @@ pub fn open_descriptors() -> Vec<RawFd> {
     }
 }
 
+/// What a descriptor refers to: a device and a number on it.
+pub type Identity = (u64, u64);
+
 /// What a descriptor refers to, whatever state it is in.
-fn identity(fd: RawFd) -> Option<(u64, u64)> {
+fn identity(fd: RawFd) -> Option<Identity> {
     // SAFETY: `stat` is made of integers, for which zero is a value.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to a valid `stat`, which the kernel fills.

@@ -54,6 +54,9 @@ const FULL_LISTING: u32 = 20;
 /// How long a thread of tiny_http's may take to notice that its connection was cut.
 const STUCK: Duration = Duration::from_secs(10);
 
+/// How long nothing happens before memory is given back: until the idle workers have ended.
+const CALM: Duration = Duration::from_secs(11);
+
 type Requests = HashMap<SocketAddr, (Option<Arc<Client>>, u64)>;
 
 pub(super) struct Watch {
@@ -132,7 +135,7 @@ impl Watch {
 
     fn run(mut self) {
         let mut looks = 0_u32;
-        let mut had_connections = false;
+        let mut calm = Calm::default();
         loop {
             if self.shared.closing.load(Ordering::Relaxed) {
                 self.close();
@@ -149,7 +152,8 @@ impl Watch {
             let sightings = sockets::connections(self.address.port());
             let cost = started.elapsed();
             self.look(&requests, &sightings);
-            if std::mem::replace(&mut had_connections, !self.known.is_empty()) && !had_connections {
+            let traffic = (self.shared.clients.entered(), self.known.len());
+            if calm.has_come(traffic) {
                 sockets::return_memory();
             }
             let pause = if self.haste { HASTE } else { INTERVAL };
@@ -173,6 +177,8 @@ impl Watch {
         for seen in sightings {
             let (client, ended) = requests.get(&seen.peer).cloned().unwrap_or_default();
             let before = known.remove(&seen.peer);
+            // Fewer than before: the port has been used again.
+            let before = before.filter(|connection| connection.base <= seen.received);
             let is_new = before.is_none();
             let mut connection = before.unwrap_or_else(Connection::new);
             connection.update(seen, client.is_some(), ended);
@@ -259,8 +265,7 @@ impl Watch {
 
     /// Ends a connection that nobody serves.
     fn end(&mut self, seen: &Sighting) {
-        let port = self.address.port();
-        match ClientSocket::find(seen.peer, port) {
+        match ClientSocket::of(seen, self.address.port()) {
             Ok(Some(socket)) => {
                 socket.cut();
                 // Where nothing was read it waits in the queue, and no thread has it yet.
@@ -353,6 +358,27 @@ impl Watch {
             sockets::stop_listening(&self.listener);
             self.accepting = -1;
         }
+    }
+}
+
+/// When nothing has happened for a while.
+#[derive(Default)]
+struct Calm {
+    traffic: (u64, usize),
+    since: Option<Instant>,
+}
+
+impl Calm {
+    /// Whether it has come, told once.
+    fn has_come(&mut self, traffic: (u64, usize)) -> bool {
+        if self.traffic != traffic {
+            *self = Calm { traffic, since: Some(Instant::now()) };
+        }
+        let has_come = self.since.is_some_and(|since| since.elapsed() > CALM);
+        if has_come {
+            self.since = None;
+        }
+        has_come
     }
 }
 

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::fake::values;
 use crate::proxy::Proxy;
@@ -55,7 +57,25 @@ pub struct Response {
 impl Client {
     pub fn of(proxy: &Proxy) -> Client {
         let address = SocketAddr::from(([127, 0, 0, 1], proxy.port()));
-        let stream = TcpStream::connect_timeout(&address, DEADLINE).unwrap();
+        Client::over(TcpStream::connect_timeout(&address, DEADLINE).unwrap())
+    }
+
+    /// A client on a port of its own choice, so that another can follow on it at once: it
+    /// leaves with a reset.
+    pub fn on_port(port: u16, proxy: &Proxy) -> Client {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+        socket.connect(&SocketAddr::from(([127, 0, 0, 1], proxy.port())).into()).unwrap();
+        Client::over(socket.into())
+    }
+
+    /// The port that it calls from.
+    pub fn port(&self) -> u16 {
+        self.stream.local_addr().unwrap().port()
+    }
+
+    fn over(stream: TcpStream) -> Client {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();

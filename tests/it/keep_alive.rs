@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::client::{Client, End};
-use crate::fake::{Fake, json};
+use crate::fake::{EVENTS, Fake, json};
 use crate::proxy::Proxy;
 use crate::wait::{DEADLINE, Gate};
 
@@ -116,4 +116,42 @@ fn a_client_that_sends_slowly_is_waited_for() {
     client.more("TP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(client.response().status, 200);
     assert!(fake.counts_within("/v1/x", 1, DEADLINE));
+}
+
+#[test]
+fn a_port_that_is_used_again_is_another_client() {
+    let fake = Fake::scripted(|conn| {
+        while let Some(request) = conn.read_request() {
+            if request.target() == "/v1/endless" {
+                conn.write(EVENTS);
+                while conn.chunk("data: 1\n\n") {}
+            } else {
+                conn.write(json(200, request.target()));
+            }
+        }
+    });
+    let proxy = Proxy::before(&fake, "");
+    let assert_another_is_served = |former: Client| {
+        let port = former.port();
+        drop(former);
+        let mut client = Client::on_port(port, &proxy);
+        for _ in 0..3 {
+            client.send("GET", "/v1/x", &[], b"");
+            assert_eq!(client.response().text(), "/v1/x");
+        }
+        port
+    };
+    let (mut refused, mut leaving) = (0, 0);
+    for _ in 0..10 {
+        let mut client = Client::on_port(refused, &proxy);
+        client.send("POST", "/v1/x", &[("Content-Length", "+1")], b"x");
+        assert_eq!(client.response().status, 400);
+        refused = assert_another_is_served(client);
+
+        let mut client = Client::on_port(leaving, &proxy);
+        client.send("GET", "/v1/endless", &[], b"");
+        client.head();
+        client.event().unwrap();
+        leaving = assert_another_is_served(client);
+    }
 }
