@@ -95,6 +95,8 @@ impl Admission {
 
     fn knows_host(&self, host: &str) -> bool {
         let host = without_port(host).trim_matches(['[', ']']);
+        // A name may be written with the dot of the root.
+        let host = host.strip_suffix('.').unwrap_or(host);
         is_loopback(host) || self.allowed_hosts.iter().any(|allowed| allowed == host)
     }
 
@@ -182,6 +184,7 @@ mod tests {
             "[::1]:8080",
             "a.localhost",
             "box.lan:80",
+            "localhost.:8080",
         ] {
             assert!(admits(true, &[("Host", host)]), "{host}");
         }
@@ -190,6 +193,7 @@ mod tests {
             "127.0.0.1.evil.example",
             "localhost.evil.example:8080",
             "10.0.0.1",
+            "evil.example.",
             "",
         ] {
             assert!(!admits(true, &[("Host", host)]), "{host}");

@@ -16,6 +16,8 @@ pub struct Member<'a> {
     pub value: Option<&'a RawValue>,
     /// Whether the key is there more than once.
     pub repeated: bool,
+    /// Whether there is a key that differs from it in upper and lower case alone.
+    pub respelled: bool,
 }
 
 /// Finds a member of the object that `text` is.
@@ -58,8 +60,9 @@ impl<'de> Visitor<'de> for Search<'_> {
         let mut member = Member::default();
         // Raw keys, because a key that is no valid text (a lone surrogate) is none of our business.
         while let Some(key) = object.next_key::<&RawValue>()? {
-            let is_it = serde_json::from_str::<String>(key.get()).is_ok_and(|k| k == self.key);
-            if !is_it {
+            let key = serde_json::from_str::<String>(key.get()).unwrap_or_default();
+            if key != self.key {
+                member.respelled |= key.eq_ignore_ascii_case(self.key);
                 object.next_value::<IgnoredAny>()?;
             } else if member.value.is_none() {
                 member.value = Some(object.next_value()?);

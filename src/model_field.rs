@@ -95,6 +95,15 @@ pub fn find(kind: &BodyKind, body: &[u8]) -> Result<Option<ModelField>, Error> {
     }
 }
 
+/// Whether a server that is less strict than we are might take a body for JSON: one that replaces
+/// what is no UTF-8, or that does not look at what follows the first value.
+pub fn may_be_json(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    values.next().is_some_and(|value| value.is_ok())
+}
+
 fn two_models() -> Error {
     Error::bad_request("the body names its model twice")
 }
@@ -112,6 +121,11 @@ fn find_in_json(body: &[u8]) -> Result<Option<ModelField>, Error> {
     let model = json::member(text, "model").map_err(|cause| invalid(&cause))?;
     if model.repeated {
         return Err(two_models());
+    }
+    if model.respelled {
+        // Go's own JSON decoder, in many a server, does not tell them apart.
+        let what = "the body has a key that is `model` but for upper and lower case";
+        return Err(Error::bad_request(what));
     }
     let Some(literal) = model.value.map(RawValue::get) else { return Ok(None) };
     if !literal.starts_with('"') {
@@ -145,7 +159,7 @@ fn find_in_multipart(body: &[u8], boundary: &str) -> Result<Option<ModelField>, 
             let (header, content) = part
                 .and_then(split_part)
                 .ok_or_else(|| malformed("a part's header does not end, or is too long"))?;
-            if is_model(header) {
+            if is_model(header)? {
                 let name = std::str::from_utf8(content)
                     .map_err(|_| Error::bad_request("the part `model` of the body is not UTF-8"))?
                     .to_owned();
@@ -182,14 +196,24 @@ fn split_part(part: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Whether a part with this header is the field `model`. An uploaded file is not, whatever it is
 /// called.
-fn is_model(header: &[u8]) -> bool {
+///
+/// # Errors
+/// 400 for a name in the form `name*=`, which RFC 7578 does not allow and some servers decode.
+fn is_model(header: &[u8]) -> Result<bool, Error> {
     let unfolded = String::from_utf8_lossy(header).replace("\r\n ", "  ").replace("\r\n\t", "  ");
-    unfolded.split("\r\n").filter_map(|line| line.split_once(':')).any(|(name, value)| {
+    let mut is_model = false;
+    for (name, value) in unfolded.split("\r\n").filter_map(|line| line.split_once(':')) {
+        if !name.trim().eq_ignore_ascii_case("content-disposition") {
+            continue;
+        }
         let parameters = parameters(value);
-        name.trim().eq_ignore_ascii_case("content-disposition")
-            && parameters.iter().any(|(name, value)| name == "name" && value == "model")
-            && !parameters.iter().any(|(name, _)| name == "filename" || name == "filename*")
-    })
+        if parameters.iter().any(|(name, _)| name.starts_with("name*")) {
+            return Err(Error::bad_request("a part of the multipart body has its name as `name*`"));
+        }
+        is_model |= parameters.iter().any(|(name, value)| name == "name" && value == "model")
+            && !parameters.iter().any(|(name, _)| name == "filename" || name == "filename*");
+    }
+    Ok(is_model)
 }
 
 /// The parameters behind the first `;` of a header's value, with their names in lower case

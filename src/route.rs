@@ -1,7 +1,7 @@
 //! Where a request goes, by its method and target.
 //!
 //! What we answer ourselves is recognised by meaning and not by spelling: percent-decoded, with
-//! doubled and trailing slashes folded and case ignored, since many servers take all of these for
+//! doubled and trailing slashes folded, `;` and what follows it in a segment cut off, and case ignored, since many servers take all of these for
 //! the same path and would list every model under any of them. What is relayed is cut out of the
 //! target as it came. Limits: decoding happens once, so `%256d` is `%6d` and not `m`; which upstream
 //! a request belongs to is decided elsewhere.
@@ -79,7 +79,7 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
 
     let (front, segments) = without_root(path, &segments, &split(root_path));
     let is = |at: usize, word: &str| {
-        segments.get(at).is_some_and(|segment| segment.text.eq_ignore_ascii_case(word))
+        segments.get(at).is_some_and(|segment| segment.name().eq_ignore_ascii_case(word))
     };
     if is(0, "-") {
         return Ok(Route::Own { path: &path[front..] });
@@ -116,6 +116,13 @@ pub fn by_prefix<'p>(
     borne.max_by_key(|(_, prefix)| prefix.len()).map(|(index, _)| index)
 }
 
+/// How a server might read an id that takes the path of `/models/{id}` less literally than we do:
+/// without empty segments, and without what stands behind a `;`.
+pub fn folded(id: &str) -> String {
+    let names = id.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
+    names.filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/")
+}
+
 /// The rest of a raw id, percent-encoded or not, behind a prefix that is not encoded:
 /// `p%2Fopenai%2Fgpt` without `p/` is `openai%2Fgpt`. `None` where the id does not start with it.
 pub fn strip_raw_prefix<'a>(raw_id: &'a str, prefix: &str) -> Option<&'a str> {
@@ -140,6 +147,11 @@ struct Segment {
 }
 
 impl Segment {
+    /// It without what some servers take for parameters.
+    fn name(&self) -> &str {
+        self.text.split(';').next().unwrap_or_default()
+    }
+
     /// Whether a server that takes backslashes for slashes, or one that does not, would leave this
     /// path for another one here. Some look at no more than what stands before a semicolon.
     fn is_dotted(&self) -> bool {

@@ -1,14 +1,14 @@
 //! An exchange from request to log line: who may call, which upstream is asked, with what.
 //!
-//! Anything that goes wrong here is an answer in the OpenAI shape; `passing` has what comes
-//! after the upstream's head. Bodies pass as they are, in constant memory; one that must be
-//! searched for its model is held. Limits: no trailers; no upgrades.
+//! Anything that goes wrong here is an answer in the OpenAI shape; `body` has the client's
+//! body, `passing` what comes after the upstream's head. Limits: no trailers; no upgrades.
 
+mod body;
 mod passing;
 
-use std::io::{self, Read};
 use std::sync::Arc;
 
+use self::body::{Held, Look, PassedBody, hold, too_large};
 use self::passing::{pass_on, returned};
 use crate::admission::{Admission, Admitted};
 use crate::catalog::{catalog, lists};
@@ -16,16 +16,11 @@ use crate::config::Hidden;
 use crate::error::{Code, Error};
 use crate::headers::Headers;
 use crate::logging::{Record, Value};
-use crate::model_field::{self, BodyKind, ModelField, body_kind};
 use crate::offer::{Listing, Offer, Refusal, prefixed_model};
 use crate::reply::Reply;
-use crate::route::{Route, by_prefix, route, strip_raw_prefix};
+use crate::route::{Route, by_prefix, folded, route, strip_raw_prefix};
 use crate::server::{BodyLength, Exchange, Sent};
 use crate::upstream::{Place, Request, Upload};
-
-/// A request's body up to this length, in bytes, is held for the sake of the log, which
-/// names its model.
-const GLANCE: u64 = 64 * 1024;
 
 /// The longest model object that is read to be given its prefix, in bytes.
 const MODEL_LIMIT: usize = 4 * 1024 * 1024;
@@ -34,6 +29,7 @@ const MODEL_LIMIT: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Relay {
     offers: Vec<Offer>,
+    look: Look,
     admission: Admission,
     root_path: String,
 }
@@ -53,7 +49,7 @@ struct Notes {
 impl Relay {
     /// A relay to these upstreams. Paths are taken without `root_path`.
     pub fn new(offers: Vec<Offer>, admission: Admission, root_path: String) -> Relay {
-        Relay { offers, admission, root_path }
+        Relay { look: Look::of(&offers), offers, admission, root_path }
     }
 
     /// The list of each upstream, with its name, as a client without credentials gets it.
@@ -147,55 +143,60 @@ impl Relay {
         notes: &mut Notes,
     ) -> Sent {
         let reads = matches!(exchange.method(), "GET" | "HEAD");
-        let choice = self.choose(Some(&id));
+        let folded = folded(&id);
+        let choices = self.choose(Some(&id)).and_then(|a| Ok((a, self.choose(Some(&folded))?)));
         notes.model = Some(id);
         let id = notes.model.as_deref().unwrap_or_default();
-        let (offer, own_id) = match choice {
-            // What is not in the list cannot be looked at either.
-            Ok(choice) if reads && !choice.is_listed(id) => {
+        let (offer, own_id) = match choices {
+            // What is not in the list cannot be looked at either, however it is spelled.
+            Ok((a, b)) if reads && !(a.is_listed(id) && b.is_listed(&folded)) => {
                 return refuse(exchange, Error::model_not_found(id), notes);
             }
-            Ok(choice) => (choice.offer, strip_raw_prefix(raw_id, choice.prefix)),
+            Ok((choice, _)) => (choice.offer, strip_raw_prefix(raw_id, choice.prefix)),
             Err(error) => return refuse(exchange, error, notes),
         };
         let rest = own_id.unwrap_or(raw_id);
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         let place = format!("/models/{rest}{query}");
         if !reads || offer.upstream.prefix().is_empty() {
-            return self.send(exchange, offer, Place::Below(&place), None, notes);
+            return self.send(exchange, offer, Place::Below(&place), Held::nothing(), notes);
         }
         relay_prefixed(exchange, offer, &place, notes)
     }
 
     /// Relays a request to the upstream that its model points to.
     fn relay(&self, mut exchange: Exchange, place: Place<'_>, notes: &mut Notes) -> Sent {
-        let held = match self.hold(&mut exchange, notes) {
+        let held = match hold(&mut exchange, &self.look) {
             Ok(held) => held,
             Err(error) => return refuse(exchange, error, notes),
         };
+        notes.model = held.model().map(str::to_owned);
         let choice = match self.choose(notes.model.as_deref()) {
             Ok(choice) => choice,
             Err(error) => return refuse(exchange, error, notes),
         };
         let offer = choice.offer;
-        let too_long = |held: &Held| held.needed && held.body.len() as u64 > offer.max_body;
-        if held.as_ref().is_some_and(too_long) {
+        let (field, body) = match held {
+            Held::Whole { field, body } => (field, body),
+            Held::Beginning(_) => return self.send(exchange, offer, place, held, notes),
+        };
+        if self.look.is_needed && body.len() as u64 > offer.max_body {
             return refuse(exchange, too_large(offer.max_body), notes);
         }
-        let body = held.map(|held| match (&held.field, &notes.model) {
+        let body = match (&field, &notes.model) {
             (Some(field), Some(model)) if !choice.prefix.is_empty() => {
-                field.replace(&held.body, &model[choice.prefix.len()..])
+                field.replace(&body, &model[choice.prefix.len()..])
             }
             (Some(_), Some(model)) if !offer.upstream.prefix().is_empty() => {
                 let (model, prefix) = (Value(model), Value(offer.upstream.prefix()));
                 log::warn!(
                     "msg=\"the model does not bear the prefix\" model={model} prefix={prefix}"
                 );
-                held.body
+                body
             }
-            _ => held.body,
-        });
-        self.send(exchange, offer, place, body, notes)
+            _ => body,
+        };
+        self.send(exchange, offer, place, Held::Whole { body, field }, notes)
     }
 
     /// Which upstream a model points to, and with which prefix of it.
@@ -233,74 +234,36 @@ impl Relay {
         }
     }
 
-    /// Reads the body where its model must be known, to choose an upstream, to take the
-    /// prefix off or to reject it, or, where it is short, for the log alone. None where it
-    /// is to be streamed.
-    fn hold(&self, exchange: &mut Exchange, notes: &mut Notes) -> Result<Option<Held>, Error> {
-        let kind = body_kind(exchange.headers().get_str("content-type"));
-        let length = match exchange.body_length() {
-            BodyLength::None | BodyLength::Known(0) => return Ok(None),
-            BodyLength::Known(length) => Some(length),
-            BodyLength::Chunked => None,
-        };
-        let needed = self.offers.len() > 1
-            || self
-                .offers
-                .iter()
-                .any(|offer| !offer.upstream.prefix().is_empty() || offer.hidden == Hidden::Reject);
-        let short = length.is_some_and(|length| length <= GLANCE);
-        if kind == BodyKind::Opaque || !(needed || short) {
-            return Ok(None);
-        }
-        if needed && is_encoded(exchange.headers()) {
-            let what = "the request's body is compressed, so its model cannot be read";
-            return Err(Error::bad_request(what));
-        }
-        let most = self.offers.iter().map(|offer| offer.max_body).max().unwrap_or_default();
-        let limit = if needed { most } else { GLANCE };
-        if length.is_some_and(|length| length > limit) {
-            return Err(too_large(limit));
-        }
-        let body = read_held(exchange, limit)?;
-        let field = match model_field::find(&kind, &body) {
-            Ok(field) => field,
-            // A body that nobody needs to understand is the upstream's to judge.
-            Err(_) if !needed => None,
-            Err(error) => return Err(error),
-        };
-        notes.model = field.as_ref().map(|field| field.name.clone());
-        Ok(Some(Held { body, field, needed }))
-    }
-
     /// Sends a request with its body, held or as it comes, and passes the answer on.
     fn send(
         &self,
         mut exchange: Exchange,
         offer: &Offer,
         place: Place<'_>,
-        held: Option<Vec<u8>>,
+        held: Held,
         notes: &mut Notes,
     ) -> Sent {
         let mut headers = passed(exchange.headers(), notes);
-        if held.is_some() {
+        if held.was_read() {
             // The client was told to continue when its body was read.
             headers.remove("expect");
         }
         notes.upstream = Some(offer.upstream.name().to_owned());
         let (method, client) = (exchange.method().to_owned(), exchange.client());
-        let length = exchange.body_length();
-        let mut held = held.as_deref();
-        let mut body = ClientBody { exchange: &mut exchange, failure: None };
-        let upload = match (&mut held, length) {
-            (Some(held), _) => Upload::Known(held.len() as u64, held),
-            (None, BodyLength::None) => Upload::None,
-            (None, BodyLength::Known(length)) => Upload::Known(length, &mut body),
-            (None, BodyLength::Chunked) => Upload::Chunked(&mut body),
+        let length = match &held {
+            Held::Whole { body, .. } => BodyLength::Known(body.len() as u64),
+            Held::Beginning(_) => exchange.body_length(),
+        };
+        let mut body = PassedBody::new(&held, &mut exchange);
+        let upload = match length {
+            BodyLength::None => Upload::None,
+            BodyLength::Known(length) => Upload::Known(length, &mut body),
+            BodyLength::Chunked => Upload::Chunked(&mut body),
         };
         let request = Request { method: &method, place, headers, upload };
         let answer = offer.upstream.send(request, client);
         // Where the client's body failed, that is why the upstream's answer did.
-        let failure = body.failure.take();
+        let failure = body.failure();
         match (answer, failure) {
             (_, Some(error)) | (Err(error), None) => refuse(exchange, error, notes),
             (Ok(answer), None) => pass_on(exchange, answer, notes),
@@ -325,14 +288,6 @@ impl Choice<'_> {
     fn is_listed(&self, id: &str) -> bool {
         self.prefix == self.offer.upstream.prefix() && self.keeps(id)
     }
-}
-
-/// A request's body that was read.
-struct Held {
-    body: Vec<u8>,
-    field: Option<ModelField>,
-    /// Whether the upstream could not be chosen without it.
-    needed: bool,
 }
 
 /// Fetches one model, and gives it the prefix that its id has in the list.
@@ -391,47 +346,4 @@ fn asks_upgrade(headers: &Headers) -> bool {
     headers.lists("connection", "upgrade")
         && headers.contains("upgrade")
         && !headers.lists("upgrade", "h2c")
-}
-
-fn read_held(exchange: &mut Exchange, limit: u64) -> Result<Vec<u8>, Error> {
-    let mut body = Vec::new();
-    let mut reader = exchange.body().take(limit.saturating_add(1));
-    reader.read_to_end(&mut body).map_err(|error| client_fault(&error))?;
-    if body.len() as u64 > limit { Err(too_large(limit)) } else { Ok(body) }
-}
-
-fn too_large(limit: u64) -> Error {
-    let what = format!("the request's body is longer than max_body ({limit} bytes)");
-    Error::client(Code::RequestTooLarge, what)
-}
-
-fn is_encoded(headers: &Headers) -> bool {
-    headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
-}
-
-fn client_fault(error: &io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::InvalidData => Error::bad_request(format!("the request's body: {error}")),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            Error::client(Code::RequestTimeout, "the request's body did not arrive in time")
-        }
-        _ => Error::client_left(),
-    }
-}
-
-/// The client's body as ureq reads it. What goes wrong with it is kept, because ureq would
-/// lay it on the upstream.
-struct ClientBody<'a> {
-    exchange: &'a mut Exchange,
-    failure: Option<Error>,
-}
-
-impl Read for ClientBody<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.exchange.body().read(buffer);
-        if let Err(error) = &read {
-            self.failure = Some(client_fault(error));
-        }
-        read
-    }
 }

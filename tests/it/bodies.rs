@@ -100,9 +100,19 @@ fn json_is_known_by_its_media_type_or_by_none() {
 
 #[test]
 fn what_is_neither_json_nor_a_form_is_not_touched() {
+    let lines: &[u8] = b"{\"model\":\"my/a\"}\n{\"model\":\"my/a\"}\n";
     for content_type in ["text/plain", "application/octet-stream", "audio/wav"] {
-        let body = br#"{"model":"my/a"}"#;
-        assert_eq!(relayed(Some(content_type), body), body);
+        for body in [b"model=my/a", lines, b"{my/a}", b"{", b" [{\"model\":\"my/a\"}]"] {
+            assert_eq!(relayed(Some(content_type), body), body);
+        }
+    }
+}
+
+#[test]
+fn json_under_another_name_is_json() {
+    for content_type in ["text/plain", "application/x-www-form-urlencoded"] {
+        let body = b" {\"model\": \"my/a\"}";
+        assert_eq!(relayed(Some(content_type), body), b" {\"model\": \"a\"}");
     }
 }
 

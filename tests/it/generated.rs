@@ -285,7 +285,7 @@ impl World {
             }
             1 => {
                 exchange.add("Content-Type", "text/plain");
-                exchange.body = json.into_bytes();
+                exchange.body = format!("{model:?}").into_bytes();
                 exchange.to = self.place_of(None);
             }
             2 => {

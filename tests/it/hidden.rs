@@ -107,3 +107,77 @@ fn by_default_a_hidden_model_is_relayed() {
         assert_eq!(proxy.ask("DELETE", "/v1/models/gpt-4", &[], b"").status, 200);
     }
 }
+
+#[test]
+fn a_body_is_looked_at_whatever_it_is_called() {
+    let fake = without_list();
+    let url = fake.url("/v1");
+    let proxy = Proxy::start(&format!("model_filter: {{base_url: '{url}', {RULES}}}"));
+    let text = [("Content-Type", "text/plain")];
+    for body in [r#"{"model":"gpt-4"}"#, "\u{feff} \r\n{\"model\":\"gpt-4\"}"] {
+        let answer = proxy.ask("POST", "/v1/x", &text, body.as_bytes());
+        answer.own_error(404, "model_not_found");
+    }
+    let chunked = [text[0], ("Transfer-Encoding", "chunked")];
+    let body = b"1\r\n \r\n9\r\n{\"model\":\r\n8\r\n\"gpt-4\"}\r\n0\r\n\r\n";
+    proxy.ask("POST", "/v1/x", &chunked, body).own_error(404, "model_not_found");
+    let zipped = [text[0], ("Content-Encoding", "gzip")];
+    proxy.ask("POST", "/v1/x", &zipped, b"\x1f\x8b").own_error(400, "bad_request");
+    for lax in [&b"{\"model\":\"gpt-4\"} x"[..], b"{\"model\":\"gpt-4\",\"x\":\"\xff\"}"] {
+        proxy.ask("POST", "/v1/x", &text, lax).own_error(400, "bad_request");
+    }
+    assert_eq!(fake.requests().len(), 0);
+
+    let long = "no JSON ".repeat(20_000);
+    for body in ["no JSON", " \r\n", "\u{feff}", "[]", "{no JSON", &long, r#"{"model":"llama-3"}"#]
+    {
+        for chunked in [false, true] {
+            let chunks = crate::fake::chunk(body);
+            let chunks = [chunks, crate::fake::LAST_CHUNK.into()].concat();
+            let (fields, sent): (&[_], &[u8]) = match chunked {
+                true => (&[text[0], ("Transfer-Encoding", "chunked")], &chunks),
+                false => (&text, body.as_bytes()),
+            };
+            assert_eq!(proxy.ask("POST", "/v1/x", fields, sent).status, 200);
+            assert_eq!(fake.requests().last().unwrap().text(), body);
+        }
+    }
+}
+
+#[test]
+fn another_spelling_is_no_way_around() {
+    let fake = without_list();
+    let url = fake.url("/v1");
+    let proxy = Proxy::start(&format!("model_filter: {{base_url: '{url}', {RULES}}}"));
+    for body in [r#"{"MODEL":"gpt-4"}"#, r#"{"model":"llama-3","Mod\u0045l":"gpt-4"}"#] {
+        let message = proxy.post("/v1/x", body).own_error(400, "bad_request");
+        assert!(message.contains("upper and lower case"), "{message}");
+    }
+    let kind = [("Content-Type", "multipart/form-data; boundary=B")];
+    for name in ["name*=utf-8''model", "name=x; NAME*=utf-8''model", "name*0=mo; name*1=del"] {
+        let form = format!("--B\r\nContent-Disposition: form-data; {name}\r\n\r\ngpt-4\r\n--B--");
+        let answer = proxy.ask("POST", "/v1/x", &kind, form.as_bytes());
+        let message = answer.own_error(400, "bad_request");
+        assert!(message.contains("`name*`"), "{message}");
+    }
+    assert_eq!(fake.requests().len(), 0);
+}
+
+#[test]
+fn an_id_is_judged_as_any_server_may_read_it() {
+    let fake = without_list();
+    let rules = "hidden: reject, exclude: {simple: [secret, org/secret]}";
+    let url = fake.url("/v1");
+    let proxy = Proxy::start(&upstreams(&[("p", &url, rules), ("q", NOWHERE, "")]));
+    for id in
+        ["p//secret", "p%2F%2Fsecret", "p/secret;x", "p/;/secret", "p/org//secret", "p;/secret"]
+    {
+        for method in ["GET", "DELETE"] {
+            let target = format!("/v1/models/{id}");
+            proxy.ask(method, &target, &[], b"").own_error(404, "model_not_found");
+        }
+    }
+    assert_eq!(fake.requests().len(), 0);
+    assert_eq!(proxy.get("/v1/models/p/org/open").status, 200);
+    assert!(proxy.get("/v1/models;x").text().starts_with("{\"object\":\"list\""));
+}

@@ -242,12 +242,10 @@ fn naive_json(body: &[u8]) -> Judgement {
     }
     let text = std::str::from_utf8(body).map_err(|_| ())?;
     let Some(members) = members_of(body)? else { return Ok(None) };
-    let mut models = members.into_iter().filter(|(key, _)| {
-        let key = text_of(&text[key.clone()]);
-        key.as_deref() == Some("model")
-    });
-    let Some((_, place)) = models.next() else { return Ok(None) };
-    if models.next().is_some() || !text[place.clone()].starts_with('"') {
+    let named = members.into_iter().filter_map(|(key, place)| Some((text_of(&text[key])?, place)));
+    let mut models = named.filter(|(key, _)| key.to_lowercase() == "model");
+    let Some((key, place)) = models.next() else { return Ok(None) };
+    if models.next().is_some() || key != "model" || !text[place.clone()].starts_with('"') {
         return Err(());
     }
     Ok(Some((text_of(&text[place.clone()]).ok_or(())?, place)))
@@ -290,11 +288,11 @@ fn values(document: &[u8]) -> Option<Vec<(String, Value)>> {
 }
 
 fn name_among(members: &[(String, Value)]) -> Result<Option<String>, ()> {
-    let models: Vec<&Value> =
-        members.iter().filter(|(key, _)| key == "model").map(|(_, value)| value).collect();
+    let models: Vec<&(String, Value)> =
+        members.iter().filter(|(key, _)| key.to_lowercase() == "model").collect();
     match models[..] {
         [] => Ok(None),
-        [Value::String(name)] => Ok(Some(name.clone())),
+        [(key, Value::String(name))] if key == "model" => Ok(Some(name.clone())),
         _ => Err(()),
     }
 }

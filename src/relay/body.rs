@@ -1,0 +1,195 @@
+//! The client's body on its way to the upstream.
+//!
+//! Bodies pass as they are, in constant memory. One that must be searched for its model, to
+//! choose an upstream, to take a prefix off or to reject it, is held; so is a short one, for
+//! the log alone, which names the model. Limits: a held body is at most `max_body` long, and
+//! not compressed.
+
+use std::io::{self, Read};
+
+use crate::config::Hidden;
+use crate::error::{Code, Error};
+use crate::headers::Headers;
+use crate::model_field::{self, BodyKind, ModelField, body_kind, may_be_json};
+use crate::offer::Offer;
+use crate::server::{BodyLength, Exchange};
+
+/// A body up to this length, in bytes, is held for the sake of the log.
+const GLANCE: u64 = 64 * 1024;
+
+/// What bodies are looked at for.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// Whether requests cannot be relayed without their model.
+    pub(super) is_needed: bool,
+    /// Whether some models are rejected.
+    rejects: bool,
+    /// How much of a body is held, in bytes.
+    limit: u64,
+}
+
+impl Look {
+    /// What is needed in front of these upstreams.
+    pub(super) fn of(offers: &[Offer]) -> Look {
+        let rejects = offers.iter().any(|offer| offer.hidden == Hidden::Reject);
+        let prefixed = offers.iter().any(|offer| !offer.upstream.prefix().is_empty());
+        let is_needed = offers.len() > 1 || prefixed || rejects;
+        let most = offers.iter().map(|offer| offer.max_body).max().unwrap_or_default();
+        Look { is_needed, rejects, limit: if is_needed { most } else { GLANCE } }
+    }
+}
+
+/// What was read of a request's body.
+pub(super) enum Held {
+    /// All of it, and where its model stands.
+    Whole { body: Vec<u8>, field: Option<ModelField> },
+    /// So much; the rest is streamed.
+    Beginning(Vec<u8>),
+}
+
+impl Held {
+    /// Nothing: all of it is streamed.
+    pub(super) fn nothing() -> Held {
+        Held::Beginning(Vec::new())
+    }
+
+    pub(super) fn was_read(&self) -> bool {
+        !matches!(self, Held::Beginning(front) if front.is_empty())
+    }
+
+    /// The model that the body names.
+    pub(super) fn model(&self) -> Option<&str> {
+        match self {
+            Held::Whole { field: Some(field), .. } => Some(&field.name),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the body where its model must be known, or where it is short.
+///
+/// # Errors
+/// 400 for a body that names no model in a way that can be relied on, 408 and 413.
+pub(super) fn hold(exchange: &mut Exchange, look: &Look) -> Result<Held, Error> {
+    let Look { is_needed, rejects, limit } = *look;
+    let mut kind = body_kind(exchange.headers().get_str("content-type"));
+    let declared = kind != BodyKind::Opaque;
+    let length = match exchange.body_length() {
+        BodyLength::None | BodyLength::Known(0) => return Ok(Held::nothing()),
+        BodyLength::Known(length) => Some(length),
+        BodyLength::Chunked => None,
+    };
+    let short = length.is_some_and(|length| length <= GLANCE);
+    let of_use = is_needed || (declared && short);
+    if !of_use {
+        return Ok(Held::nothing());
+    }
+    if is_needed && is_encoded(exchange.headers()) {
+        if declared || rejects {
+            let what = "the request's body is compressed, so its model cannot be read";
+            return Err(Error::bad_request(what));
+        }
+        return Ok(Held::nothing());
+    }
+    let too_long = length.is_some_and(|length| length > limit);
+    let mut body = Vec::new();
+    if !declared {
+        // Many a server reads JSON whatever it is called.
+        if !begins_json(exchange, &mut body, limit)? || (too_long && !rejects) {
+            return Ok(Held::Beginning(body));
+        }
+        kind = BodyKind::Json;
+    }
+    if too_long {
+        return Err(too_large(limit));
+    }
+    read_rest(exchange, &mut body, limit)?;
+    let field = match model_field::find(&kind, &body) {
+        Ok(field) => field,
+        Err(error) if is_needed && (declared || (rejects && may_be_json(&body))) => {
+            return Err(error);
+        }
+        // It is the upstream's to judge.
+        Err(_) => None,
+    };
+    Ok(Held::Whole { body, field })
+}
+
+/// Reads up to where it can be told whether the body is a JSON object.
+fn begins_json(exchange: &mut Exchange, body: &mut Vec<u8>, limit: u64) -> Result<bool, Error> {
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    let mut buffer = [0; 4096];
+    loop {
+        let text = body.strip_prefix(MARK).unwrap_or(body).trim_ascii_start();
+        let undecided = text.is_empty() || MARK.starts_with(body);
+        if !undecided || body.len() as u64 > limit {
+            return Ok(text.starts_with(b"{"));
+        }
+        match exchange.body().read(&mut buffer).map_err(|error| client_fault(&error))? {
+            0 => return Ok(false),
+            read => body.extend_from_slice(&buffer[..read]),
+        }
+    }
+}
+
+fn read_rest(exchange: &mut Exchange, body: &mut Vec<u8>, limit: u64) -> Result<(), Error> {
+    let room = (limit + 1).saturating_sub(body.len() as u64);
+    exchange.body().take(room).read_to_end(body).map_err(|error| client_fault(&error))?;
+    if body.len() as u64 > limit { Err(too_large(limit)) } else { Ok(()) }
+}
+
+pub(super) fn too_large(limit: u64) -> Error {
+    let what = format!("the request's body is longer than max_body ({limit} bytes)");
+    Error::client(Code::RequestTooLarge, what)
+}
+
+fn is_encoded(headers: &Headers) -> bool {
+    headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+}
+
+fn client_fault(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::InvalidData => Error::bad_request(format!("the request's body: {error}")),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            Error::client(Code::RequestTimeout, "the request's body did not arrive in time")
+        }
+        _ => Error::client_left(),
+    }
+}
+
+/// The body as ureq reads it: what was read of it already, and then the rest. What goes wrong
+/// with it is kept, because ureq would lay it on the upstream.
+pub(super) struct PassedBody<'a> {
+    front: &'a [u8],
+    rest: Option<&'a mut Exchange>,
+    failure: Option<Error>,
+}
+
+impl<'a> PassedBody<'a> {
+    pub(super) fn new(held: &'a Held, exchange: &'a mut Exchange) -> PassedBody<'a> {
+        match held {
+            Held::Whole { body, .. } => PassedBody { front: body, rest: None, failure: None },
+            Held::Beginning(front) => PassedBody { front, rest: Some(exchange), failure: None },
+        }
+    }
+
+    /// What went wrong on the client's side.
+    pub(super) fn failure(self) -> Option<Error> {
+        self.failure
+    }
+}
+
+impl Read for PassedBody<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.rest {
+            Some(exchange) if self.front.is_empty() => {
+                let read = exchange.body().read(buffer);
+                if let Err(error) = &read {
+                    self.failure = Some(client_fault(error));
+                }
+                read
+            }
+            _ => self.front.read(buffer),
+        }
+    }
+}
