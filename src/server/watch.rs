@@ -2,7 +2,7 @@
 //!
 //! - **Forgotten** connections. Its task pool counts a thread that it has already woken as
 //!   idle, so of a burst of new connections some wait in its queue until a client leaves.
-//!   They show as unread bytes on a connection without a request. For each, we connect to
+//!   They show as bytes on a connection of which nobody has read any. For each, we connect to
 //!   ourselves and close: the extra connection makes the pool start a thread, which then
 //!   takes the forgotten one from the queue.
 //! - **Endless** heads and chunk headers, which it reads without a limit, and slow ones.
@@ -186,8 +186,10 @@ impl Watch {
             match client {
                 Some(client) => self.watch_upload(&client, seen, &connection),
                 None => {
-                    // One that has just left is about to be noticed by tiny_http itself.
-                    if seen.unread > 0 || (seen.left && connection.left) {
+                    // Where some was read, a thread has it. One that has just left is about
+                    // to be noticed by tiny_http itself.
+                    let waits = seen.unread > 0 || (seen.left && connection.left);
+                    if waits && seen.unread == seen.received {
                         forgotten += 1;
                     }
                     connection.left = seen.left;
