@@ -27,6 +27,15 @@ pub struct Rules {
     pub default: Option<String>,
 }
 
+impl Rules {
+    /// Leaves out a pattern that does not compile, so that the others can be tried. None moves.
+    pub fn forget(&mut self, error: &PatternError) {
+        let patterns = self.regexp.iter_mut().flatten().chain(&mut self.exclude_regexp);
+        let same = patterns.chain(&mut self.default).filter(|pattern| **pattern == error.pattern);
+        same.for_each(String::clear);
+    }
+}
+
 /// The rules, compiled.
 #[derive(Debug, Clone)]
 pub struct Filter {
