@@ -14,7 +14,7 @@ TARGET ?=
 # Where cargo puts things.
 OUT     = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run build test soak fuzz check install static cross deb dist image clean
+.PHONY: run build test soak fuzz check install static cross deb dist release-check image clean
 
 run: ## Builds and runs: make run ARGS="--port 9000"
 	$(CARGO) run --release --locked -- $(ARGS)
@@ -61,7 +61,7 @@ cross:
 	@test -n "$(TARGET)" || { echo "which machine? TARGET=aarch64-unknown-linux-musl, for example"; exit 1; }
 	@rustup target list --installed | grep -qx $(TARGET) || rustup target add $(TARGET)
 	@$(CARGO) zigbuild --version || { echo "cargo-zigbuild is missing: installing it"; $(CARGO) install --locked cargo-zigbuild; }
-	@zig version || python3 -m ziglang version || { echo "zig is missing: pip install ziglang"; exit 1; }
+	@zig version 2>/dev/null || python3 -m ziglang version || { echo "zig is missing: pip install ziglang"; exit 1; }
 	$(CARGO) zigbuild --release --locked --target $(TARGET)
 	@! command -v file >/dev/null || file -b $(OUT)/$(TARGET)/release/model-filter
 
@@ -82,6 +82,9 @@ dist: cross ## Builds dist/model-filter-VERSION-TARGET.tar.gz and its sum: make 
 	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$$(git log -1 --format=%ct) \
 	  -C $(OUT)/dist -cf - $(DIST) | gzip -9n > dist/$(DIST).tar.gz
 	cd dist && sha256sum $(DIST).tar.gz > $(DIST).tar.gz.sha256
+
+release-check: # That a tag is this version: release-check TAG=v…
+	@test "$(TAG)" = "v$(VERSION)" || { echo "the tag $(TAG) is not v$(VERSION), which Cargo.toml says"; exit 1; }
 
 image: ## Builds the container image model-filter:VERSION
 	docker build -t model-filter:$(VERSION) -t model-filter:latest .
