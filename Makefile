@@ -5,7 +5,16 @@ PREFIX  ?= /usr/local
 ARGS    ?=
 MINUTES ?= 10
 
-.PHONY: run build test soak fuzz check install clean
+# What this machine is, and the static target that goes with it: musl where rustup and a compiler have it, else glibc.
+HOST    = $(shell rustc -vV | sed -n 's/^host: //p')
+MUSL    = $(subst -gnu,-musl,$(HOST))
+STATIC  = $(shell rustup target list --installed 2>&1 | grep -qx $(MUSL) && command -v musl-gcc >/dev/null && echo $(MUSL) || echo $(HOST))
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+TARGET ?=
+# Where cargo puts things.
+OUT     = $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: run build test soak fuzz check install static cross deb dist release-check image clean
 
 run: ## Builds and runs: make run ARGS="--port 9000"
 	$(CARGO) run --release --locked -- $(ARGS)
@@ -39,6 +48,46 @@ install: target/release/model-filter ## Installs to $(DESTDIR)$(PREFIX)/bin; nev
 	install -D -m 755 target/release/model-filter $(DESTDIR)$(PREFIX)/bin/model-filter
 	test -e $(DESTDIR)$(PREFIX)/etc/model-filter/config.yaml || \
 	  install -D -m 644 config.yaml $(DESTDIR)$(PREFIX)/etc/model-filter/config.yaml
+
+# As an explicit target, even where it is this machine's own: then the flags are not for build scripts and macros.
+static: TRIPLE = $(STATIC)
+static: ## Builds target/static/model-filter, which needs no library: see STATIC above
+	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static" $(CARGO) build --release --locked --target $(TRIPLE)
+	install -D -m 755 $(OUT)/$(TRIPLE)/release/model-filter $(OUT)/static/model-filter
+	@! command -v file >/dev/null || file -b $(OUT)/static/model-filter
+
+# The same for another machine, by way of zig: cross TARGET=…
+cross:
+	@test -n "$(TARGET)" || { echo "which machine? TARGET=aarch64-unknown-linux-musl, for example"; exit 1; }
+	@rustup target list --installed | grep -qx $(TARGET) || rustup target add $(TARGET)
+	@$(CARGO) zigbuild --version || { echo "cargo-zigbuild is missing: installing it"; $(CARGO) install --locked cargo-zigbuild; }
+	@zig version 2>/dev/null || python3 -m ziglang version || { echo "zig is missing: pip install ziglang"; exit 1; }
+	$(CARGO) zigbuild --release --locked --target $(TARGET)
+	@! command -v file >/dev/null || file -b $(OUT)/$(TARGET)/release/model-filter
+
+deb: TRIPLE = $(or $(TARGET),$(STATIC))
+deb: $(if $(TARGET),cross,static) ## Builds dist/model-filter_VERSION_ARCH.deb, for this machine or TARGET; installs cargo-deb if it is missing
+	@$(CARGO) deb --version || { echo "cargo-deb is missing: installing it"; $(CARGO) install --locked cargo-deb; }
+	mkdir -p dist
+	$(CARGO) deb --locked --no-build --no-strip --target $(TRIPLE) --output dist/
+
+DIST = model-filter-$(VERSION)-$(TARGET)
+dist: cross ## Builds dist/model-filter-VERSION-TARGET.tar.gz and its sum: make dist TARGET=aarch64-unknown-linux-musl
+	rm -rf $(OUT)/dist/$(DIST)
+	mkdir -p $(OUT)/dist/$(DIST)/completions dist
+	install -m 755 $(OUT)/$(TARGET)/release/model-filter $(OUT)/dist/$(DIST)
+	install -m 644 config.yaml LICENSE README.md CHANGELOG.md docs/operating.md deploy/model-filter.1 \
+	  deploy/model-filter.service deploy/model-filter.socket $(OUT)/dist/$(DIST)
+	install -m 644 deploy/completions/* $(OUT)/dist/$(DIST)/completions
+	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$$(git log -1 --format=%ct) \
+	  -C $(OUT)/dist -cf - $(DIST) | gzip -9n > dist/$(DIST).tar.gz
+	cd dist && sha256sum $(DIST).tar.gz > $(DIST).tar.gz.sha256
+
+release-check: # That a tag is this version: release-check TAG=v…
+	@test "$(TAG)" = "v$(VERSION)" || { echo "the tag $(TAG) is not v$(VERSION), which Cargo.toml says"; exit 1; }
+
+image: ## Builds the container image model-filter:VERSION
+	docker build -t model-filter:$(VERSION) -t model-filter:latest .
 
 clean:
 	$(CARGO) clean
