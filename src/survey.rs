@@ -10,7 +10,7 @@ use std::{fs, thread};
 use serde_json::json;
 
 use crate::cli::Selection;
-use crate::filter::{Rule, Verdict};
+use crate::filter::{Filter, Rule, Verdict};
 use crate::headers::Headers;
 use crate::offer::{Offer, Refusal, judged};
 
@@ -18,6 +18,7 @@ use crate::offer::{Offer, Refusal, judged};
 struct Survey<'a> {
     upstream: &'a str,
     prefix: &'a str,
+    filter: &'a Filter,
     models: Result<Vec<(String, Verdict)>, String>,
     seconds: f64,
 }
@@ -98,7 +99,13 @@ impl<'a> Survey<'a> {
         seconds: f64,
     ) -> Survey<'a> {
         let (upstream, prefix) = (offer.upstream.name(), offer.upstream.prefix());
-        Survey { upstream, prefix, models, seconds }
+        Survey { upstream, prefix, filter: &offer.filter, models, seconds }
+    }
+
+    /// The model that `default` puts first.
+    fn first(&self) -> Option<&str> {
+        let models = self.models.as_ref().ok()?.iter();
+        self.filter.first(models.filter(|(_, verdict)| verdict.kept).map(|(id, _)| id.as_str()))
     }
 }
 
@@ -137,15 +144,17 @@ fn write_text(
     }
     let shown =
         |kept: bool| models.iter().filter(move |(id, v)| v.kept == kept && selection.takes(id, v));
+    let first = survey.first();
     let width = models.iter().map(|(id, _)| id.chars().count()).max().unwrap_or_default().min(60);
     for (id, verdict) in shown(true).chain(shown(false)) {
+        let default = if first == Some(id) { ", default" } else { "" };
         let id = one_line(&format!("{}{id}", survey.prefix));
         let width = width + survey.prefix.chars().count();
         let (sign, id) = match verdict.kept {
             true => ("+", paint.green(&format!("{id:width$}"))),
             false => ("-", format!("{id:width$}")),
         };
-        writeln!(out, "{sign} {id}  {}", paint.dim(&verdict.rule.to_string()))?;
+        writeln!(out, "{sign} {id}  {}", paint.dim(&format!("{}{default}", verdict.rule)))?;
     }
     Ok(())
 }
@@ -159,14 +168,20 @@ fn write_json(
         Err(why) => json!({"upstream": survey.upstream, "error": why}),
         Ok(models) => {
             let taken = models.iter().filter(|(id, verdict)| selection.takes(id, verdict));
+            let first = survey.first();
             let model = |(id, verdict): &(String, Verdict)| {
+                let default = first == Some(id);
                 let id = format!("{}{id}", survey.prefix);
                 let (list, index) = match &verdict.rule {
                     Rule::Entry { list, index, .. } => (Some(*list), Some(*index)),
                     Rule::NoneGiven | Rule::NoneMatched => (None, None),
                 };
                 let rule = verdict.rule.to_string();
-                json!({"id": id, "kept": verdict.kept, "rule": rule, "list": list, "index": index})
+                let kept = verdict.kept;
+                json!({
+                    "id": id, "kept": kept, "rule": rule, "list": list, "index": index,
+                    "default": default,
+                })
             };
             let models: Vec<_> = taken.map(model).collect();
             json!({"upstream": survey.upstream, "prefix": survey.prefix, "models": models})

@@ -15,7 +15,8 @@ fn command(args: &[&str], yaml: &str) -> (i32, String, String) {
     (status.code().unwrap(), text(stdout), text(stderr).replace(path, "FILE"))
 }
 
-const RULES: &str = "regexp: ['llama.*'], simple: [gpt-4o], exclude: {regexp: ['x', '.*:free']}";
+const RULES: &str = "regexp: ['llama.*'], simple: [gpt-4o], exclude: {regexp: ['x', '.*:free']}, \
+                     default: 'gpt.*'";
 
 fn two(fake: &Fake) -> String {
     upstreams(&[("one", &fake.url("/v1"), RULES), ("dead", NOWHERE, "")])
@@ -33,7 +34,7 @@ fn models_tells_what_is_kept_and_hidden_and_by_which_rule() {
     assert_eq!(status, 1, "one upstream is dead: {out}");
     assert!(lines[0].starts_with("one: 2 of 4 kept, in "), "{out}");
     assert_eq!(lines[1], "+ one/llama-3       regexp[0] \"llama.*\"");
-    assert_eq!(lines[2], "+ one/GPT-4o        simple[0] \"gpt-4o\"");
+    assert_eq!(lines[2], "+ one/GPT-4o        simple \"gpt-4o\", default");
     assert_eq!(lines[3], "- one/o1            no rule matched");
     assert_eq!(lines[4], "- one/llama-2:free  exclude.regexp[1] \".*:free\"");
     assert!(lines[5].starts_with("dead: ") && lines[5].contains("refused"), "{out}");
