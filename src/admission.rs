@@ -19,10 +19,15 @@ use crate::secret::Secret;
 pub struct Admission {
     /// Whether the port can be reached from this machine only.
     loopback: bool,
+    /// The address that is listened on.
+    ip: IpAddr,
     client_keys: Vec<Secret>,
     allowed_hosts: Vec<String>,
     allowed_origins: Vec<String>,
 }
+
+/// Fields by which a proxy says that it passes somebody else's request on.
+const PASSED_ON: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
 /// What an admitted request is answered with.
 #[derive(Debug, Default)]
@@ -38,6 +43,7 @@ impl Admission {
     pub fn new(server: &config::Server, address: SocketAddr) -> Admission {
         Admission {
             loopback: address.ip().is_loopback(),
+            ip: address.ip(),
             client_keys: server.client_keys.clone(),
             allowed_hosts: server.allowed_hosts.clone(),
             allowed_origins: server.allowed_origins.clone(),
@@ -91,6 +97,21 @@ impl Admission {
         }
         let what = "a key of server.client_keys is needed, as Bearer or x-api-key";
         Err(Error::client(Code::InvalidApiKey, what))
+    }
+
+    /// Judges who asks for what is below `/-/`: this machine, or a client with a key. What
+    /// another proxy passes on does not come from this machine, wherever that proxy runs.
+    ///
+    /// # Errors
+    /// 403 for others; 401 where a key would do.
+    pub fn own(&self, peer: SocketAddr, headers: &Headers) -> Result<(), Error> {
+        let ip = peer.ip().to_canonical();
+        let passed_on = PASSED_ON.iter().any(|name| headers.contains(name));
+        if (ip.is_loopback() || ip == self.ip) && !passed_on || self.key(headers)? {
+            return Ok(());
+        }
+        let what = "what is below /-/ is for this machine, and for keys of server.client_keys";
+        Err(Error::client(Code::ForbiddenHost, what))
     }
 
     fn knows_host(&self, host: &str) -> bool {
@@ -163,6 +184,7 @@ mod tests {
     fn rules(loopback: bool) -> Admission {
         Admission {
             loopback,
+            ip: [127, 0, 0, 1].into(),
             client_keys: Vec::new(),
             allowed_hosts: vec!["box.lan".into()],
             allowed_origins: vec!["https://chat.example.com".into()],

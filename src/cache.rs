@@ -45,6 +45,20 @@ struct Fetch<V, E> {
     settled: Condvar,
 }
 
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It was known, or somebody else was about to fetch it.
+    Cache,
+    /// It is too old, but fetching a new one failed.
+    Stale,
+    /// It was fetched for this.
+    Fetch,
+}
+
+/// An answer, and where it came from.
+pub type Answer<V, E> = (Result<V, E>, Origin);
+
 #[derive(Debug)]
 enum Outcome<V, E> {
     Pending,
@@ -61,31 +75,29 @@ impl<K: Eq + Hash + Clone, V: Clone + Size, E: Clone + Size> Cache<K, V, E> {
     }
 
     /// What [`Cache::get`] would give without a fetch.
-    pub fn known(&self, key: &K) -> Option<Result<V, E>> {
+    pub fn known(&self, key: &K) -> Option<Answer<V, E>> {
         self.entries().get(key).and_then(|entry| self.answer(entry))
     }
 
-    fn answer(&self, entry: &Entry<V, E>) -> Option<Result<V, E>> {
+    fn answer(&self, entry: &Entry<V, E>) -> Option<Answer<V, E>> {
         let within = |since: &Instant, time: Duration| since.elapsed() < time;
         match (&entry.value, &entry.failure) {
             (Some((value, since)), _) if within(since, self.time_to_live) => {
-                Some(Ok(value.clone()))
+                Some((Ok(value.clone()), Origin::Cache))
             }
             (value, Some((error, failed))) if within(failed, self.rest) => Some(match value {
                 Some((old, since)) if within(since, self.time_to_live + self.stale) => {
-                    Ok(old.clone())
+                    (Ok(old.clone()), Origin::Stale)
                 }
-                _ => Err(error.clone()),
+                _ => (Err(error.clone()), Origin::Cache),
             }),
             _ => None,
         }
     }
 
-    /// The value of a key: from here while it is fresh, else by `fetch`.
-    ///
-    /// # Errors
-    /// What `fetch` gave, where there is no old value that may still serve.
-    pub fn get(&self, key: &K, fetch: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
+    /// The value of a key: from here while it is fresh, else by `fetch`; or what `fetch`
+    /// failed with, where there is no old value that may still serve.
+    pub fn get(&self, key: &K, fetch: impl FnOnce() -> Result<V, E>) -> Answer<V, E> {
         let mut fetch = Some(fetch);
         loop {
             let mut entries = self.entries();
@@ -97,7 +109,7 @@ impl<K: Eq + Hash + Clone, V: Clone + Size, E: Clone + Size> Cache<K, V, E> {
             if let Some(under_way) = entry.fetch.clone() {
                 drop(entries);
                 match under_way.wait() {
-                    Some(result) => return result,
+                    Some(result) => return (result, Origin::Cache),
                     None => continue,
                 }
             }
@@ -114,7 +126,7 @@ impl<K: Eq + Hash + Clone, V: Clone + Size, E: Clone + Size> Cache<K, V, E> {
         key: &K,
         under_way: &Fetch<V, E>,
         fetch: impl FnOnce() -> Result<V, E>,
-    ) -> Result<V, E> {
+    ) -> Answer<V, E> {
         /// Lets those who wait go on where `fetch` panics.
         struct Lost<'a, K: Eq + Hash + Clone, V: Clone + Size, E: Clone + Size>(
             &'a Cache<K, V, E>,
@@ -140,6 +152,7 @@ impl<K: Eq + Hash + Clone, V: Clone + Size, E: Clone + Size> Cache<K, V, E> {
             Ok(value) => (Some((value, now)), None),
             Err(error) => (known, Some((error, now))),
         };
+        let failed = failure.is_some();
         let entry = Entry { value, failure, fetch: None };
         let result = entry.result(self.time_to_live + self.stale);
         let keeps_value = entry.value.is_some() && !(self.time_to_live + self.stale).is_zero();
@@ -149,7 +162,8 @@ impl<K: Eq + Hash + Clone, V: Clone + Size, E: Clone + Size> Cache<K, V, E> {
         }
         drop(entries);
         under_way.settle(Outcome::Settled(result.clone()));
-        result
+        let is_old = failed && result.is_ok();
+        (result, if is_old { Origin::Stale } else { Origin::Fetch })
     }
 
     fn make_room(&self, entries: &mut HashMap<K, Entry<V, E>>, size: usize) {

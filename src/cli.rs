@@ -11,11 +11,16 @@ use std::path::PathBuf;
 
 use lexopt::Arg;
 
+use crate::secret::Secret;
+
 /// What `--help` prints.
 pub const HELP: &str = "\
 A small proxy in front of an OpenAI-compatible API that lists only the models you want.
 
-Usage: model-filter [OPTIONS]
+Usage: model-filter [OPTIONS]           run the proxy
+       model-filter models [WORD]       show what is kept, what is hidden, and why
+       model-filter check               judge the configuration, without any network
+       model-filter health              ask the running proxy whether it is well
 
 Options:
   -c, --config FILE      the configuration [default: config.yaml]
@@ -24,6 +29,20 @@ Options:
   -r, --root-path PATH   a leading path that is taken off request paths [default: none]
   -h, --help             print this help
   -V, --version          print the version
+
+Options of models:
+  --kept, --hidden       show these only
+  --json                 print JSON
+  --from FILE            judge a list that was saved (\"-\": standard input), and ask nobody
+  --key KEY              what a client would send as Bearer
+
+Options of health:
+  --ready                also ask whether a list of models can be had
+
+Exit status:
+  0                      all is well
+  1                      an upstream has no list (models), or the proxy is not well (health)
+  2                      the command line or the configuration is wrong, or the start failed
 
 Environment:
   LLM_MF_CONFIG, LLM_MF_HOST, LLM_MF_PORT, LLM_MF_ROOT_PATH
@@ -41,6 +60,17 @@ pub const VERSION: &str = concat!("model-filter ", env!("CARGO_PKG_VERSION"), "\
 pub enum Command {
     /// Run the proxy.
     Serve(Options),
+    /// Show what the upstreams offer, and what of it is kept.
+    Models(Options, Selection),
+    /// Judge the configuration.
+    Check(Options),
+    /// Ask the running proxy whether it is well.
+    Health {
+        /// Where it is.
+        options: Options,
+        /// Whether a list of models must be had, too.
+        ready: bool,
+    },
     /// Print [`HELP`] on standard output.
     Help,
     /// Print [`VERSION`] on standard output.
@@ -58,6 +88,23 @@ pub struct Options {
     pub port: Option<u16>,
     /// `--root-path`
     pub root_path: Option<String>,
+}
+
+/// Which models are shown, and how.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// `--kept`
+    pub kept: bool,
+    /// `--hidden`
+    pub hidden: bool,
+    /// `--json`
+    pub json: bool,
+    /// `--from`
+    pub from: Option<PathBuf>,
+    /// `--key`
+    pub key: Option<Secret>,
+    /// What must be in the id.
+    pub word: Option<String>,
 }
 
 /// Arguments that cannot be understood: one line, with the option and the value.
@@ -85,6 +132,9 @@ impl From<lexopt::Error> for CliError {
 /// An unknown option, a missing value, a value that is not text, a port that is none.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, CliError> {
     let mut options = Options::default();
+    let mut selection = Selection::default();
+    let mut ready = false;
+    let mut name = Name::Serve;
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next()? {
         match arg {
@@ -101,12 +151,44 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, CliError> 
             Arg::Short('r') | Arg::Long("root-path") => {
                 options.root_path = Some(text("--root-path", parser.value()?)?);
             }
+            Arg::Long("kept") if name == Name::Models => selection.kept = true,
+            Arg::Long("hidden") if name == Name::Models => selection.hidden = true,
+            Arg::Long("json") if name == Name::Models => selection.json = true,
+            Arg::Long("from") if name == Name::Models => {
+                selection.from = Some(parser.value()?.into());
+            }
+            Arg::Long("key") if name == Name::Models => {
+                selection.key = Some(Secret::new(text("--key", parser.value()?)?));
+            }
+            Arg::Long("ready") if name == Name::Health => ready = true,
             Arg::Short(name) => return Err(unknown("option", &format!("-{name}"))),
             Arg::Long(name) => return Err(unknown("option", &format!("--{name}"))),
-            Arg::Value(value) => return Err(unknown("argument", &value.to_string_lossy())),
+            Arg::Value(value) => match (name, value.to_str()) {
+                (Name::Serve, Some("models")) => name = Name::Models,
+                (Name::Serve, Some("check")) => name = Name::Check,
+                (Name::Serve, Some("health")) => name = Name::Health,
+                (Name::Models, Some(word)) if selection.word.is_none() => {
+                    selection.word = Some(word.to_owned());
+                }
+                _ => return Err(unknown("argument", &value.to_string_lossy())),
+            },
         }
     }
-    Ok(Command::Serve(options))
+    Ok(match name {
+        Name::Serve => Command::Serve(options),
+        Name::Models => Command::Models(options, selection),
+        Name::Check => Command::Check(options),
+        Name::Health => Command::Health { options, ready },
+    })
+}
+
+/// What stands before the options that belong to one command only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Serve,
+    Models,
+    Check,
+    Health,
 }
 
 /// A port, as every source of settings writes it.
@@ -151,6 +233,23 @@ mod tests {
     fn help_and_version_are_results() {
         assert_eq!(parsed("-p 1 --help"), Ok(Command::Help));
         assert_eq!(parsed("-V"), Ok(Command::Version));
+    }
+
+    #[test]
+    fn commands_have_options_of_their_own() {
+        let models = parsed("models -c a.yaml --kept --json --from - --key sk-1 llama").unwrap();
+        let Command::Models(options, selection) = models else { panic!("{models:?}") };
+        assert_eq!(options.config, Some("a.yaml".into()));
+        assert_eq!((selection.kept, selection.hidden, selection.json), (true, false, true));
+        assert_eq!(selection.from, Some("-".into()));
+        assert_eq!(selection.key.unwrap().expose(), "sk-1");
+        assert_eq!(selection.word.as_deref(), Some("llama"));
+        assert_eq!(parsed("-p 1 check --help"), Ok(Command::Help));
+        let options = Options { port: Some(1), ..Options::default() };
+        assert_eq!(parsed("health -p 1"), Ok(Command::Health { options, ready: false }));
+        for line in ["--kept", "check --json", "health --kept", "models a b", "check models"] {
+            assert!(parsed(line).unwrap_err().starts_with("unknown "), "{line}");
+        }
     }
 
     #[test]

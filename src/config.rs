@@ -4,19 +4,20 @@
 //! `server`, that before the defaults. Every way to get it wrong ends in a
 //! [`ConfigError`]: one line that names the file, the key's path and the value, or the
 //! variable, or the option. The file is read as PyYAML and pydantic read it for the
-//! Python program, so that its files run unchanged. Limits: the file is read once, at the
-//! start; nothing here connects to anything.
+//! Python program, so that its files run unchanged. Limits: nothing here connects to
+//! anything.
 //!
 //! In the submodules: `yaml` (bytes to values), `node` (values as typed, with their
 //! place), `upstream` (the section `model_filter`), `credentials` (what an upstream may
 //! see), `server` (the section `server`), `clients` (who may call), `address` (URLs and
-//! proxies).
+//! proxies), `supervision` (what a service manager sets).
 
 mod address;
 mod clients;
 mod credentials;
 mod node;
 mod server;
+mod supervision;
 mod upstream;
 mod yaml;
 
@@ -28,7 +29,8 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use self::node::{Fields, Node, Place, nearest, quoted, unknown_key};
+use self::node::{Faults, Fields, Node, Place, nearest, quoted, unknown_key};
+pub use self::supervision::{Supervision, supervision};
 use self::upstream::Around;
 use crate::cli::Options;
 use crate::filter::Filter;
@@ -159,7 +161,38 @@ pub struct ProxySetting {
     pub no_proxy: String,
 }
 
-/// Why the program cannot start: one line, without a secret.
+/// What is wrong with a configuration; at least one thing. Shown, it is the first of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<ConfigError>);
+
+impl ConfigErrors {
+    /// Every one of them.
+    pub fn all(&self) -> &[ConfigError] {
+        &self.0
+    }
+}
+
+impl From<ConfigError> for ConfigErrors {
+    fn from(error: ConfigError) -> ConfigErrors {
+        ConfigErrors(vec![error])
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [only] => only.fmt(f),
+            [first, rest @ ..] => {
+                write!(f, "{first} (and {} more: see model-filter check)", rest.len())
+            }
+            [] => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// One thing that is wrong with a configuration: one line, without a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError(String);
 
@@ -183,12 +216,28 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
+/// Where what a configuration only names comes from.
+#[derive(Clone, Copy)]
+struct Sources<'a> {
+    /// Where relative paths in the file start.
+    folder: &'a Path,
+    env: Environment<'a>,
+}
+
+impl Sources<'_> {
+    /// Where the files of secrets are: with systemd's `LoadCredential=`, in a folder that
+    /// only this program can read.
+    fn credentials_folder(&self) -> PathBuf {
+        variable(self.env, "CREDENTIALS_DIRECTORY").map_or(self.folder.into(), PathBuf::from)
+    }
+}
+
 /// Reads the file that the options or the environment name, else `config.yaml`.
 ///
 /// # Errors
 /// A file that cannot be read or is not YAML; a key that is unknown, missing or wrong; an
 /// unset variable that the file names; a wrong option or variable of our own.
-pub fn load(options: &Options, env: Environment<'_>) -> Result<Config, ConfigError> {
+pub fn load(options: &Options, env: Environment<'_>) -> Result<Config, ConfigErrors> {
     let given = options.config.clone().or_else(|| Some(variable(env, "LLM_MF_CONFIG")?.into()));
     let hint = if given.is_none() { "; name one with --config or LLM_MF_CONFIG" } else { "" };
     let file = given.unwrap_or_else(|| DEFAULT_FILE.into());
@@ -202,21 +251,38 @@ fn compile(
     file: PathBuf,
     options: &Options,
     env: Environment<'_>,
+) -> Result<Config, ConfigErrors> {
+    let faults = Faults::default();
+    let config = faults.keep(assemble(bytes, file, options, env, &faults));
+    let errors = faults.into_errors();
+    match config {
+        Some(config) if errors.is_empty() => Ok(config),
+        _ => Err(ConfigErrors(errors)),
+    }
+}
+
+/// Puts together what is right; what is not is among the faults, or the error.
+fn assemble(
+    bytes: &[u8],
+    file: PathBuf,
+    options: &Options,
+    env: Environment<'_>,
+    faults: &Faults,
 ) -> Result<Config, ConfigError> {
     let name = file.display().to_string();
-    let place = Place::root(&name);
+    let place = Place::root(&name, faults);
     let value = yaml::parse(bytes, &place)?;
     if value.is_null() {
         return Err(place.error("the file is empty"));
     }
     let fields = Node::new(place, &value).fields()?;
+    let sources = Sources { folder: file.parent().unwrap_or(Path::new("")), env };
     let mut warnings = unknown_sections(&fields)?;
-    let typed = fields.read("server", |node| server::typed(node, env))?.unwrap_or_default();
+    let typed = fields.read("server", |node| server::typed(node, sources)).unwrap_or_default();
     let section = fields.get("model_filter");
     let section = section.ok_or_else(|| fields.place.error("model_filter is missing"))?;
-    let folder = file.parent().unwrap_or(Path::new(""));
-    let around = Around { folder, env, has_client_keys: !typed.client_keys.is_empty() };
-    let upstreams = upstream::upstreams(section, &around)?;
+    let around = Around { sources, has_client_keys: typed.has_client_keys };
+    let upstreams = faults.keep(upstream::upstreams(section, &around)).unwrap_or_default();
     let (server, log_level) = (server::server(typed, options, env)?, log_level(env)?);
     warnings.extend(credentials::shared(&section.place, &upstreams)?);
     warnings.extend(clients::exposed(&server, &upstreams));

@@ -27,6 +27,15 @@ pub struct Rules {
     pub default: Option<String>,
 }
 
+impl Rules {
+    /// Leaves out a pattern that does not compile, so that the others can be tried. None moves.
+    pub fn forget(&mut self, error: &PatternError) {
+        let patterns = self.regexp.iter_mut().flatten().chain(&mut self.exclude_regexp);
+        let same = patterns.chain(&mut self.default).filter(|pattern| **pattern == error.pattern);
+        same.for_each(String::clear);
+    }
+}
+
 /// The rules, compiled.
 #[derive(Debug, Clone)]
 pub struct Filter {
@@ -106,6 +115,12 @@ impl Filter {
         }
     }
 
+    /// Which of the kept models `default` puts at the head of the list.
+    pub fn first<'a>(&self, kept: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+        let default = self.default.as_ref()?;
+        kept.filter(|id| default.is_match(&self.folded(id))).min()
+    }
+
     fn folded(&self, id: &str) -> String {
         if self.case_sensitive { id.to_owned() } else { id.to_lowercase() }
     }
@@ -120,7 +135,7 @@ pub struct Verdict {
     pub rule: Rule,
 }
 
-/// Which rule decided. Displayed as `regexp[0] ".*llama.*"`, with the pattern as it was typed.
+/// Which rule decided. Displayed as `regexp[0] ".*llama.*"` or `simple "gpt-4o"`, as it was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
     /// The first entry that matched.
@@ -141,6 +156,10 @@ pub enum Rule {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // A name is found by itself; of patterns one may want to know which it is.
+            Rule::Entry { list, typed, .. } if list.ends_with("simple") => {
+                write!(f, "{list} \"{}\"", on_one_line(typed))
+            }
             Rule::Entry { list, index, typed } => {
                 write!(f, "{list}[{index}] \"{}\"", on_one_line(typed))
             }
@@ -384,9 +403,9 @@ mod tests {
             (verdict.kept, verdict.rule.to_string())
         };
         assert_eq!(verdict("gpt-4o"), (true, r#"regexp[1] "gpt-\d.*""#.into()));
-        assert_eq!(verdict("o3"), (true, r#"simple[1] "O3""#.into()));
+        assert_eq!(verdict("o3"), (true, r#"simple "O3""#.into()));
         assert_eq!(verdict("llama:free"), (false, r#"exclude.regexp[0] ".*:free""#.into()));
-        assert_eq!(verdict("llama-2"), (false, r#"exclude.simple[0] "llama-2""#.into()));
+        assert_eq!(verdict("llama-2"), (false, r#"exclude.simple "llama-2""#.into()));
         assert_eq!(verdict("qwen:free"), (false, "no rule matched".into()));
         let all = Filter::new(&Rules::default()).unwrap();
         assert_eq!(all.verdict("x").rule.to_string(), "no rules given");

@@ -9,10 +9,14 @@
 //!
 //! | module | concern |
 //! |---|---|
-//! | `main.rs` | arguments, configuration, a port, service; the only exit |
+//! | `main.rs` | what was asked for, and how it ended |
 //! | [`cli`] | the command line |
+//! | [`service`] | the running proxy: started, reloaded, ended |
+//! | [`systemd`] | what a service manager is told |
+//! | [`survey`] | `model-filter models` |
 //! | [`config`] | YAML and environment to what they mean; every configuration error |
 //! | [`relay`] | an exchange: up to the head of its response, and after it |
+//! | [`admin`] | what the program tells of itself, below `/-/` |
 //! | [`admission`] | who may call: client keys, and what browsers may do |
 //! | [`catalog`] | the list that clients see: the union of the offers |
 //! | [`offer`] | one upstream and what of it clients may see |
@@ -21,6 +25,8 @@
 //! | [`upstream`] | one remote API: address, credentials, ureq, a transport that notices who left |
 //! | [`sample`] | the built-in sample upstream |
 //! | [`server`] | the listener: the rooms that name tiny_http |
+//! | [`metrics`] | what is counted, in the format of Prometheus |
+//! | [`probe`] | asking the running proxy how it is |
 //! | [`reply`] | our own answers |
 //! | [`filter`] | pure: patterns to kept or hidden |
 //! | [`route`] | pure: method and target to where a request goes |
@@ -39,6 +45,7 @@
 //! - A response that is not complete is never ended cleanly.
 //! - No log line, error or answer shows a credential.
 
+pub mod admin;
 pub mod admission;
 pub mod cache;
 pub mod catalog;
@@ -49,12 +56,17 @@ pub mod filter;
 pub mod headers;
 pub mod json;
 pub mod logging;
+pub mod metrics;
 pub mod model_field;
 pub mod offer;
+pub mod probe;
 pub mod relay;
 pub mod reply;
 pub mod route;
 pub mod sample;
 pub mod secret;
 pub mod server;
+pub mod service;
+pub mod survey;
+pub mod systemd;
 pub mod upstream;

@@ -2,6 +2,7 @@
 //!
 //! One line for an exchange ([`Record`]), and the program's own messages through the
 //! `log` crate. A thread of its own writes, so that nobody waits for whoever reads the log.
+//! Where the journal reads them, lines begin with its priorities (sd-daemon(3)).
 //! Limits: only this crate's messages are written, because those of libraries may show
 //! what they send; lines are lost, and counted, where the reader stalls. No line holds a
 //! credential, a body or a query.
@@ -10,7 +11,7 @@ use std::fmt::{self, Display, Write as _};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,11 +27,16 @@ const QUEUE: usize = 4096;
 /// How long the last lines may take when the program ends.
 const FLUSH: Duration = Duration::from_secs(1);
 
-static LOGGER: Logger = Logger { queue: OnceLock::new(), lost: AtomicUsize::new(0) };
+static LOGGER: Logger = Logger {
+    queue: OnceLock::new(),
+    lost: AtomicUsize::new(0),
+    has_priorities: AtomicBool::new(false),
+};
 
 struct Logger {
     queue: OnceLock<SyncSender<Entry>>,
     lost: AtomicUsize,
+    has_priorities: AtomicBool,
 }
 
 enum Entry {
@@ -40,8 +46,9 @@ enum Entry {
 }
 
 /// Starts the log. A second call changes the level only.
-pub fn start(level: LevelFilter) {
+pub fn start(level: LevelFilter, is_journal: bool) {
     log::set_max_level(level);
+    LOGGER.has_priorities.store(is_journal, Ordering::Relaxed);
     // It fails where there is a logger already, which can only be this one.
     if log::set_logger(&LOGGER).is_err() {
         return;
@@ -64,8 +71,9 @@ fn write_all(entries: &Receiver<Entry>) {
         let lost = LOGGER.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             let time = Time(SystemTime::now());
+            let priority = LOGGER.priority(Level::Warn);
             write_line(&format!(
-                "time={time} level=warn msg=\"lines of the log were lost\" count={lost}\n"
+                "{priority}time={time} level=warn msg=\"lines of the log were lost\" count={lost}\n"
             ));
         }
     }
@@ -93,6 +101,19 @@ pub fn catch_panics() {
     }));
 }
 
+impl Logger {
+    /// What the journal reads off the front of a line.
+    fn priority(&self, level: Level) -> &'static str {
+        match level {
+            _ if !self.has_priorities.load(Ordering::Relaxed) => "",
+            Level::Error => "<3>",
+            Level::Warn => "<4>",
+            Level::Info => "<6>",
+            Level::Debug | Level::Trace => "<7>",
+        }
+    }
+}
+
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
@@ -103,7 +124,8 @@ impl Log for Logger {
             return;
         }
         let level = record.level().as_str().to_ascii_lowercase();
-        let line = format!("time={} level={level} {}\n", Time(SystemTime::now()), record.args());
+        let (priority, time) = (self.priority(record.level()), Time(SystemTime::now()));
+        let line = format!("{priority}time={time} level={level} {}\n", record.args());
         let Some(queue) = self.queue.get() else { return write_line(&line) };
         if queue.try_send(Entry::Line(line)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -137,32 +159,34 @@ pub struct Record<'a> {
     pub sent: Sent,
     /// What went wrong.
     pub error: Option<&'a Error>,
+    /// Whether it was for the program itself, below `/-/`.
+    pub is_own: bool,
 }
 
 impl Record<'_> {
     /// Writes the line.
     pub fn write(&self) {
-        let gone = Error::client_left();
-        // A response that could not be written was given up by its client.
-        let error = self.error.or_else(|| (!self.sent.complete).then_some(&gone));
-        let left = error.is_some_and(|error| error.code == Code::ClientLeft);
-        let level = match error {
+        let level = match self.error {
             Some(error) if error.code.status() >= 500 => Level::Warn,
+            // Watchdogs and scrapers ask many times an hour.
+            None if self.is_own => Level::Debug,
             _ => Level::Info,
         };
-        log::log!(level, "{}", Line { record: self, error, left });
+        log::log!(level, "{self}");
+    }
+
+    /// The status that counts: that of what was sent, unless the client left.
+    pub fn status(&self) -> u16 {
+        match self.error {
+            Some(error) if error.code == Code::ClientLeft => error.code.status(),
+            _ => self.sent.status,
+        }
     }
 }
 
-struct Line<'a> {
-    record: &'a Record<'a>,
-    error: Option<&'a Error>,
-    left: bool,
-}
-
-impl Display for Line<'_> {
+impl Display for Record<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Line { record, error, left } = self;
+        let record = self;
         let path = record.target.split('?').next().unwrap_or_default();
         write!(f, "client={} method={}", record.client, Value(record.method))?;
         write!(f, " path={}", Value(path))?;
@@ -173,12 +197,12 @@ impl Display for Line<'_> {
             write!(f, " upstream={}", Value(upstream))?;
         }
         let sent = &record.sent;
-        let status = if *left { Code::ClientLeft.status() } else { sent.status };
+        let status = self.status();
         let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
         write!(f, " status={status} ttfb_ms={:.1}", milliseconds(sent.first_byte))?;
         write!(f, " total_ms={:.1}", milliseconds(sent.total))?;
         write!(f, " in={} out={}", sent.bytes_in, sent.bytes_out)?;
-        if let Some(error) = error {
+        if let Some(error) = self.error {
             write!(f, " side={} error={}", error.source.as_str(), Value(&error.message))?;
         }
         Ok(())

@@ -1,136 +1,94 @@
-//! The program: arguments, configuration, a port, and then service until it is stopped.
+//! The program: what was asked for, and how it ended. The only room that prints.
 
-use std::io::Write;
-use std::net::SocketAddr;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
-use std::{env, io, thread};
+use std::{env, net};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use model_filter::cli::{self, Command, Options, Selection};
+use model_filter::config;
+use model_filter::{probe, service, survey};
 
-use model_filter::admission::Admission;
-use model_filter::cli::{self, Command, Options};
-use model_filter::config::{self, BaseUrl, Config};
-use model_filter::logging::{self, Value};
-use model_filter::offer::{Offer, Refusal};
-use model_filter::relay::Relay;
-use model_filter::upstream::Upstream;
-use model_filter::{sample, server};
+type Failure = Box<dyn std::error::Error>;
+
+/// How long the running proxy has to say how it is.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The same where it may have to ask its upstreams first, for up to `list_timeout`.
+const READINESS: Duration = Duration::from_secs(15);
 
 fn main() -> ExitCode {
     let result = run();
     log::logger().flush();
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "model-filter: {error}");
-            ExitCode::from(2)
-        }
-    }
+    result.unwrap_or_else(|error| {
+        complain(&error.to_string());
+        ExitCode::from(2)
+    })
 }
 
-fn run() -> Result<(), Box<dyn std::error::Error>> {
+fn run() -> Result<ExitCode, Failure> {
     match cli::parse(env::args_os().skip(1))? {
-        Command::Help => Ok(io::stdout().write_all(cli::HELP.as_bytes())?),
-        Command::Version => Ok(io::stdout().write_all(cli::VERSION.as_bytes())?),
-        Command::Serve(options) => serve(&options),
+        Command::Help => print(cli::HELP),
+        Command::Version => print(cli::VERSION),
+        Command::Serve(options) => service::serve(options).map(|()| ExitCode::SUCCESS),
+        Command::Check(options) => check(&options),
+        Command::Health { options, ready } => health(&options, ready),
+        Command::Models(options, selection) => models(&options, &selection),
     }
 }
 
-fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
-    let config = config::load(options, &config::environment)?;
-    logging::start(config.log_level);
-    logging::catch_panics();
-    let (host, port) = (config.server.host.as_str(), config.server.port);
-    let listener = server::bind(host, port).map_err(|error| format!("{host}:{port}: {error}"))?;
-    let relay = Arc::new(relay(&config, listener.address())?);
-    announce(&config, &listener);
-
-    // Before anything runs, so that a signal finds somebody who waits for it.
-    let signals = Signals::new([SIGTERM, SIGINT])?;
-    let service = Arc::clone(&relay);
-    let service = Box::new(move |exchange| service.exchange(exchange));
-    let server = listener.serve(config.server.limits, service)?;
-    count_models(&relay);
-    run_until_told(server, signals, config.server.shutdown_timeout);
-    Ok(())
-}
-
-/// Serves until the first signal, then lets exchanges end; a second one ends it at once.
-fn run_until_told(server: server::Server, mut signals: Signals, patience: Duration) {
-    let signal = signals.forever().next();
-    log::info!("msg=\"shutting down\" signal={}", signal.unwrap_or_default());
-    thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
-            std::process::exit(128 + signal);
+/// Every error of the configuration, one line each.
+fn check(options: &Options) -> Result<ExitCode, Failure> {
+    match config::load(options, &config::environment) {
+        Ok(config) => {
+            config.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
+            print(&format!("{}: the configuration is good\n", config.file.display()))
         }
-    });
-    if server.shut_down(patience) {
-        log::info!("msg=\"all exchanges have ended\"");
-    } else {
-        log::warn!("msg=\"exchanges were cut\" after_s={}", patience.as_secs_f64());
-    }
-}
-
-fn relay(config: &Config, address: SocketAddr) -> Result<Relay, Box<dyn std::error::Error>> {
-    let is_sample = |upstream: &config::Upstream| upstream.base_url == BaseUrl::Sample;
-    let sample = config.upstreams.iter().any(is_sample).then(sample::start).transpose()?;
-    let among_others = config.upstreams.len() > 1;
-    let mut offers = Vec::new();
-    for settings in &config.upstreams {
-        let upstream = Upstream::new(settings, sample)
-            .map_err(|error| format!("upstream {:?}: {error}", settings.name))?;
-        offers.push(Offer::new(upstream, settings, among_others));
-    }
-    let admission = Admission::new(&config.server, address);
-    Ok(Relay::new(offers, admission, config.server.root_path.clone()))
-}
-
-fn announce(config: &Config, listener: &server::Listener) {
-    for warning in &config.warnings {
-        log::warn!("msg={}", Value(warning));
-    }
-    let file = config.file.display().to_string();
-    let root_path = &config.server.root_path;
-    let address = listener.address();
-    log::info!("msg=\"listening\" address=http://{address}{root_path} config={}", Value(&file));
-    for upstream in &config.upstreams {
-        let name = Value(&upstream.name);
-        match &upstream.base_url {
-            BaseUrl::Remote(url) => log::info!("msg=\"upstream\" upstream={name} base_url={url}"),
-            BaseUrl::Sample => log::info!(
-                "msg=\"this is the built-in sample upstream: to use a real one, \
-                 set base_url in {file}\" upstream={name}"
-            ),
+        Err(errors) => {
+            errors.all().iter().for_each(|error| complain(&error.to_string()));
+            Ok(ExitCode::from(2))
         }
     }
 }
 
-/// Says how many models are kept. In the background: a dead upstream must not hold up the
-/// start.
-fn count_models(relay: &Arc<Relay>) {
-    let relay = Arc::clone(relay);
-    let count = move || {
-        for (name, list) in relay.lists() {
-            let name = Value(name);
-            match list {
-                Ok(list) => {
-                    let (kept, total) = (list.kept, list.total);
-                    log::info!("msg=\"models\" upstream={name} kept={kept} total={total}");
-                }
-                Err(Refusal::Mirrored(reply)) => {
-                    let what = "no list without a client's credentials";
-                    log::info!("msg=\"{what}\" upstream={name} status={}", reply.status);
-                }
-                Err(Refusal::Failed(error)) => {
-                    let error = Value(&error.message);
-                    log::warn!("msg=\"no list of models\" upstream={name} error={error}");
-                }
-            }
-        }
+fn health(options: &Options, ready: bool) -> Result<ExitCode, Failure> {
+    let server = config::load(options, &config::environment)?.server;
+    let addresses = net::ToSocketAddrs::to_socket_addrs(&(server.host.as_str(), server.port));
+    let address = addresses.ok().and_then(|mut addresses| addresses.next());
+    let Some(address) = address.map(probe::reachable) else {
+        return Err(format!("{}: the host has no address", server.host).into());
     };
-    // Without the thread only this message is missing.
-    let _ = thread::Builder::new().name("count".into()).spawn(count);
+    let mut answer = probe::ask(address, "/-/health", PATIENCE);
+    if ready && answer.is_ok() {
+        answer = probe::ask(address, "/-/ready", READINESS);
+    }
+    match answer {
+        Ok(()) => print(if ready { "ready\n" } else { "ok\n" }),
+        Err(why) => {
+            complain(&why);
+            Ok(ExitCode::from(1))
+        }
+    }
+}
+
+fn models(options: &Options, selection: &Selection) -> Result<ExitCode, Failure> {
+    let config = config::load(options, &config::environment)?;
+    let offers = service::offers(&config)?;
+    let mut out = io::stdout().lock();
+    let colours = out.is_terminal() && config::environment("NO_COLOR").is_none_or(|v| v.is_empty());
+    let mut text = Vec::new();
+    let complete = survey::show(&offers, selection, colours, &mut text)?;
+    // Whoever reads it may have read enough.
+    let _ = out.write_all(&text);
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn print(text: &str) -> Result<ExitCode, Failure> {
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn complain(what: &str) {
+    // There is nowhere else to say it.
+    let _ = writeln!(io::stderr(), "model-filter: {what}");
 }

@@ -7,18 +7,19 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
-use crate::cache::{Cache, Size};
+use crate::cache::{self, Cache, Origin, Size};
 use crate::config::{self, Hidden};
 use crate::error::Error;
-use crate::filter::Filter;
+use crate::filter::{Filter, Verdict};
 use crate::headers::{Headers, is_credential};
 use crate::json;
 use crate::logging::Value;
+use crate::metrics::{ListEvent, METRICS};
 use crate::reply::Reply;
 use crate::upstream::{Answer, Place, Request, Upload, Upstream};
 
@@ -45,6 +46,8 @@ pub struct Offer {
     list_timeout: Duration,
     /// Whether clients may not notice that its list failed: others stand in, or an old one.
     covered: bool,
+    /// When a list could last be had.
+    well: Mutex<Option<Instant>>,
     cache: Cache<Key, Arc<Listing>, Refusal>,
 }
 
@@ -108,6 +111,7 @@ impl Offer {
             max_body: settings.max_body,
             list_timeout: settings.list_timeout,
             covered: among_others || !settings.cache_stale.is_zero(),
+            well: Mutex::default(),
             cache: Cache::new(time_to_live, settings.cache_stale, rest),
         }
     }
@@ -130,7 +134,7 @@ impl Offer {
 
     /// The list, where it can be told without asking the upstream.
     pub fn known(&self, question: &Question) -> Option<Result<Arc<Listing>, Refusal>> {
-        self.cache.known(&question.key)
+        self.cache.known(&question.key).map(|answer| self.counted(answer))
     }
 
     /// The list.
@@ -139,14 +143,51 @@ impl Offer {
     /// Where the upstream gave none, and there is no old one that may serve.
     pub fn list(&self, question: Question) -> Result<Arc<Listing>, Refusal> {
         let Question { headers, key } = question;
-        self.cache.get(&key, || {
+        let answer = self.cache.get(&key, || {
             let fetched = self.fetch(headers, key.1.as_deref());
             match &fetched {
                 Err(refusal) if self.covered => self.tell(refusal),
                 _ => {}
             }
+            self.note(&fetched);
             fetched
-        })
+        });
+        self.counted(answer)
+    }
+
+    /// Whether a list could be had within this time; or an answer that asks for the
+    /// credentials that clients bring.
+    pub fn was_well_within(&self, time: Duration) -> bool {
+        let well = *self.well.lock().expect("nothing panics under this lock");
+        well.is_some_and(|well| well.elapsed() <= time)
+    }
+
+    fn note(&self, fetched: &Result<Arc<Listing>, Refusal>) {
+        let event = if fetched.is_ok() { ListEvent::Refreshed } else { ListEvent::Failed };
+        METRICS.list(self.upstream.name(), event);
+        let is_well = match fetched {
+            Ok(_) => true,
+            Err(Refusal::Mirrored(reply)) => {
+                self.upstream.passes_credentials() && matches!(reply.status, 401 | 403)
+            }
+            Err(Refusal::Failed(_)) => false,
+        };
+        if is_well {
+            let mut well = self.well.lock().expect("nothing panics under this lock");
+            *well = Some(Instant::now());
+        }
+    }
+
+    fn counted(
+        &self,
+        (answer, origin): cache::Answer<Arc<Listing>, Refusal>,
+    ) -> Result<Arc<Listing>, Refusal> {
+        match origin {
+            Origin::Cache if answer.is_ok() => METRICS.list(self.upstream.name(), ListEvent::Hit),
+            Origin::Stale => METRICS.list(self.upstream.name(), ListEvent::Stale),
+            Origin::Cache | Origin::Fetch => {}
+        }
+        answer
     }
 
     fn tell(&self, refusal: &Refusal) {
@@ -163,6 +204,16 @@ impl Offer {
     }
 
     fn fetch(&self, headers: Headers, query: Option<&str>) -> Result<Arc<Listing>, Refusal> {
+        self.ask(headers, query, |body| self.filtered(body).map(Arc::new))
+    }
+
+    /// Asks the upstream for its list, and makes something of it.
+    fn ask<T>(
+        &self,
+        headers: Headers,
+        query: Option<&str>,
+        understand: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<T, Refusal> {
         let rest = match query {
             Some(query) => format!("/models?{query}"),
             None => "/models".to_owned(),
@@ -175,19 +226,22 @@ impl Offer {
             return Err(mirrored(&mut answer));
         }
         let body = answer.read_to_end(LIST_LIMIT).map_err(Refusal::Failed)?;
-        let listing = self.filtered(&body).map_err(|what| {
-            Refusal::Failed(answer.invalid(&format!("its list of models {what}")))
-        })?;
-        Ok(Arc::new(listing))
+        understand(&body)
+            .map_err(|what| Refusal::Failed(answer.invalid(&format!("its list of models {what}"))))
+    }
+
+    /// The ids that the upstream lists at this moment, each with what the filter says of it.
+    ///
+    /// # Errors
+    /// As [`Offer::list`].
+    pub fn survey(&self, headers: &Headers) -> Result<Vec<(String, Verdict)>, Refusal> {
+        let question = self.question(headers, None);
+        let judged = |body: &[u8]| judged(&self.filter, body);
+        self.ask(question.headers, None, judged)
     }
 
     fn filtered(&self, body: &[u8]) -> Result<Listing, String> {
-        let text = std::str::from_utf8(body).map_err(|error| format!("is not UTF-8: {error}"))?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let list = list_in(text)?;
-        let objects: Vec<&RawValue> =
-            serde_json::from_str(list).map_err(|error| format!("is no array: {error}"))?;
-
+        let (text, list, objects) = objects(body)?;
         let models: Vec<Model<'_>> = objects.iter().filter_map(|o| Model::new(o.get())).collect();
         if models.len() < objects.len() {
             let dropped = objects.len() - models.len();
@@ -236,6 +290,31 @@ fn mirrored(answer: &mut Answer<'_>) -> Refusal {
         Ok(body) => Refusal::Mirrored(Arc::new(Reply { status: answer.status, headers, body })),
         Err(error) => Refusal::Failed(error),
     }
+}
+
+/// The ids in a list, each with what a filter says of it.
+///
+/// # Errors
+/// What is wrong with the list.
+pub fn judged(filter: &Filter, body: &[u8]) -> Result<Vec<(String, Verdict)>, String> {
+    let (_, _, objects) = objects(body)?;
+    let models = objects.iter().filter_map(|object| Model::new(object.get()));
+    let judged = |Model { id, .. }| {
+        let verdict = filter.verdict(&id);
+        (id, verdict)
+    };
+    Ok(models.map(judged).collect())
+}
+
+/// A list's text, the array of models in it, and the models.
+type Objects<'a> = (&'a str, &'a str, Vec<&'a RawValue>);
+
+fn objects(body: &[u8]) -> Result<Objects<'_>, String> {
+    let text = std::str::from_utf8(body).map_err(|error| format!("is not UTF-8: {error}"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let list = list_in(text)?;
+    let objects = serde_json::from_str(list).map_err(|error| format!("is no array: {error}"))?;
+    Ok((text, list, objects))
 }
 
 /// The array of models in a list: `data` of an object, or the whole.

@@ -8,7 +8,7 @@ use std::net::Ipv6Addr;
 use super::address;
 use super::credentials::secret;
 use super::node::{Node, quoted};
-use super::{ConfigError, Environment, Server, Upstream};
+use super::{ConfigError, Server, Sources, Upstream};
 use crate::secret::Secret;
 
 /// Shorter ones can be guessed, and are more likely a slip of the hand.
@@ -17,7 +17,7 @@ const MIN_KEY: usize = 8;
 /// Reads `client_keys`. No error shows one.
 pub(super) fn client_keys(
     node: &Node<'_>,
-    env: Environment<'_>,
+    sources: Sources<'_>,
 ) -> Result<Vec<Secret>, ConfigError> {
     let items = node.items("keys")?;
     if items.is_empty() {
@@ -25,7 +25,7 @@ pub(super) fn client_keys(
     }
     let mut keys: Vec<Secret> = Vec::new();
     for item in &items {
-        let key = secret(item, env)?;
+        let key = secret(item, sources)?;
         if key.expose().chars().count() < MIN_KEY {
             return Err(
                 item.error(format!("too short to be a key (at least {MIN_KEY} characters)"))
@@ -46,13 +46,13 @@ pub(super) fn client_keys(
 /// Reads `allowed_hosts`.
 pub(super) fn allowed_hosts(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
     let host = |item: &Node<'_>| allowed_host(item.string()?).map_err(|error| item.error(error));
-    node.items("strings")?.iter().map(host).collect()
+    node.each("strings", host)
 }
 
 /// Reads `allowed_origins`.
 pub(super) fn allowed_origins(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
     let origin = |item: &Node<'_>| origin(item.string()?).map_err(|error| item.error(error));
-    node.items("strings")?.iter().map(origin).collect()
+    node.each("strings", origin)
 }
 
 fn allowed_host(text: &str) -> Result<String, String> {

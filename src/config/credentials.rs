@@ -3,8 +3,10 @@
 //! No error here shows a value. Limits: whether a key is a right one is for the upstream
 //! to say.
 
+use std::fs;
+
 use super::node::{Node, Place, quoted};
-use super::{Authorization, ConfigError, Environment, Upstream, variable};
+use super::{Authorization, ConfigError, Sources, Upstream, io_reason, variable};
 use crate::headers;
 use crate::secret::Secret;
 
@@ -44,7 +46,7 @@ pub(super) fn authorization(
 pub(super) fn fixed_headers(
     node: &Node<'_>,
     has_api_key: bool,
-    env: Environment<'_>,
+    sources: Sources<'_>,
 ) -> Result<Vec<(String, Secret)>, ConfigError> {
     let fields = node.fields()?;
     let mut fixed = Vec::new();
@@ -60,19 +62,27 @@ pub(super) fn fixed_headers(
         if has_api_key && is("authorization") {
             return Err(node.error("api_key sets this header: one of the two must go"));
         }
-        fixed.push(((*name).to_owned(), secret(node, env)?));
+        fixed.push(((*name).to_owned(), secret(node, sources)?));
     }
     Ok(fixed)
 }
 
-/// A value to be sent in a header, literal or `os.environ/NAME`. No error shows it.
-pub(super) fn secret(node: &Node<'_>, env: Environment<'_>) -> Result<Secret, ConfigError> {
+/// A value to be sent in a header: literal, `os.environ/NAME` or `file:NAME`. No error shows it.
+pub(super) fn secret(node: &Node<'_>, sources: Sources<'_>) -> Result<Secret, ConfigError> {
     let text = node.string()?;
-    let value = match text.strip_prefix("os.environ/") {
-        Some(name) => variable(env, name).ok_or_else(|| {
+    let value = if let Some(name) = text.strip_prefix("os.environ/") {
+        variable(sources.env, name).ok_or_else(|| {
             node.error(format!("the environment variable {} is not set", quoted(name)))
-        })?,
-        None => text.to_owned(),
+        })?
+    } else if let Some(name) = text.strip_prefix("file:") {
+        let path = sources.credentials_folder().join(name);
+        let text = fs::read_to_string(&path).map_err(|error| {
+            let path = quoted(&path.display().to_string());
+            node.error(format!("{path}: {}", io_reason(&error)))
+        })?;
+        text.trim_end_matches(['\r', '\n']).to_owned()
+    } else {
+        text.to_owned()
     };
     if value.is_empty() {
         return Err(node.error("the value is empty"));

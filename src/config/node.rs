@@ -2,10 +2,12 @@
 //!
 //! A [`Node`] is what was typed. Its readers accept what PyYAML and pydantic accepted
 //! (numbers and booleans in quotes, `yes` and `off`), and every error names the file and
-//! the path of the key. Limits: a quoted `"yes"` cannot be told from a plain one; octal
+//! the path of the key. An error in one key is kept, and does not end the reading of the
+//! others. Limits: a quoted `"yes"` cannot be told from a plain one; octal
 //! (`0777`) and sexagesimal (`1:30`) numbers are refused, since a reader would take them
 //! for something else.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use serde_yaml::Value;
@@ -22,16 +24,36 @@ const MAX_COUNT: u64 = 100_000;
 /// The most that a held body may take, in bytes (1 GiB).
 const MAX_SIZE: u64 = 1 << 30;
 
+/// What was found to be wrong so far, in the order in which it was found.
+#[derive(Default)]
+pub(super) struct Faults(RefCell<Vec<ConfigError>>);
+
+impl Faults {
+    pub(super) fn add(&self, error: ConfigError) {
+        self.0.borrow_mut().push(error);
+    }
+
+    /// The value, where there is one.
+    pub(super) fn keep<T>(&self, result: Result<T, ConfigError>) -> Option<T> {
+        result.map_err(|error| self.add(error)).ok()
+    }
+
+    pub(super) fn into_errors(self) -> Vec<ConfigError> {
+        self.0.into_inner()
+    }
+}
+
 /// A file and a path of keys in it, as errors show it.
 #[derive(Clone)]
 pub(super) struct Place<'a> {
     file: &'a str,
     keys: String,
+    pub(super) faults: &'a Faults,
 }
 
 impl<'a> Place<'a> {
-    pub(super) fn root(file: &'a str) -> Place<'a> {
-        Place { file, keys: String::new() }
+    pub(super) fn root(file: &'a str, faults: &'a Faults) -> Place<'a> {
+        Place { file, keys: String::new(), faults }
     }
 
     /// The place of a key below this one; also of a path such as `exclude.regexp[0]`.
@@ -39,11 +61,11 @@ impl<'a> Place<'a> {
         let separator = if self.keys.is_empty() { "" } else { "." };
         let odd = key.is_empty() || key.contains(char::is_control);
         let key = if odd { quoted(key) } else { key.to_owned() };
-        Place { file: self.file, keys: format!("{}{separator}{key}", self.keys) }
+        Place { keys: format!("{}{separator}{key}", self.keys), ..*self }
     }
 
     pub(super) fn item(&self, index: usize) -> Place<'a> {
-        Place { file: self.file, keys: format!("{}[{index}]", self.keys) }
+        Place { keys: format!("{}[{index}]", self.keys), ..*self }
     }
 
     /// The path of keys, for an error at another place that names this one.
@@ -113,7 +135,17 @@ impl<'a> Node<'a> {
     }
 
     pub(super) fn strings(&self) -> Result<Vec<String>, ConfigError> {
-        self.items("strings")?.iter().map(|item| Ok(item.string()?.to_owned())).collect()
+        self.each("strings", |item| item.string().map(str::to_owned))
+    }
+
+    /// What a reader makes of each item of a list; `what` they are, for the error.
+    pub(super) fn each<T>(
+        &self,
+        what: &str,
+        reader: impl Fn(&Node<'a>) -> Result<T, ConfigError>,
+    ) -> Result<Vec<T>, ConfigError> {
+        let items = self.items(what)?;
+        Ok(items.iter().filter_map(|item| self.place.faults.keep(reader(item))).collect())
     }
 
     /// The items of a list; `what` they are, for the error.
@@ -223,20 +255,19 @@ impl<'a> Fields<'a> {
     }
 
     /// Refuses every key but these.
-    pub(super) fn only(&self, known: &[&str]) -> Result<(), ConfigError> {
-        match self.entries.iter().find(|(key, _)| !known.contains(key)) {
-            Some((key, node)) => Err(unknown_key(key, node, known)),
-            None => Ok(()),
+    pub(super) fn only(&self, known: &[&str]) {
+        for (key, node) in self.entries.iter().filter(|(key, _)| !known.contains(key)) {
+            self.place.faults.add(unknown_key(key, node, known));
         }
     }
 
-    /// Reads a key where it is given.
+    /// Reads a key where it is given, and right.
     pub(super) fn read<T>(
         &self,
         key: &str,
         reader: impl FnOnce(&Node<'a>) -> Result<T, ConfigError>,
-    ) -> Result<Option<T>, ConfigError> {
-        self.get(key).map(reader).transpose()
+    ) -> Option<T> {
+        self.get(key).and_then(|node| self.place.faults.keep(reader(node)))
     }
 }
 
@@ -341,7 +372,7 @@ mod tests {
 
     fn read<T>(yaml: &str, reader: fn(&Node<'_>) -> Result<T, ConfigError>) -> Option<T> {
         let value: Value = serde_yaml::from_str(yaml).unwrap();
-        reader(&Node::new(Place::root("f"), &value)).ok()
+        reader(&Node::new(Place::root("f", &Faults::default()), &value)).ok()
     }
 
     fn timeout(yaml: &str) -> Option<f64> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::clients;
 use super::node::{Node, quoted};
-use super::{ConfigError, DEFAULT_HOST, DEFAULT_PORT, Environment, Server, variable};
+use super::{ConfigError, DEFAULT_HOST, DEFAULT_PORT, Environment, Server, Sources, variable};
 use crate::cli::{self, Options};
 use crate::secret::Secret;
 use crate::server::Limits;
@@ -34,44 +34,43 @@ pub(super) struct TypedServer {
     host: Option<String>,
     port: Option<u16>,
     root_path: Option<String>,
-    pub(super) client_keys: Vec<Secret>,
+    pub(super) has_client_keys: bool,
+    client_keys: Vec<Secret>,
     allowed_hosts: Vec<String>,
     allowed_origins: Vec<String>,
     limits: Limits,
     shutdown_timeout: Option<Duration>,
 }
 
-pub(super) fn typed(node: &Node<'_>, env: Environment<'_>) -> Result<TypedServer, ConfigError> {
+pub(super) fn typed(node: &Node<'_>, sources: Sources<'_>) -> Result<TypedServer, ConfigError> {
     let fields = node.fields()?;
-    fields.only(&KEYS)?;
+    fields.only(&KEYS);
     let defaults = Limits::default();
-    let timeout = |key: &str, default| {
-        fields.read(key, Node::timeout).map(|timeout| timeout.unwrap_or(default))
-    };
-    let count =
-        |key: &str, default| fields.read(key, Node::count).map(|count| count.unwrap_or(default));
+    let timeout = |key: &str, default| fields.read(key, Node::timeout).unwrap_or(default);
+    let count = |key: &str, default| fields.read(key, Node::count).unwrap_or(default);
     let limits = Limits {
-        head_timeout: timeout("head_timeout", defaults.head_timeout)?,
-        idle_timeout: timeout("idle_connection_timeout", defaults.idle_timeout)?,
-        max_connections: count("max_connections", defaults.max_connections)?,
-        max_requests: count("max_requests", defaults.max_requests)?,
+        head_timeout: timeout("head_timeout", defaults.head_timeout),
+        idle_timeout: timeout("idle_connection_timeout", defaults.idle_timeout),
+        max_connections: count("max_connections", defaults.max_connections),
+        max_requests: count("max_requests", defaults.max_requests),
         ..defaults
     };
     let checked = |key: &str, check: fn(&str) -> Result<String, String>| {
         fields.read(key, |node| check(node.string()?).map_err(|error| node.error(error)))
     };
-    let client_keys = fields.read("client_keys", |node| clients::client_keys(node, env))?;
-    let allowed_hosts = fields.read("allowed_hosts", clients::allowed_hosts)?;
-    let allowed_origins = fields.read("allowed_origins", clients::allowed_origins)?;
+    let client_keys = fields.read("client_keys", |node| clients::client_keys(node, sources));
+    let allowed_hosts = fields.read("allowed_hosts", clients::allowed_hosts);
+    let allowed_origins = fields.read("allowed_origins", clients::allowed_origins);
     Ok(TypedServer {
-        host: checked("host", host)?,
-        port: fields.read("port", Node::port)?,
-        root_path: checked("root_path", root_path)?,
+        host: checked("host", host),
+        port: fields.read("port", Node::port),
+        root_path: checked("root_path", root_path),
+        has_client_keys: fields.get("client_keys").is_some(),
         client_keys: client_keys.unwrap_or_default(),
         allowed_hosts: allowed_hosts.unwrap_or_default(),
         allowed_origins: allowed_origins.unwrap_or_default(),
         limits,
-        shutdown_timeout: fields.read("shutdown_timeout", Node::timeout)?,
+        shutdown_timeout: fields.read("shutdown_timeout", Node::timeout),
     })
 }
 

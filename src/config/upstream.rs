@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use super::node::{Fields, Node, Place, nearest, quoted, unknown_key};
 use super::{
-    Authorization, BaseUrl, ConfigError, Environment, Hidden, Upstream, address, credentials,
-    io_reason,
+    Authorization, BaseUrl, ConfigError, Hidden, Sources, Upstream, address, credentials, io_reason,
 };
 use crate::filter::{Filter, Rules};
 
@@ -45,9 +44,7 @@ const NO_SETTINGS: &str = "expected an upstream's settings: a mapping with a bas
 
 /// What bears on every upstream, beside its own settings.
 pub(super) struct Around<'a> {
-    /// Where relative paths in the file start.
-    pub(super) folder: &'a Path,
-    pub(super) env: Environment<'a>,
+    pub(super) sources: Sources<'a>,
     /// Whether clients must present a key of ours.
     pub(super) has_client_keys: bool,
 }
@@ -63,23 +60,25 @@ pub(super) fn upstreams(
     let fields = section.fields()?;
     let named = named(&fields)?;
     let alone = named.len() == 1;
-    let mut upstreams: Vec<Upstream> = Vec::new();
+    let faults = section.place.faults;
+    let mut upstreams: Vec<(Upstream, Place<'_>)> = Vec::new();
     for (name, node) in &named {
         if name.is_empty() || name.contains(char::is_control) {
-            return Err(node.error("a name is one line of text"));
+            faults.add(node.error("a name is one line of text"));
+            continue;
         }
-        upstreams.push(upstream(Some(name), node, alone, around)?);
-    }
-    for (index, upstream) in upstreams.iter().enumerate() {
-        let clash = upstreams[..index].iter().position(|other| other.prefix == upstream.prefix);
-        if let Some(first) = clash {
-            let (first, second) = (prefix_place(&named[first].1)?, prefix_place(&named[index].1)?);
+        let read = upstream(Some(name), node, alone, around);
+        let Some(upstream) = faults.keep(read) else { continue };
+        let place = prefix_place(node)?;
+        let clash = upstreams.iter().find(|(other, _)| other.prefix == upstream.prefix);
+        if let Some((_, first)) = clash {
             let prefix = quoted(&upstream.prefix);
             let message = format!("the prefix {prefix} is already that of {}", first.keys());
-            return Err(second.error(message));
+            faults.add(place.error(message));
         }
+        upstreams.push((upstream, place));
     }
-    Ok(upstreams)
+    Ok(upstreams.into_iter().map(|(upstream, _)| upstream).collect())
 }
 
 /// The names of a section without a `base_url`, or what is wrong with it.
@@ -134,46 +133,58 @@ fn upstream(
     around: &Around<'_>,
 ) -> Result<Upstream, ConfigError> {
     let fields = node.fields()?;
-    fields.only(&KEYS)?;
-    let env = around.env;
-    let base_url = fields.get("base_url").ok_or_else(|| node.error(MISSING))?;
-    let base_url = address::base_url(base_url.string()?).map_err(|e| base_url.error(e))?;
+    fields.only(&KEYS);
+    let sources = around.sources;
+    let mistyped = |(key, _): &(&str, Node<'_>)| {
+        !KEYS.contains(key) && nearest(key, &KEYS) == Some("base_url")
+    };
+    if fields.get("base_url").is_none() && !fields.entries.iter().any(mistyped) {
+        node.place.faults.add(node.error(MISSING));
+    }
+    let base_url = fields.read("base_url", |node| {
+        address::base_url(node.string()?).map_err(|error| node.error(error))
+    });
+    // Without one, the rest is judged all the same, and nothing is started.
+    let base_url = base_url.unwrap_or(BaseUrl::Sample);
     let default_prefix = name.map_or(String::new(), |name| format!("{name}/"));
     let name = match (name, &base_url) {
         (Some(name), _) => name.to_owned(),
         (None, BaseUrl::Sample) => "sample".to_owned(),
         (None, BaseUrl::Remote(url)) => address::authority(url).to_owned(),
     };
-    let api_key = fields.read("api_key", |node| credentials::secret(node, env))?;
-    let has_api_key = api_key.is_some();
-    let authorization = match fields.get("authorization") {
-        Some(node) => credentials::authorization(node, &name, has_api_key, around.has_client_keys)?,
+    let api_key = fields.read("api_key", |node| credentials::secret(node, sources));
+    let has_api_key = fields.get("api_key").is_some();
+    let authorization = fields.read("authorization", |node| {
+        credentials::authorization(node, &name, has_api_key, around.has_client_keys)
+    });
+    let authorization = match authorization {
+        Some(authorization) => authorization,
         None if alone && !has_api_key && !around.has_client_keys => Authorization::Passthrough,
         None => Authorization::None,
     };
     let headers =
-        fields.read("headers", |node| credentials::fixed_headers(node, has_api_key, env))?;
-    let cache_ttl = fields.read("cache_ttl", Node::duration)?;
+        fields.read("headers", |node| credentials::fixed_headers(node, has_api_key, sources));
+    let cache_ttl = fields.read("cache_ttl", Node::duration);
     let seconds = |key: &str, default: u64| {
-        Ok(fields.read(key, Node::timeout)?.unwrap_or(Duration::from_secs(default)))
+        fields.read(key, Node::timeout).unwrap_or(Duration::from_secs(default))
     };
     Ok(Upstream {
         name,
-        prefix: fields.read("prefix", prefix)?.unwrap_or(default_prefix),
+        prefix: fields.read("prefix", prefix).unwrap_or(default_prefix),
         authorization,
         api_key,
         headers: headers.unwrap_or_default(),
         cache_ttl: cache_ttl.filter(|ttl| !ttl.is_zero()),
-        cache_stale: fields.read("cache_stale", Node::duration)?.unwrap_or_default(),
-        connection_timeout: fields.read("connection_timeout", Node::timeout)?,
-        total_timeout: seconds("total_timeout", 300)?,
-        list_timeout: seconds("list_timeout", 10)?,
-        idle_timeout: seconds("idle_timeout", 300)?,
-        max_body: fields.read("max_body", Node::size)?.unwrap_or(64 << 20),
-        ca_file: fields.read("tls", |node| ca_file(node, around.folder))?.flatten(),
-        proxy: address::proxy(&base_url, env)?,
-        filter: filter(&fields)?,
-        hidden: fields.read("hidden", hidden)?.unwrap_or(Hidden::Allow),
+        cache_stale: fields.read("cache_stale", Node::duration).unwrap_or_default(),
+        connection_timeout: fields.read("connection_timeout", Node::timeout),
+        total_timeout: seconds("total_timeout", 300),
+        list_timeout: seconds("list_timeout", 10),
+        idle_timeout: seconds("idle_timeout", 300),
+        max_body: fields.read("max_body", Node::size).unwrap_or(64 << 20),
+        ca_file: fields.read("tls", |node| ca_file(node, sources.folder)).flatten(),
+        proxy: address::proxy(&base_url, sources.env)?,
+        filter: filter(&fields),
+        hidden: fields.read("hidden", hidden).unwrap_or(Hidden::Allow),
         base_url,
     })
 }
@@ -197,13 +208,13 @@ fn hidden(node: &Node<'_>) -> Result<Hidden, ConfigError> {
 
 fn ca_file(node: &Node<'_>, folder: &Path) -> Result<Option<Vec<u8>>, ConfigError> {
     let fields = node.fields()?;
-    fields.only(&["ca_file"])?;
-    fields.read("ca_file", |node| {
+    fields.only(&["ca_file"]);
+    Ok(fields.read("ca_file", |node| {
         let path = node.string()?;
         let fault = |message: &str| node.error(format!("{}: {message}", quoted(path)));
         let pem = fs::read(folder.join(path)).map_err(|error| fault(&io_reason(&error)))?;
         if holds_certificate(&pem) { Ok(pem) } else { Err(fault("holds no certificate (PEM)")) }
-    })
+    }))
 }
 
 fn holds_certificate(pem: &[u8]) -> bool {
@@ -214,23 +225,30 @@ fn holds_certificate(pem: &[u8]) -> bool {
     !body.trim().is_empty() && body.chars().all(base64)
 }
 
-fn filter(fields: &Fields<'_>) -> Result<Filter, ConfigError> {
+fn filter(fields: &Fields<'_>) -> Filter {
     let exclude = fields.read("exclude", |node| {
         let fields = node.fields()?;
-        fields.only(&["regexp", "simple"])?;
-        Ok((fields.read("regexp", Node::strings)?, fields.read("simple", Node::strings)?))
-    })?;
+        fields.only(&["regexp", "simple"]);
+        Ok((fields.read("regexp", Node::strings), fields.read("simple", Node::strings)))
+    });
     let (exclude_regexp, exclude_simple) = exclude.unwrap_or_default();
-    let rules = Rules {
-        case_sensitive: fields.read("case_sensitive", Node::boolean)?.unwrap_or(false),
-        regexp: fields.read("regexp", Node::strings)?,
-        simple: fields.read("simple", Node::strings)?,
+    let mut rules = Rules {
+        case_sensitive: fields.read("case_sensitive", Node::boolean).unwrap_or(false),
+        regexp: fields.read("regexp", Node::strings),
+        simple: fields.read("simple", Node::strings),
         exclude_regexp: exclude_regexp.unwrap_or_default(),
         exclude_simple: exclude_simple.unwrap_or_default(),
-        default: fields.read("default", |node| Ok(node.string()?.to_owned()))?,
+        default: fields.read("default", |node| Ok(node.string()?.to_owned())),
     };
-    Filter::new(&rules).map_err(|error| {
-        let place = fields.place.at(&error.key);
-        place.error(format!("{}: {}", quoted(&error.pattern), error.message))
-    })
+    loop {
+        match Filter::new(&rules) {
+            Ok(filter) => return filter,
+            Err(error) => {
+                let place = fields.place.at(&error.key);
+                let message = format!("{}: {}", quoted(&error.pattern), error.message);
+                place.faults.add(place.error(message));
+                rules.forget(&error);
+            }
+        }
+    }
 }

@@ -10,15 +10,17 @@ use std::sync::Arc;
 
 use self::body::{Held, Look, PassedBody, hold, too_large};
 use self::passing::{pass_on, returned};
+use crate::admin;
 use crate::admission::{Admission, Admitted};
 use crate::catalog::{catalog, lists};
 use crate::config::Hidden;
 use crate::error::{Code, Error};
 use crate::headers::Headers;
 use crate::logging::{Record, Value};
+use crate::metrics::METRICS;
 use crate::offer::{Listing, Offer, Refusal, prefixed_model};
 use crate::reply::Reply;
-use crate::route::{Route, by_prefix, folded, route, strip_raw_prefix};
+use crate::route::{Class, Route, by_prefix, folded, route, strip_raw_prefix};
 use crate::server::{BodyLength, Exchange, Sent};
 use crate::upstream::{Place, Request, Upload};
 
@@ -40,6 +42,7 @@ struct Notes {
     model: Option<String>,
     upstream: Option<String>,
     error: Option<Error>,
+    class: Class,
     /// Whether the response is for a browser, to which we say what it may read.
     shared: bool,
     /// Whether the client's credentials were for us.
@@ -63,9 +66,14 @@ impl Relay {
         let client = exchange.peer();
         let method = exchange.method().to_owned();
         let target = exchange.target().to_owned();
+        let _open = METRICS.open();
         let mut notes = Notes::default();
         let sent = self.answer(exchange, &method, &target, &mut notes);
-        Record {
+        if notes.error.is_none() && !sent.complete {
+            // A response that could not be written was given up by its client.
+            notes.error = Some(Error::client_left());
+        }
+        let record = Record {
             client,
             method: &method,
             target: &target,
@@ -73,8 +81,11 @@ impl Relay {
             upstream: notes.upstream.as_deref(),
             sent,
             error: notes.error.as_ref(),
-        }
-        .write();
+            is_own: notes.class == Class::Own,
+        };
+        let path = notes.class.as_str();
+        METRICS.ended(record.upstream, path, record.status(), &sent, record.error);
+        record.write();
     }
 
     fn answer(
@@ -97,11 +108,16 @@ impl Relay {
         if let Some(reply) = preflight {
             return exchange.respond(&reply);
         }
+        let route = route(method, target, &self.root_path);
+        notes.class = route.as_ref().map(Route::class).unwrap_or_default();
+        if let Ok(Route::Own { path }) = route {
+            return self.show_own(exchange, path, notes);
+        }
         notes.keyed = match self.admission.key(exchange.headers()) {
             Ok(keyed) => keyed,
             Err(error) => return refuse(exchange, error, notes),
         };
-        let route = match route(method, target, &self.root_path) {
+        let route = match route {
             Ok(_) if asks_upgrade(exchange.headers()) => {
                 let what = "upgrades (WebSocket) are not supported";
                 return refuse(exchange, Error::client(Code::Unsupported, what), notes);
@@ -116,10 +132,17 @@ impl Relay {
             }
             Route::Below { rest } => self.relay(exchange, Place::Below(rest), notes),
             Route::Beside { path } => self.relay(exchange, Place::Beside(path), notes),
-            Route::Own { path } => {
-                let error = Error::client(Code::NotFound, format!("there is nothing at {path}"));
-                refuse(exchange, error, notes)
-            }
+            Route::Own { path } => self.show_own(exchange, path, notes),
+        }
+    }
+
+    /// Answers what is for the program itself.
+    fn show_own(&self, exchange: Exchange, path: &str, notes: &mut Notes) -> Sent {
+        let admitted = self.admission.own(exchange.peer(), exchange.headers());
+        let reply = admitted.and_then(|()| admin::answer(exchange.method(), path, &self.offers));
+        match reply {
+            Ok(reply) => exchange.respond(&reply),
+            Err(error) => refuse(exchange, error, notes),
         }
     }
 

@@ -154,6 +154,11 @@ impl Client {
         }
     }
 
+    /// Whether the program is about to end, and this connection with it.
+    pub(super) fn is_closing(&self) -> bool {
+        self.clients.are_closing()
+    }
+
     /// Keeps a request that is not believed until the answer in front of it is out.
     pub(super) fn park(&self, request: tiny_http::Request) {
         self.parked.lock().expect("nothing panics under this lock").0.push(request);
@@ -187,6 +192,8 @@ pub(super) struct Clients {
     local_port: u16,
     present: Mutex<Present>,
     changed: Condvar,
+    /// Whether the program is about to end.
+    closing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -204,7 +211,21 @@ struct Present {
 
 impl Clients {
     pub(super) fn new(local_port: u16) -> Clients {
-        Clients { local_port, present: Mutex::default(), changed: Condvar::new() }
+        Clients {
+            local_port,
+            present: Mutex::default(),
+            changed: Condvar::new(),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// Says that the program is about to end.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn are_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
     }
 
     /// Counts one more request of this client.

@@ -171,7 +171,9 @@ impl Exchange {
             None if old => Framing::Close,
             None => Framing::Chunked,
         };
+        let last = self.client.is_closing();
         let stays = way_out == WayOut::Writer
+            && !last
             && framing != Framing::Close
             && stays_open(&self.headers, old);
 
@@ -206,6 +208,7 @@ impl Exchange {
             frame: Vec::new(),
             broken: way_out == WayOut::Nowhere,
             gone: false,
+            last,
             finished: false,
             sent: Sent {
                 status,

@@ -13,11 +13,13 @@ mod response;
 pub(crate) mod sockets;
 mod watch;
 
-use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use self::pool::Shared;
 
 pub use client::Client;
 pub use exchange::{Body, Exchange};
@@ -57,6 +59,17 @@ impl Default for Limits {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    is_lent: bool,
+}
+
+/// Takes the socket that a service manager has bound, and keeps when this process ends.
+///
+/// # Errors
+/// Where it passed none on.
+pub fn inherit() -> io::Result<Listener> {
+    let socket = sockets::inherited()?;
+    let address = socket.local_addr()?;
+    Ok(Listener { socket, address, is_lent: true })
 }
 
 /// Takes a port; 0 takes any that is free.
@@ -69,7 +82,7 @@ pub fn bind(host: &str, port: u16) -> io::Result<Listener> {
         match sockets::listen(address) {
             Ok(socket) => {
                 let address = socket.local_addr()?;
-                return Ok(Listener { socket, address });
+                return Ok(Listener { socket, address, is_lent: false });
             }
             Err(error) => refused = error,
         }
@@ -89,13 +102,16 @@ impl Listener {
     /// Where the first threads cannot be started.
     pub fn serve(self, limits: Limits, service: Box<Service>) -> io::Result<Server> {
         let clients = Arc::new(client::Clients::new(self.address.port()));
-        let closing = AtomicBool::new(false);
-        let shared = Arc::new(pool::Shared { service, limits, clients, closing });
+        let (is_lent, expecting) = (self.is_lent, AtomicBool::new(true));
+        let shared = Arc::new(pool::Shared { service, limits, clients, is_lent, expecting });
         let socket = self.socket.try_clone()?;
         watch::Watch::start(Arc::clone(&shared), self.socket)?;
         Ok(Server { shared, socket })
     }
 }
+
+/// How often it is looked whether the last clients have asked.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A listener that answers.
 pub struct Server {
@@ -105,10 +121,20 @@ pub struct Server {
 
 impl Server {
     /// Gives the port up and waits until all exchanges have ended; says whether they did
-    /// in time. Requests that still arrive over open connections get 503.
+    /// in time. Requests that still arrive over open connections get 503, but where the
+    /// socket was lent: those are served.
     pub fn shut_down(self, within: Duration) -> bool {
-        self.shared.closing.store(true, Ordering::Relaxed);
-        sockets::stop_listening(&self.socket);
-        self.shared.clients.wait_until_none(within)
+        let Shared { clients, is_lent, expecting, .. } = &*self.shared;
+        let deadline = Instant::now() + within;
+        clients.close();
+        if *is_lent {
+            // The watch tells when nobody is about to ask any more.
+            while expecting.load(Ordering::Relaxed) && Instant::now() < deadline {
+                thread::sleep(LOOK);
+            }
+        } else {
+            sockets::stop_listening(&self.socket);
+        }
+        clients.wait_until_none(deadline.saturating_duration_since(Instant::now()))
     }
 }

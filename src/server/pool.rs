@@ -37,7 +37,10 @@ pub(super) struct Shared {
     pub(super) service: Box<Service>,
     pub(super) limits: Limits,
     pub(super) clients: Arc<Clients>,
-    pub(super) closing: AtomicBool,
+    /// Whether the listening socket is lent: another process will take it up.
+    pub(super) is_lent: bool,
+    /// Whether there are connections that may be about to ask for the first time.
+    pub(super) expecting: AtomicBool,
 }
 
 /// The workers of one tiny_http server.
@@ -145,7 +148,7 @@ impl Pool {
         let clients = &self.shared.clients;
         let request = match self.server.recv_timeout(IDLE) {
             Ok(request) => request?,
-            Err(_) if self.shared.closing.load(Ordering::Relaxed) => return None,
+            Err(_) if clients.are_closing() => return None,
             Err(error) => {
                 // The watch starts another server.
                 log::warn!("msg=\"no connection could be accepted\" error=\"{error}\"");
@@ -195,7 +198,8 @@ impl Pool {
             drop(lead);
             None
         };
-        if self.shared.closing.load(Ordering::Relaxed) {
+        // Where another process takes the socket up, nobody is turned away for it.
+        if self.shared.clients.are_closing() && !self.shared.is_lent {
             exchange.turn_away(Error::proxy(Code::ShuttingDown, "model-filter is shutting down"));
         }
         // The exchange answers for itself when it is dropped in a panic.

@@ -41,6 +41,8 @@ pub struct Response {
     pub(super) broken: bool,
     /// Whether the connection is known to have ended.
     pub(super) gone: bool,
+    /// Whether the connection ends with it because the program does.
+    pub(super) last: bool,
     pub(super) finished: bool,
     pub(super) sent: Sent,
     pub(super) started: Instant,
@@ -145,6 +147,7 @@ impl Response {
             (false, Framing::Close) => self.client.reset(),
             (false, _) => self.client.cut(),
             (true, Framing::Close) => self.client.finish(),
+            (true, _) if self.last => self.client.finish(),
             (true, _) => {}
         }
         match out {

@@ -34,16 +34,21 @@ const RECEIVE_BUFFER: i32 = 64 * 1024;
 /// Never a receive timeout: `accept` obeys it, and tiny_http takes that for the end.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = TcpStream::from(OwnedFd::from(TcpListener::bind(address)?));
+    for_clients(&socket)?;
+    // SAFETY: a plain system call on a descriptor that `socket` owns.
+    check(unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) })?;
+    Ok(TcpListener::from(OwnedFd::from(socket)))
+}
+
+/// Sets what accepted sockets inherit.
+fn for_clients(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     socket.set_write_timeout(Some(SEND_TIMEOUT))?;
     let fd = socket.as_raw_fd();
     set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 60)?;
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 20)?;
-    set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
-    // SAFETY: a plain system call on a descriptor that `socket` owns.
-    check(unsafe { libc::listen(fd, BACKLOG) })?;
-    Ok(TcpListener::from(OwnedFd::from(socket)))
+    set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, RECEIVE_BUFFER)
 }
 
 /// One client's connection, beside tiny_http's own handles to it.
@@ -289,6 +294,59 @@ pub fn keep_little_memory() {
         libc::mallopt(libc::M_TRIM_THRESHOLD, 128 * 1024);
         libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024);
     }
+}
+
+/// The time of the clock that systemd counts by, in microseconds.
+pub fn monotonic_micros() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a valid `timespec`, which the kernel fills.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    // On 32-bit systems these are smaller types.
+    #[allow(clippy::unnecessary_cast)]
+    let micros = time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000;
+    micros
+}
+
+/// Takes the listening socket that the service manager passed on.
+///
+/// # Errors
+/// Where there is none.
+pub fn inherited() -> io::Result<TcpListener> {
+    /// `SD_LISTEN_FDS_START`.
+    const FIRST: RawFd = 3;
+    let is_listening = address(FIRST, libc::getsockname)
+        .is_ok_and(|local| local.is_some_and(|local| listens(FIRST, local.port())));
+    if !is_listening {
+        let what = "the service manager passed no listening TCP socket on";
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
+    // SAFETY: the variables that were checked say that descriptor 3 is ours to take, and
+    // this is called once.
+    let socket = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(FIRST) };
+    let socket = TcpStream::from(socket);
+    // systemd's sockets do not wait, and `accept` must.
+    socket.set_nonblocking(false)?;
+    for_clients(&socket)?;
+    let fd = socket.as_raw_fd();
+    // SAFETY: a plain system call on a descriptor that `socket` owns.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    Ok(TcpListener::from(OwnedFd::from(socket)))
+}
+
+/// Puts another file in the place of a listening socket that somebody else will go on
+/// using: a thread that accepts from it is refused from its next call on.
+pub fn replace(listening: RawFd) -> io::Result<()> {
+    let other = std::os::unix::net::UnixDatagram::unbound()?;
+    // SAFETY: both are open descriptors; the one that is closed by this belongs to tiny_http,
+    // which goes on to close the number once, with the file that it then stands for.
+    check(unsafe { libc::dup2(other.as_raw_fd(), listening) }.min(0))
+}
+
+/// The size of a page of memory, in bytes.
+pub fn page_size() -> u64 {
+    // SAFETY: it only asks for a number.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(size).unwrap_or(4096)
 }
 
 /// Gives freed memory back to the system, which glibc else keeps for each thread that was.

@@ -15,7 +15,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -28,6 +28,8 @@ use super::framing::MAX_HEAD;
 use super::giants;
 use super::pool::{Pool, Shared};
 use super::sockets::{self, ClientSocket, Sighting};
+use crate::metrics::METRICS;
+use crate::probe::reachable;
 
 /// Between two looks while there are connections.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -54,6 +56,9 @@ const FULL_LISTING: u32 = 20;
 /// How long a thread of tiny_http's may take to notice that its connection was cut.
 const STUCK: Duration = Duration::from_secs(10);
 
+/// How long a new connection is given to ask for something before the program ends.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
+
 /// How long nothing happens before memory is given back: until the idle workers have ended.
 const CALM: Duration = Duration::from_secs(11);
 
@@ -71,6 +76,8 @@ pub(super) struct Watch {
     ending: Vec<Ending>,
     known: HashMap<SocketAddr, Connection>,
     haste: bool,
+    /// Whether a first request was expected at the last look.
+    expected: bool,
 }
 
 /// A server that accepts no more, and the connections that it has left.
@@ -127,6 +134,7 @@ impl Watch {
             ending: Vec::new(),
             known: HashMap::new(),
             haste: false,
+            expected: true,
         };
         sockets::keep_little_memory();
         watch.open()?;
@@ -137,7 +145,7 @@ impl Watch {
         let mut looks = 0_u32;
         let mut calm = Calm::default();
         loop {
-            if self.shared.closing.load(Ordering::Relaxed) {
+            if self.shared.clients.are_closing() {
                 self.close();
             } else if !sockets::listens(self.accepting, self.address.port()) {
                 self.reopen();
@@ -194,10 +202,11 @@ impl Watch {
                     }
                     connection.left = seen.left;
                     // A request may have begun since the snapshot: its body is no head.
-                    if self.is_over(&connection, seen)
-                        && self.shared.clients.is_idle_since(seen.peer, ended)
-                    {
-                        self.end(seen);
+                    if let Some(cause) = self.is_over(&connection, seen) {
+                        if self.shared.clients.is_idle_since(seen.peer, ended) {
+                            METRICS.cut(cause);
+                            self.end(seen);
+                        }
                     }
                     if !seen.left {
                         idle.push((connection.since, seen.peer));
@@ -206,11 +215,22 @@ impl Watch {
             }
             self.known.insert(seen.peer, connection);
         }
+        let expects = |connection: &Connection| {
+            connection.phase == Phase::Head || connection.is_new(connection.since.elapsed())
+        };
+        // Two looks without, since the port was given up.
+        let expecting = self.accepting >= 0 || self.known.values().any(expects);
+        let expected = std::mem::replace(&mut self.expected, expecting);
+        self.shared.expecting.store(expecting || expected, Ordering::Relaxed);
+        METRICS.connections(self.known.len());
         // Our own, which wake tiny_http, are among those that have left.
         let open = sightings.iter().filter(|seen| !seen.left).count();
         let over = open.saturating_sub(self.max_connections);
         idle.sort_unstable();
-        idle.iter().take(over).for_each(|(_, peer)| self.cut(*peer));
+        for (_, peer) in idle.iter().take(over) {
+            METRICS.cut("too_many");
+            self.cut(*peer);
+        }
         self.retiring.retain_mut(|server| {
             server.connections.retain(|peer| self.known.contains_key(peer));
             if server.connections.is_empty() {
@@ -222,24 +242,26 @@ impl Watch {
         self.shared.clients.forget(gone, |peer| self.known.contains_key(peer));
         // One failure means that nobody accepts, and more would only fill the queue.
         let accepting = sockets::listens(self.accepting, self.address.port());
-        let _ = accepting && (0..forgotten).all(|_| self.poke());
+        let poked = (0..forgotten).take_while(|_| accepting && self.poke()).count();
+        METRICS.rescued(poked as u64);
     }
 
-    /// Whether a connection without a request has used up its time or its room.
-    fn is_over(&self, connection: &Connection, seen: &Sighting) -> bool {
+    /// Why a connection without a request must end: it has used up its time or its room.
+    fn is_over(&self, connection: &Connection, seen: &Sighting) -> Option<&'static str> {
         let limits = &self.shared.limits;
         let arrived = seen.received.saturating_sub(connection.base);
         match connection.phase {
             Phase::Idle => {
-                let closing = self.shared.closing.load(Ordering::Relaxed);
-                closing || connection.since.elapsed() > limits.idle_timeout
+                let idle = connection.since.elapsed();
+                let closing = self.shared.clients.are_closing() && !connection.is_new(idle);
+                (closing || idle > limits.idle_timeout).then_some("idle")
             }
             // The body may come with the head, so what is unread does not count.
+            Phase::Head if connection.since.elapsed() > limits.head_timeout => Some("head_timeout"),
             Phase::Head => {
-                connection.since.elapsed() > limits.head_timeout
-                    || arrived.saturating_sub(seen.unread) > MAX_HEAD as u64
+                (arrived.saturating_sub(seen.unread) > MAX_HEAD as u64).then_some("head_too_long")
             }
-            Phase::Busy => false,
+            Phase::Busy => None,
         }
     }
 
@@ -298,12 +320,7 @@ impl Watch {
 
     /// Makes tiny_http start a thread, which takes a forgotten connection.
     fn poke(&self) -> bool {
-        let ip = match self.address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        let address = SocketAddr::new(ip, self.address.port());
+        let address = reachable(self.address);
         TcpStream::connect_timeout(&address, POKE_TIMEOUT).is_ok()
     }
 
@@ -356,9 +373,17 @@ impl Watch {
 
     /// Gives the port up.
     fn close(&mut self) {
-        if self.accepting >= 0 {
+        if self.accepting < 0 {
+            return;
+        }
+        let accepting = std::mem::replace(&mut self.accepting, -1);
+        if !self.shared.is_lent {
             sockets::stop_listening(&self.listener);
-            self.accepting = -1;
+        } else if let Err(error) = sockets::replace(accepting) {
+            log::error!("msg=\"the listener cannot be given up\" error=\"{error}\"");
+        } else {
+            // The thread is still in the `accept` that it began before.
+            self.poke();
         }
     }
 }
@@ -385,6 +410,11 @@ impl Calm {
 }
 
 impl Connection {
+    /// Whether its client may be about to ask for the first time.
+    fn is_new(&self, idle: Duration) -> bool {
+        self.ended == 0 && idle < FIRST_REQUEST
+    }
+
     fn new() -> Connection {
         Connection { phase: Phase::Idle, since: Instant::now(), base: 0, ended: 0, left: false }
     }

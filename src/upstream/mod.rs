@@ -150,6 +150,12 @@ impl Upstream {
         &self.prefix
     }
 
+    /// Whether clients bring its credentials.
+    pub fn passes_credentials(&self) -> bool {
+        let passes = [Authorization::Passthrough, Authorization::Keyring];
+        passes.contains(&self.authorization) && self.api_key.is_none()
+    }
+
     /// The address below which it answers.
     pub fn base_url(&self) -> &str {
         &self.base_url

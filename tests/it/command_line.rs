@@ -237,3 +237,52 @@ fn each_valid_file_starts() {
         Proxy::spawn(command);
     }
 }
+
+/// The options and commands that the help names, as they are typed.
+fn words_of_the_help() -> (Vec<String>, Vec<String>) {
+    let help = printed("--help");
+    let words = help.split(|c: char| c.is_whitespace() || c == ',');
+    let options = words.filter(|word| word.starts_with('-')).map(str::to_owned).collect();
+    let usage = help.lines().filter_map(|line| line.trim().strip_prefix("model-filter "));
+    let commands = usage.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
+    (options, commands)
+}
+
+fn deployed(file: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file))
+        .unwrap()
+}
+
+#[test]
+fn the_man_page_knows_what_the_help_knows() {
+    let page = deployed("model-filter.1").replace("\\-", "-");
+    let (options, commands) = words_of_the_help();
+    assert!(options.len() >= 12 && commands.len() == 3, "{options:?} {commands:?}");
+    for word in options.iter().chain(&commands) {
+        assert!(page.contains(word), "{word}");
+    }
+    let help = printed("--help");
+    for line in page.lines().filter(|line| line.starts_with(".BR -") || line.starts_with(".B -")) {
+        let names = line.split([' ', ',', '"']).filter(|word| word.starts_with("--"));
+        names.for_each(|name| assert!(help.contains(name), "{name} is not in the help"));
+    }
+    for variable in help.split_whitespace().filter(|word| word.starts_with("LLM_MF_")) {
+        assert!(page.contains(variable.trim_end_matches(',')), "{variable}");
+    }
+}
+
+#[test]
+fn the_completions_know_what_the_help_knows() {
+    let (options, commands) = words_of_the_help();
+    for file in ["model-filter.bash", "_model-filter", "model-filter.fish"] {
+        let text = deployed(&format!("completions/{file}"));
+        for word in options.iter().chain(&commands) {
+            let word = match (file, word.strip_prefix("--"), word.strip_prefix('-')) {
+                ("model-filter.fish", Some(long), _) => format!("-l {long}"),
+                ("model-filter.fish", None, Some(short)) => format!("-s {short}"),
+                _ => word.clone(),
+            };
+            assert!(text.contains(&word), "{word} is not in {file}");
+        }
+    }
+}

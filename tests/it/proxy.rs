@@ -102,6 +102,18 @@ impl Proxy {
         self.port
     }
 
+    /// Puts something else into its configuration file.
+    pub fn rewrite(&self, yaml: &str) {
+        std::fs::write(self.config.as_ref().unwrap().path(), yaml).unwrap();
+    }
+
+    /// Has the configuration read again, and waits until the log says `told`.
+    pub fn reload(&self, yaml: &str, told: &str) {
+        self.rewrite(yaml);
+        self.signal("HUP");
+        self.wait_for_log(told);
+    }
+
     pub fn log(&self) -> Vec<String> {
         self.log.all()
     }

@@ -1,0 +1,18 @@
+# Completions of model-filter for fish.
+set -l commands models check health
+complete -c model-filter -f
+complete -c model-filter -n "not __fish_seen_subcommand_from $commands" -a models -d 'show what is kept, what is hidden, and why'
+complete -c model-filter -n "not __fish_seen_subcommand_from $commands" -a check -d 'judge the configuration'
+complete -c model-filter -n "not __fish_seen_subcommand_from $commands" -a health -d 'ask the running proxy whether it is well'
+complete -c model-filter -s c -l config -rF -d 'the configuration'
+complete -c model-filter -s H -l host -x -d 'the address to listen on'
+complete -c model-filter -s p -l port -x -d 'the port to listen on'
+complete -c model-filter -s r -l root-path -x -d 'a leading path that is taken off request paths'
+complete -c model-filter -s h -l help -d 'print a summary'
+complete -c model-filter -s V -l version -d 'print the version'
+complete -c model-filter -n '__fish_seen_subcommand_from models' -l kept -d 'show the kept models only'
+complete -c model-filter -n '__fish_seen_subcommand_from models' -l hidden -d 'show the hidden models only'
+complete -c model-filter -n '__fish_seen_subcommand_from models' -l json -d 'print JSON'
+complete -c model-filter -n '__fish_seen_subcommand_from models' -l from -rF -d 'judge a list that was saved'
+complete -c model-filter -n '__fish_seen_subcommand_from models' -l key -x -d 'what a client would send as Bearer'
+complete -c model-filter -n '__fish_seen_subcommand_from health' -l ready -d 'also ask whether a list of models can be had'

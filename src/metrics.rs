@@ -1,0 +1,319 @@
+//! What is counted, and how it is told: the text format of Prometheus.
+//!
+//! One registry for the process, so that a count outlives a reload. Limits: labels hold
+//! what was configured or what we chose ourselves, never what a client sent.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Write};
+use std::fs;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::server::Sent;
+use crate::server::sockets::page_size;
+
+/// The upper bounds of the histograms' buckets, in seconds.
+const BOUNDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// The registry.
+pub static METRICS: Metrics = Metrics {
+    exchanges: Mutex::new(Exchanges {
+        ended: BTreeMap::new(),
+        times: BTreeMap::new(),
+        refusals: BTreeMap::new(),
+    }),
+    lists: Mutex::new(BTreeMap::new()),
+    open: AtomicUsize::new(0),
+    request_bytes: AtomicU64::new(0),
+    response_bytes: AtomicU64::new(0),
+    connections: AtomicUsize::new(0),
+    rescued: AtomicU64::new(0),
+    cut: Mutex::new(BTreeMap::new()),
+    reloads: Mutex::new(BTreeMap::new()),
+};
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    exchanges: Mutex<Exchanges>,
+    lists: Mutex<BTreeMap<(&'static str, String), u64>>,
+    open: AtomicUsize,
+    request_bytes: AtomicU64,
+    response_bytes: AtomicU64,
+    connections: AtomicUsize,
+    rescued: AtomicU64,
+    cut: Mutex<BTreeMap<&'static str, u64>>,
+    reloads: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+#[derive(Debug)]
+struct Exchanges {
+    /// By upstream, path and status.
+    ended: BTreeMap<(String, &'static str, u16), u64>,
+    times: BTreeMap<String, Times>,
+    refusals: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug, Default)]
+struct Times {
+    first_byte: Histogram,
+    total: Histogram,
+}
+
+#[derive(Debug, Default)]
+struct Histogram {
+    /// Not cumulative; the last is for what is above all bounds.
+    buckets: [u64; BOUNDS.len() + 1],
+    sum: f64,
+}
+
+/// How a list of models came about.
+#[derive(Debug, Clone, Copy)]
+pub enum ListEvent {
+    /// It was fetched.
+    Refreshed,
+    /// Fetching it failed.
+    Failed,
+    /// It was in the cache.
+    Hit,
+    /// An old one was served, because fetching failed.
+    Stale,
+}
+
+/// An exchange that is under way, until this is dropped.
+#[derive(Debug)]
+pub struct Open(());
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        METRICS.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Metrics {
+    /// Counts an exchange as open.
+    pub fn open(&'static self) -> Open {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Open(())
+    }
+
+    /// Counts an exchange that has ended. `path` is a class of paths.
+    pub fn ended(
+        &self,
+        upstream: Option<&str>,
+        path: &'static str,
+        status: u16,
+        sent: &Sent,
+        error: Option<&Error>,
+    ) {
+        self.request_bytes.fetch_add(sent.bytes_in, Ordering::Relaxed);
+        self.response_bytes.fetch_add(sent.bytes_out, Ordering::Relaxed);
+        let upstream = upstream.unwrap_or_default();
+        let mut exchanges = locked(&self.exchanges);
+        *exchanges.ended.entry((upstream.to_owned(), path, status)).or_default() += 1;
+        if let Some(error) = error {
+            *exchanges.refusals.entry(error.code.as_str()).or_default() += 1;
+        }
+        let times = exchanges.times.entry(upstream.to_owned()).or_default();
+        times.first_byte.add(sent.first_byte);
+        times.total.add(sent.total);
+    }
+
+    /// Counts what became of a list.
+    pub fn list(&self, upstream: &str, event: ListEvent) {
+        let key = match event {
+            ListEvent::Refreshed => "refreshed",
+            ListEvent::Failed => "failed",
+            ListEvent::Hit => "hit",
+            ListEvent::Stale => "stale",
+        };
+        *locked(&self.lists).entry((key, upstream.to_owned())).or_default() += 1;
+    }
+
+    /// Tells how many connections are open.
+    pub fn connections(&self, open: usize) {
+        self.connections.store(open, Ordering::Relaxed);
+    }
+
+    /// Counts connections that tiny_http had forgotten.
+    pub fn rescued(&self, count: u64) {
+        self.rescued.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that was cut, and why.
+    pub fn cut(&self, cause: &'static str) {
+        *locked(&self.cut).entry(cause).or_default() += 1;
+    }
+
+    /// Counts a reload.
+    pub fn reload(&self, succeeded: bool) {
+        let outcome = if succeeded { "success" } else { "failure" };
+        *locked(&self.reloads).entry(outcome).or_default() += 1;
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics under this lock")
+}
+
+impl Histogram {
+    fn add(&mut self, time: Duration) {
+        let seconds = time.as_secs_f64();
+        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
+        self.buckets[bucket] += 1;
+        self.sum += seconds;
+    }
+}
+
+/// The text format, version 0.0.4.
+impl Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let now = |gauge: &AtomicUsize| gauge.load(Ordering::Relaxed);
+        let exchanges = locked(&self.exchanges);
+        family(f, "exchanges_total", "counter", "Exchanges that have ended.")?;
+        for ((upstream, path, status), count) in &exchanges.ended {
+            let upstream = Label(upstream);
+            let labels = format!("upstream=\"{upstream}\",path=\"{path}\",status=\"{status}\"");
+            sample(f, "exchanges_total", &labels, count)?;
+        }
+        let times = [
+            ("first_byte_seconds", "From the request to the first byte of its response."),
+            ("duration_seconds", "From the request to the end of its response."),
+        ];
+        for (index, (name, help)) in times.into_iter().enumerate() {
+            family(f, name, "histogram", help)?;
+            for (upstream, times) in &exchanges.times {
+                let histogram = if index == 0 { &times.first_byte } else { &times.total };
+                histogram.write(f, name, upstream)?;
+            }
+        }
+        let help = "Exchanges that ended with an error of the proxy's own, by its code.";
+        family(f, "refusals_total", "counter", help)?;
+        for (code, count) in &exchanges.refusals {
+            sample(f, "refusals_total", &format!("code=\"{code}\""), count)?;
+        }
+        drop(exchanges);
+
+        single(f, "exchanges_open", "gauge", "Exchanges under way.", now(&self.open))?;
+        let help = "Connections of clients.";
+        single(f, "connections_open", "gauge", help, now(&self.connections))?;
+        let help = "Bytes of the bodies of requests.";
+        single(f, "request_bytes_total", "counter", help, count(&self.request_bytes))?;
+        let help = "Bytes of the bodies of responses.";
+        single(f, "response_bytes_total", "counter", help, count(&self.response_bytes))?;
+
+        let lists = locked(&self.lists).clone();
+        let of = |f: &mut fmt::Formatter<'_>, name: &str, key: &str, outcome: &str| {
+            for ((_, upstream), count) in lists.iter().filter(|((event, _), _)| *event == key) {
+                let labels = format!("upstream=\"{}\"{outcome}", Label(upstream));
+                sample(f, name, &labels, count)?;
+            }
+            Ok(())
+        };
+        let help = "Lists of models that were asked for.";
+        family(f, "list_refreshes_total", "counter", help)?;
+        of(f, "list_refreshes_total", "refreshed", ",outcome=\"success\"")?;
+        of(f, "list_refreshes_total", "failed", ",outcome=\"failure\"")?;
+        family(f, "list_cache_hits_total", "counter", "Lists that were in the cache.")?;
+        of(f, "list_cache_hits_total", "hit", "")?;
+        let help = "Old lists that were served because a new one could not be had.";
+        family(f, "list_stale_total", "counter", help)?;
+        of(f, "list_stale_total", "stale", "")?;
+
+        let help = "Connections that the HTTP library had forgotten, and that were taken up.";
+        single(f, "connections_rescued_total", "counter", help, count(&self.rescued))?;
+        let help = "Connections without a request that were cut, by cause.";
+        family(f, "connections_cut_total", "counter", help)?;
+        for (cause, count) in &*locked(&self.cut) {
+            sample(f, "connections_cut_total", &format!("cause=\"{cause}\""), count)?;
+        }
+        family(f, "reloads_total", "counter", "Reloads of the configuration.")?;
+        for (outcome, count) in &*locked(&self.reloads) {
+            sample(f, "reloads_total", &format!("outcome=\"{outcome}\""), count)?;
+        }
+        family(f, "build_info", "gauge", "The version that runs.")?;
+        let labels = concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"");
+        sample(f, "build_info", labels, &1)?;
+        write_process(f)
+    }
+}
+
+impl Histogram {
+    fn write(&self, f: &mut fmt::Formatter<'_>, name: &str, upstream: &str) -> fmt::Result {
+        let upstream = format!("upstream=\"{}\"", Label(upstream));
+        let mut count = 0;
+        for (bucket, bound) in self.buckets.iter().zip(BOUNDS) {
+            count += bucket;
+            sample(f, &format!("{name}_bucket"), &format!("{upstream},le=\"{bound}\""), &count)?;
+        }
+        count += self.buckets[BOUNDS.len()];
+        sample(f, &format!("{name}_bucket"), &format!("{upstream},le=\"+Inf\""), &count)?;
+        sample(f, &format!("{name}_sum"), &upstream, &self.sum)?;
+        sample(f, &format!("{name}_count"), &upstream, &count)
+    }
+}
+
+/// What the kernel counts, under the names that all programs use.
+fn write_process(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut process = |name: &str, kind: &str, help: &str, value: u64| {
+        writeln!(f, "# HELP process_{name} {help}\n# TYPE process_{name} {kind}")?;
+        writeln!(f, "process_{name} {value}")
+    };
+    let pages = fs::read_to_string("/proc/self/statm").ok();
+    let resident = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    if let Some(resident) = resident {
+        let help = "Memory that is resident, in bytes.";
+        process("resident_memory_bytes", "gauge", help, resident * page_size())?;
+    }
+    if let Ok(open) = fs::read_dir("/proc/self/fd") {
+        process("open_fds", "gauge", "File descriptors that are open.", open.count() as u64)?;
+    }
+    if let Ok(tasks) = fs::read_dir("/proc/self/task") {
+        process("threads", "gauge", "Threads.", tasks.count() as u64)?;
+    }
+    Ok(())
+}
+
+fn family(f: &mut fmt::Formatter<'_>, name: &str, kind: &str, help: &str) -> fmt::Result {
+    writeln!(f, "# HELP model_filter_{name} {help}\n# TYPE model_filter_{name} {kind}")
+}
+
+fn sample(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    labels: &str,
+    value: &dyn Display,
+) -> fmt::Result {
+    writeln!(f, "model_filter_{name}{{{labels}}} {value}")
+}
+
+fn single(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    kind: &str,
+    help: &str,
+    value: impl Display,
+) -> fmt::Result {
+    family(f, name, kind, help)?;
+    writeln!(f, "model_filter_{name} {value}")
+}
+
+/// The value of a label.
+struct Label<'a>(&'a str);
+
+impl Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '\\' | '"' => write!(f, "\\{c}")?,
+                '\n' => f.write_str("\\n")?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}

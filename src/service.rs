@@ -1,0 +1,232 @@
+//! The running proxy: put together from a configuration, taken apart when it is told to,
+//! and put together anew when its configuration changes.
+//!
+//! A reload makes a new [`Relay`] for new requests, and lets running exchanges end under the
+//! old one. Limits: what the listener was started with stays until the next start.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::admission::Admission;
+use crate::cli::Options;
+use crate::config::{self, BaseUrl, Config};
+use crate::logging::{self, Value};
+use crate::metrics::METRICS;
+use crate::offer::{Offer, Refusal};
+use crate::relay::Relay;
+use crate::systemd::Manager;
+use crate::upstream::Upstream;
+use crate::{sample, server};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Where the built-in sample upstream answers, once it is needed.
+static SAMPLE: OnceLock<SocketAddr> = OnceLock::new();
+
+/// The proxy, whichever configuration it has at the moment.
+struct Service {
+    options: Options,
+    address: SocketAddr,
+    manager: Arc<Manager>,
+    config: RwLock<Config>,
+    relay: RwLock<Arc<Relay>>,
+}
+
+/// Serves until it is told to end.
+///
+/// # Errors
+/// A configuration that is wrong, a port that cannot be had; in one line.
+pub fn serve(options: Options) -> Result<(), Failure> {
+    let config = config::load(&options, &config::environment)?;
+    let supervision = config::supervision(&config::environment);
+    logging::start(config.log_level, supervision.is_journal);
+    logging::catch_panics();
+    let listener = if supervision.has_socket {
+        server::inherit()?
+    } else {
+        let (host, port) = (config.server.host.as_str(), config.server.port);
+        server::bind(host, port).map_err(|error| format!("{host}:{port}: {error}"))?
+    };
+    let address = listener.address();
+    announce(&config, address);
+    let service = Arc::new(Service {
+        options,
+        address,
+        manager: Arc::new(Manager::new(&supervision)),
+        relay: RwLock::new(Arc::new(relay(&config, address)?)),
+        config: RwLock::new(config),
+    });
+
+    // Before anything runs, so that a signal finds somebody who waits for it.
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let limits = service.read_config(|config| config.server.limits);
+    let serving = Arc::clone(&service);
+    let server = listener.serve(limits, Box::new(move |e| serving.relay().exchange(e)))?;
+    service.manager.ready(&format!("answering on {address}"));
+    service.manager.feed_watchdog(address);
+    count_models(&service.relay());
+    service.run_until_told(server, signals);
+    Ok(())
+}
+
+impl Service {
+    fn relay(&self) -> Arc<Relay> {
+        Arc::clone(&self.relay.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn read_config<T>(&self, read: impl FnOnce(&Config) -> T) -> T {
+        read(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Serves until the first signal that ends it, then lets exchanges end; a second one
+    /// ends it at once.
+    fn run_until_told(&self, server: server::Server, mut signals: Signals) {
+        let mut ending = None;
+        for signal in &mut signals {
+            if signal != SIGHUP {
+                ending = Some(signal);
+                break;
+            }
+            self.manager.reloading();
+            let status = self.reload();
+            self.manager.ready(&status);
+        }
+        log::info!("msg=\"shutting down\" signal={}", ending.unwrap_or_default());
+        self.manager.stopping();
+        let patience = self.read_config(|config| config.server.shutdown_timeout);
+        thread::spawn(move || {
+            if let Some(signal) = signals.forever().find(|signal| *signal != SIGHUP) {
+                std::process::exit(128 + signal);
+            }
+        });
+        if server.shut_down(patience) {
+            log::info!("msg=\"all exchanges have ended\"");
+        } else {
+            log::warn!("msg=\"exchanges were cut\" after_s={}", patience.as_secs_f64());
+        }
+    }
+
+    /// Reads the configuration again; says what came of it.
+    fn reload(&self) -> String {
+        let loaded = config::load(&self.options, &config::environment);
+        let loaded = loaded
+            .map_err(|errors| errors.all().iter().map(ToString::to_string).collect::<Vec<_>>());
+        let made = loaded.and_then(|config| {
+            let relay = relay(&config, self.address).map_err(|error| vec![error.to_string()])?;
+            Ok((config, relay))
+        });
+        METRICS.reload(made.is_ok());
+        let (config, relay) = match made {
+            Ok(made) => made,
+            Err(errors) => {
+                for error in &errors {
+                    let error = Value(error);
+                    log::error!("msg=\"not reloaded: the old configuration stays\" error={error}");
+                }
+                return format!("not reloaded: {}", errors.join("; "));
+            }
+        };
+        for warning in &config.warnings {
+            log::warn!("msg={}", Value(warning));
+        }
+        let needs_restart = self.read_config(|old| fixed_changes(old, &config));
+        let relay = Arc::new(relay);
+        *self.relay.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&relay);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        for key in &needs_restart {
+            log::warn!("msg=\"{key} has changed: this needs a restart\"");
+        }
+        log::info!("msg=\"reloaded\"");
+        count_models(&relay);
+        format!("answering on {}", self.address)
+    }
+}
+
+/// What has changed and is only read at the start.
+fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (old, new) = (&old.server, &new.server);
+    let changes = [
+        ("server.host", old.host != new.host),
+        ("server.port", old.port != new.port),
+        ("a limit of server", old.limits != new.limits),
+    ];
+    changes.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
+}
+
+/// The upstreams of a configuration.
+///
+/// # Errors
+/// Where one of them cannot be set up; the text names it.
+pub fn offers(config: &Config) -> Result<Vec<Offer>, Failure> {
+    let needs_sample = config.upstreams.iter().any(|u| u.base_url == BaseUrl::Sample);
+    let sample = match SAMPLE.get() {
+        None if needs_sample => {
+            let address = sample::start()?;
+            Some(*SAMPLE.get_or_init(|| address))
+        }
+        known => known.copied(),
+    };
+    let among_others = config.upstreams.len() > 1;
+    let mut offers = Vec::new();
+    for settings in &config.upstreams {
+        let upstream = Upstream::new(settings, sample)
+            .map_err(|error| format!("upstream {:?}: {error}", settings.name))?;
+        offers.push(Offer::new(upstream, settings, among_others));
+    }
+    Ok(offers)
+}
+
+fn relay(config: &Config, address: SocketAddr) -> Result<Relay, Failure> {
+    let admission = Admission::new(&config.server, address);
+    Ok(Relay::new(offers(config)?, admission, config.server.root_path.clone()))
+}
+
+fn announce(config: &Config, address: SocketAddr) {
+    for warning in &config.warnings {
+        log::warn!("msg={}", Value(warning));
+    }
+    let file = config.file.display().to_string();
+    let root_path = &config.server.root_path;
+    log::info!("msg=\"listening\" address=http://{address}{root_path} config={}", Value(&file));
+    for upstream in &config.upstreams {
+        let name = Value(&upstream.name);
+        match &upstream.base_url {
+            BaseUrl::Remote(url) => log::info!("msg=\"upstream\" upstream={name} base_url={url}"),
+            BaseUrl::Sample => log::info!(
+                "msg=\"this is the built-in sample upstream: to use a real one, \
+                 set base_url in {file}\" upstream={name}"
+            ),
+        }
+    }
+}
+
+/// Says how many models are kept. In the background: a dead upstream must not hold up the
+/// start.
+fn count_models(relay: &Arc<Relay>) {
+    let relay = Arc::clone(relay);
+    let count = move || {
+        for (name, list) in relay.lists() {
+            let name = Value(name);
+            match list {
+                Ok(list) => {
+                    let (kept, total) = (list.kept, list.total);
+                    log::info!("msg=\"models\" upstream={name} kept={kept} total={total}");
+                }
+                Err(Refusal::Mirrored(reply)) => {
+                    let what = "no list without a client's credentials";
+                    log::info!("msg=\"{what}\" upstream={name} status={}", reply.status);
+                }
+                Err(Refusal::Failed(error)) => {
+                    let error = Value(&error.message);
+                    log::warn!("msg=\"no list of models\" upstream={name} error={error}");
+                }
+            }
+        }
+    };
+    // Without the thread only this message is missing.
+    let _ = thread::Builder::new().name("count".into()).spawn(count);
+}

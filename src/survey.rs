@@ -1,0 +1,223 @@
+//! `model-filter models`: what the upstreams offer, what of it is kept, and by which rule.
+//!
+//! Limits: one question to each upstream, as a client with the key that was given would
+//! ask it; nothing is cached.
+
+use std::io::{self, Write};
+use std::time::Instant;
+use std::{fs, thread};
+
+use serde_json::json;
+
+use crate::cli::Selection;
+use crate::filter::{Filter, Rule, Verdict};
+use crate::headers::Headers;
+use crate::offer::{Offer, Refusal, judged};
+
+/// One upstream's models, or why there are none.
+struct Survey<'a> {
+    upstream: &'a str,
+    prefix: &'a str,
+    filter: &'a Filter,
+    models: Result<Vec<(String, Verdict)>, String>,
+    seconds: f64,
+}
+
+/// Asks, judges and writes it down; says whether all upstreams had a list.
+///
+/// # Errors
+/// A saved list that cannot be read, and what writing fails with.
+pub fn show(
+    offers: &[Offer],
+    selection: &Selection,
+    colours: bool,
+    out: &mut dyn Write,
+) -> io::Result<bool> {
+    let surveys = match &selection.from {
+        Some(file) => {
+            let list = if file.as_os_str() == "-" {
+                let mut list = Vec::new();
+                io::Read::read_to_end(&mut io::stdin(), &mut list).map(|_| list)
+            } else {
+                fs::read(file)
+            };
+            let named = |error: io::Error| {
+                io::Error::new(error.kind(), format!("{}: {error}", file.display()))
+            };
+            saved(offers, &list.map_err(named)?)
+        }
+        None => asked(offers, selection),
+    };
+    if selection.json {
+        write_json(&surveys, selection, out)?;
+    } else {
+        for (index, survey) in surveys.iter().enumerate() {
+            write_text(survey, selection, Paint(colours), index > 0, out)?;
+        }
+    }
+    Ok(surveys.iter().all(|survey| survey.models.is_ok()))
+}
+
+fn asked<'a>(offers: &'a [Offer], selection: &Selection) -> Vec<Survey<'a>> {
+    let mut headers = Headers::new();
+    if let Some(key) = &selection.key {
+        headers.push("Authorization", format!("Bearer {}", key.expose()));
+    }
+    let ask = |offer: &'a Offer| {
+        let started = Instant::now();
+        let models = offer.survey(&headers).map_err(|refusal| match refusal {
+            Refusal::Mirrored(reply) => {
+                let body = String::from_utf8_lossy(&reply.body).into_owned();
+                format!("its list has status {}: {}", reply.status, one_line(&body))
+            }
+            Refusal::Failed(error) => error.message,
+        });
+        Survey::new(offer, models, started.elapsed().as_secs_f64())
+    };
+    thread::scope(|scope| {
+        let asking: Vec<_> = offers.iter().map(|offer| scope.spawn(move || ask(offer))).collect();
+        let survey = |thread: thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        asking.into_iter().map(survey).collect()
+    })
+}
+
+/// Every upstream's filter, on the same list.
+fn saved<'a>(offers: &'a [Offer], list: &[u8]) -> Vec<Survey<'a>> {
+    let judge = |offer: &'a Offer| {
+        let models = judged(&offer.filter, list);
+        Survey::new(offer, models.map_err(|what| format!("the saved list {what}")), 0.0)
+    };
+    offers.iter().map(judge).collect()
+}
+
+impl<'a> Survey<'a> {
+    fn new(
+        offer: &'a Offer,
+        models: Result<Vec<(String, Verdict)>, String>,
+        seconds: f64,
+    ) -> Survey<'a> {
+        let (upstream, prefix) = (offer.upstream.name(), offer.upstream.prefix());
+        Survey { upstream, prefix, filter: &offer.filter, models, seconds }
+    }
+
+    /// The model that `default` puts first.
+    fn first(&self) -> Option<&str> {
+        let models = self.models.as_ref().ok()?.iter();
+        self.filter.first(models.filter(|(_, verdict)| verdict.kept).map(|(id, _)| id.as_str()))
+    }
+}
+
+impl Selection {
+    fn takes(&self, id: &str, verdict: &Verdict) -> bool {
+        let wanted = match (self.kept, self.hidden) {
+            (true, false) => verdict.kept,
+            (false, true) => !verdict.kept,
+            _ => true,
+        };
+        let word = self.word.as_deref().unwrap_or_default().to_lowercase();
+        wanted && id.to_lowercase().contains(&word)
+    }
+}
+
+fn write_text(
+    survey: &Survey<'_>,
+    selection: &Selection,
+    paint: Paint,
+    is_further: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let name = paint.bold(survey.upstream);
+    let models = match &survey.models {
+        Err(why) => return writeln!(out, "{name}: {}", paint.red(why)),
+        Ok(models) => models,
+    };
+    if is_further {
+        writeln!(out)?;
+    }
+    let kept = models.iter().filter(|(_, verdict)| verdict.kept).count();
+    write!(out, "{name}: {kept} of {} kept", models.len())?;
+    match &selection.from {
+        None => writeln!(out, ", in {:.2} s", survey.seconds)?,
+        Some(_) => writeln!(out)?,
+    }
+    let shown =
+        |kept: bool| models.iter().filter(move |(id, v)| v.kept == kept && selection.takes(id, v));
+    let first = survey.first();
+    let width = models.iter().map(|(id, _)| id.chars().count()).max().unwrap_or_default().min(60);
+    for (id, verdict) in shown(true).chain(shown(false)) {
+        let default = if first == Some(id) { ", default" } else { "" };
+        let id = one_line(&format!("{}{id}", survey.prefix));
+        let width = width + survey.prefix.chars().count();
+        let (sign, id) = match verdict.kept {
+            true => ("+", paint.green(&format!("{id:width$}"))),
+            false => ("-", format!("{id:width$}")),
+        };
+        writeln!(out, "{sign} {id}  {}", paint.dim(&format!("{}{default}", verdict.rule)))?;
+    }
+    Ok(())
+}
+
+fn write_json(
+    surveys: &[Survey<'_>],
+    selection: &Selection,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let upstream = |survey: &Survey<'_>| match &survey.models {
+        Err(why) => json!({"upstream": survey.upstream, "error": why}),
+        Ok(models) => {
+            let taken = models.iter().filter(|(id, verdict)| selection.takes(id, verdict));
+            let first = survey.first();
+            let model = |(id, verdict): &(String, Verdict)| {
+                let default = first == Some(id);
+                let id = format!("{}{id}", survey.prefix);
+                let (list, index) = match &verdict.rule {
+                    Rule::Entry { list, index, .. } => (Some(*list), Some(*index)),
+                    Rule::NoneGiven | Rule::NoneMatched => (None, None),
+                };
+                let rule = verdict.rule.to_string();
+                let kept = verdict.kept;
+                json!({
+                    "id": id, "kept": kept, "rule": rule, "list": list, "index": index,
+                    "default": default,
+                })
+            };
+            let models: Vec<_> = taken.map(model).collect();
+            json!({"upstream": survey.upstream, "prefix": survey.prefix, "models": models})
+        }
+    };
+    let upstreams: Vec<_> = surveys.iter().map(upstream).collect();
+    serde_json::to_writer_pretty(&mut *out, &upstreams)?;
+    writeln!(out)
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect()
+}
+
+/// Colours, or none.
+#[derive(Clone, Copy)]
+struct Paint(bool);
+
+impl Paint {
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    fn green(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    fn red(self, text: &str) -> String {
+        self.with("31", text)
+    }
+}

@@ -1,0 +1,110 @@
+use crate::fake::{Fake, Request, json, models};
+use crate::proxy::{Proxy, plain};
+use crate::several::{NOWHERE, upstreams};
+
+const FROM_ELSEWHERE: (&str, &str) = ("X-Forwarded-For", "203.0.113.9");
+
+fn metrics(proxy: &Proxy) -> String {
+    let answer = proxy.get("/-/metrics");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4"));
+    answer.text()
+}
+
+/// The value of a sample, with its labels as they stand.
+fn sample(text: &str, name: &str) -> f64 {
+    let line =
+        text.lines().find(|line| line.strip_prefix(name).is_some_and(|l| l.starts_with(' ')));
+    line.unwrap_or_else(|| panic!("no {name} in {text}"))[name.len() + 1..].parse().unwrap()
+}
+
+#[test]
+fn health_is_for_this_machine_or_with_a_key() {
+    let fake = Fake::listing(&models(&["a"]));
+    let proxy = Proxy::before(&fake, "");
+    assert_eq!(proxy.get("/-/health").text(), "ok\n");
+    for field in
+        [FROM_ELSEWHERE, ("Forwarded", "for=x"), ("X-Real-IP", "1.2.3.4"), ("Via", "1.1 x")]
+    {
+        for path in ["/-/health", "/-/ready", "/-/metrics"] {
+            proxy.ask("GET", path, &[field], b"").own_error(403, "forbidden_host");
+        }
+    }
+    proxy.ask("POST", "/-/health", &[], b"").own_error(400, "bad_request");
+    proxy.get("/-/nothing").own_error(404, "not_found");
+
+    let keyed = Proxy::start(&format!(
+        "{}server: {{client_keys: [a-key-of-ours]}}",
+        plain(&fake.url("/v1"), "authorization: none")
+    ));
+    keyed.get("/v1/models").own_error(401, "invalid_api_key");
+    assert_eq!(keyed.get("/-/health").status, 200);
+    let key = ("x-api-key", "a-key-of-ours");
+    assert_eq!(keyed.ask("GET", "/-/health", &[FROM_ELSEWHERE, key], b"").status, 200);
+    let wrong = ("x-api-key", "a-key-of-others");
+    let answer = keyed.ask("GET", "/-/metrics", &[FROM_ELSEWHERE, wrong], b"");
+    answer.own_error(401, "invalid_api_key");
+}
+
+#[test]
+fn it_is_ready_when_a_list_can_be_had() {
+    let fake = Fake::listing(&models(&["a"]));
+    let proxy = Proxy::start(&upstreams(&[("good", &fake.url("/v1"), ""), ("dead", NOWHERE, "")]));
+    assert_eq!(proxy.get("/-/ready").text(), "ready\n");
+
+    let proxy = Proxy::start(&upstreams(&[("one", NOWHERE, ""), ("two", NOWHERE, "")]));
+    let answer = proxy.get("/-/ready");
+    assert_eq!(answer.status, 503);
+    let text = answer.text();
+    assert!(text.contains("one: ") && text.contains("two: ") && text.contains("refused"), "{text}");
+}
+
+#[test]
+fn it_is_ready_where_only_the_clients_have_credentials() {
+    let fake = Fake::answering(|_: &Request| json(401, "{}")).showing_lists();
+    assert_eq!(Proxy::before(&fake, "").get("/-/ready").status, 200);
+    assert_eq!(Proxy::before(&fake, "api_key: wrong").get("/-/ready").status, 503);
+}
+
+#[test]
+fn exchanges_are_counted_by_what_was_configured_and_never_by_what_a_client_chose() {
+    let fake = Fake::answering(|request: &Request| match request.target() {
+        "/v1/models" => json(200, &models(&["a"])),
+        _ => json(200, "{}"),
+    });
+    let proxy = Proxy::start(&upstreams(&[("up", &fake.url("/v1"), "cache_ttl: 60")]));
+    let odd = "/v1/some-odd-path?some-odd-query";
+    for target in ["/v1/chat/completions", "/v1/chat/completions", odd, "/v1/audio/speech"] {
+        proxy.ask("POST", target, &[], br#"{"model":"up/some-odd-model"}"#);
+    }
+    proxy.get("/v1/models");
+    proxy.get("/v1/models/up/a");
+    proxy.get("/v1/../x");
+    let text = metrics(&proxy);
+    let count = |path, status| {
+        let labels = format!("upstream=\"up\",path=\"{path}\",status=\"{status}\"");
+        sample(&text, &format!("model_filter_exchanges_total{{{labels}}}"))
+    };
+    assert_eq!((count("chat/completions", 200), count("other", 200)), (2.0, 1.0));
+    assert_eq!((count("audio", 200), count("model", 200), count("models", 200)), (1.0, 1.0, 1.0));
+    assert_eq!(sample(&text, "model_filter_refusals_total{code=\"bad_request\"}"), 1.0);
+    let histogram = "model_filter_first_byte_seconds_count{upstream=\"up\"}";
+    assert_eq!(sample(&text, histogram), 6.0);
+    assert_eq!(sample(&text, "model_filter_exchanges_open"), 1.0, "this one");
+    assert!(sample(&text, "model_filter_request_bytes_total") >= 4.0 * 29.0);
+    assert!(sample(&text, "process_resident_memory_bytes") > 1e6);
+    let refreshes = "model_filter_list_refreshes_total{upstream=\"up\",outcome=\"success\"}";
+    assert_eq!(sample(&text, refreshes), 1.0);
+    assert!(sample(&text, "model_filter_list_cache_hits_total{upstream=\"up\"}") >= 1.0);
+    assert!(!text.contains("odd"), "{text}");
+}
+
+#[test]
+fn what_is_for_the_program_itself_is_not_logged_unless_it_fails() {
+    let fake = Fake::listing(&models(&["a"]));
+    let proxy = Proxy::before(&fake, "");
+    proxy.get("/-/health");
+    proxy.get("/-/nothing");
+    proxy.exchange("/-/nothing");
+    assert!(!proxy.log().iter().any(|line| line.contains("/-/health")), "{:?}", proxy.log());
+}

@@ -1,0 +1,185 @@
+use std::process::Output;
+
+use crate::fake::{Fake, Request, json, models};
+use crate::proxy::{ConfigFile, Proxy, plain, program, run};
+use crate::several::{NOWHERE, upstreams};
+
+/// The command with this configuration: its status, standard output and standard error.
+fn command(args: &[&str], yaml: &str) -> (i32, String, String) {
+    let config = ConfigFile::new(yaml);
+    let mut command = program();
+    command.args(args).arg("--config").arg(config.path());
+    let Output { status, stdout, stderr } = run(command);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let path = config.path().to_str().unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr).replace(path, "FILE"))
+}
+
+const RULES: &str = "regexp: ['llama.*'], simple: [gpt-4o], exclude: {regexp: ['x', '.*:free']}, \
+                     default: 'gpt.*'";
+
+fn two(fake: &Fake) -> String {
+    upstreams(&[("one", &fake.url("/v1"), RULES), ("dead", NOWHERE, "")])
+}
+
+fn offering() -> Fake {
+    Fake::listing(&models(&["o1", "llama-3", "GPT-4o", "llama-2:free"]))
+}
+
+#[test]
+fn models_tells_what_is_kept_and_hidden_and_by_which_rule() {
+    let fake = offering();
+    let (status, out, _) = command(&["models"], &two(&fake));
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(status, 1, "one upstream is dead: {out}");
+    assert!(lines[0].starts_with("one: 2 of 4 kept, in "), "{out}");
+    assert_eq!(lines[1], "+ one/llama-3       regexp[0] \"llama.*\"");
+    assert_eq!(lines[2], "+ one/GPT-4o        simple \"gpt-4o\", default");
+    assert_eq!(lines[3], "- one/o1            no rule matched");
+    assert_eq!(lines[4], "- one/llama-2:free  exclude.regexp[1] \".*:free\"");
+    assert!(lines[5].starts_with("dead: ") && lines[5].contains("refused"), "{out}");
+    assert_eq!(lines.len(), 6);
+    assert!(!out.contains('\u{1b}'), "no colours in a pipe");
+}
+
+#[test]
+fn models_shows_only_what_is_asked_for() {
+    let fake = offering();
+    let yaml = upstreams(&[("one", &fake.url("/v1"), RULES)]);
+    let shown = |args: &[&str]| {
+        let (status, out, _) = command(&[&["models"], args].concat(), &yaml);
+        assert_eq!(status, 0);
+        let ids =
+            out.lines().skip(1).map(|line| line.split_whitespace().nth(1).unwrap().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&["--kept"]), ["one/llama-3", "one/GPT-4o"]);
+    assert_eq!(shown(&["--hidden"]), ["one/o1", "one/llama-2:free"]);
+    assert_eq!(shown(&["LLAMA"]), ["one/llama-3", "one/llama-2:free"]);
+    assert_eq!(shown(&["--kept", "--hidden", "gpt"]), ["one/GPT-4o"]);
+}
+
+#[test]
+fn models_speaks_json() {
+    let fake = offering();
+    let (status, out, _) = command(&["models", "--json"], &two(&fake));
+    let upstreams: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(status, 1);
+    let first = &upstreams[0]["models"][3];
+    assert_eq!(
+        (first["id"].as_str(), first["kept"].as_bool()),
+        (Some("one/llama-2:free"), Some(false))
+    );
+    assert_eq!(
+        (first["list"].as_str(), first["index"].as_u64()),
+        (Some("exclude.regexp"), Some(1))
+    );
+    assert!(upstreams[1]["error"].as_str().unwrap().contains("refused"), "{out}");
+}
+
+#[test]
+fn models_judges_a_saved_list_and_asks_nobody() {
+    let saved = ConfigFile::new(&models(&["llama-3", "o1"]));
+    let path = saved.path().to_str().unwrap();
+    let (status, out, _) =
+        command(&["models", "--from", path], &upstreams(&[("dead", NOWHERE, RULES)]));
+    assert_eq!((status, out.lines().next()), (0, Some("dead: 1 of 2 kept")));
+    let (status, _, err) = command(&["models", "--from", "/nowhere"], &plain(NOWHERE, ""));
+    assert_eq!(status, 2);
+    assert!(err.contains("/nowhere: "), "{err}");
+}
+
+#[test]
+fn models_asks_with_the_key_that_is_given_as_a_client_would() {
+    let fake = Fake::answering(|request: &Request| match request.header("authorization") {
+        Some("Bearer sk-1") => json(200, &models(&["a"])),
+        _ => json(401, "{\"error\":\"no key\"}"),
+    })
+    .showing_lists();
+    let yaml = plain(&fake.url("/v1"), "");
+    assert_eq!(command(&["models", "--key", "sk-1"], &yaml).0, 0);
+    let (status, out, _) = command(&["models"], &yaml);
+    assert_eq!((status, out.contains("status 401: {\"error\":\"no key\"}")), (1, true), "{out}");
+}
+
+#[test]
+fn check_says_all_that_is_wrong_and_needs_no_network() {
+    let (status, out, err) = command(&["check"], &plain(NOWHERE, ""));
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.ends_with(": the configuration is good\n"), "{out}");
+
+    let bad = "model_filter:\n  a: {base_url: 'ftp://x', regexp: ['(', 'b', '[z-a]'], cache_ttl: x}\n  \
+               b: {base_url: 'sample:', hidden: x, tls: {ca_file: nowhere}}\n  \
+               c: {base_url: 'sample:', prefix: b, exclude: {regex: []}}\nserver: {port: -1}\n";
+    let (status, out, err) = command(&["check"], bad);
+    assert_eq!((status, out.as_str()), (2, ""));
+    let keys = [
+        "server.port",
+        "a.base_url",
+        "a.cache_ttl",
+        "a.regexp[0]",
+        "a.regexp[2]",
+        "b.hidden",
+        "b.tls.ca_file",
+        "c.exclude.regex",
+        "c.prefix",
+    ];
+    for key in keys {
+        let count = err.lines().filter(|line| line.contains(&format!("{key}: "))).count();
+        assert_eq!(count, 1, "{key} in {err}");
+    }
+    assert_eq!(err.lines().count(), keys.len(), "{err}");
+}
+
+#[test]
+fn a_warning_is_no_error() {
+    let (status, _, err) = command(&["check"], &format!("more: 1\n{}", plain(NOWHERE, "")));
+    assert_eq!(status, 0);
+    assert!(err.contains("warning: ") && err.contains("more: unknown key"), "{err}");
+}
+
+#[test]
+fn health_asks_the_running_one() {
+    let fake = offering();
+    let proxy = Proxy::before(&fake, "");
+    let port = proxy.port().to_string();
+    let yaml = plain(NOWHERE, "");
+    assert_eq!(command(&["health", "-p", &port], &yaml), (0, "ok\n".into(), String::new()));
+    assert_eq!(command(&["health", "--ready", "-p", &port], &yaml).1, "ready\n");
+    let everywhere = ["health", "-p", &port, "-H", "0.0.0.0"];
+    assert_eq!(command(&everywhere, &yaml).0, 0);
+    drop(proxy);
+    let (status, _, err) = command(&["health", "-p", &port], &yaml);
+    assert_eq!((status, err.contains("refused")), (1, true), "{err}");
+
+    let unready = Proxy::start(&yaml);
+    let port = unready.port().to_string();
+    assert_eq!(command(&["health", "-p", &port], &yaml).0, 0);
+    let (status, _, err) = command(&["health", "--ready", "-p", &port], &yaml);
+    assert_eq!((status, err.contains("status 503")), (1, true), "{err}");
+}
+
+#[test]
+fn a_secret_may_be_in_a_file() {
+    let fake = Fake::answering(|_: &Request| json(200, "{}"));
+    let secret = ConfigFile::new("the-secret-in-a-file\n");
+    let name = secret.path().file_name().unwrap().to_str().unwrap();
+    let folder = secret.path().parent().unwrap().to_str().unwrap();
+    let relative = plain(&fake.url("/v1"), &format!("api_key: file:{name}"));
+    let proxies = [
+        Proxy::start(&relative),
+        Proxy::start_with(&relative, &[], &[("CREDENTIALS_DIRECTORY", folder)]),
+        Proxy::start(&plain(&fake.url("/v1"), &format!("api_key: file:{folder}/{name}"))),
+    ];
+    for proxy in proxies {
+        proxy.get("/v1/x");
+        let request = fake.wait_for("/v1/x");
+        assert_eq!(request.header("authorization"), Some("Bearer the-secret-in-a-file"));
+    }
+    let (status, _, err) = command(&["check"], &plain(NOWHERE, "api_key: file:nowhere"));
+    assert_eq!(status, 2);
+    assert!(
+        err.contains("model_filter.api_key: ") && err.contains("nowhere\": no such file"),
+        "{err}"
+    );
+}
