@@ -147,7 +147,7 @@ fn the_yaml_means_what_was_shown() {
         "- x",
     ];
     let list: Vec<Value> = ids.iter().map(|id| json!({"id": id})).collect();
-    let fake = Fake::listing(&Value::from(list).to_string());
+    let fake = Fake::listing(&json!({"data": list}).to_string());
     let trials = [
         json!({"simple": ids}),
         json!({"simple": ["yes", "null", "1.0"], "exclude": {"simple": ["1.0"]}}),
