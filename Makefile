@@ -14,7 +14,7 @@ TARGET ?=
 # Where cargo puts things.
 OUT     = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run build test soak fuzz check install static cross deb dist release-check image clean
+.PHONY: run build test test-browser soak fuzz check install static cross deb dist release-check image clean
 
 run: ## Builds and runs: make run ARGS="--port 9000"
 	$(CARGO) run --release --locked -- $(ARGS)
@@ -24,6 +24,9 @@ build: ## Builds target/release/model-filter
 
 test: ## Runs all tests
 	$(CARGO) test --locked
+
+test-browser: ## Tests the page in headless Chromium; needs Debian's chromium and chromium-driver, or the like
+	$(CARGO) test --locked --test browser -- --test-threads 2
 
 soak: ## Mixed traffic for MINUTES, and what it leaves behind; not part of `test`
 	$(CARGO) test --release --locked --test soak -- $(MINUTES)
