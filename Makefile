@@ -67,7 +67,7 @@ cross:
 	@! command -v file >/dev/null || file -b $(OUT)/$(TARGET)/release/model-filter
 
 deb: TRIPLE = $(or $(TARGET),$(STATIC))
-deb: $(if $(TARGET),cross,static) ## Builds dist/model-filter_VERSION_ARCH.deb, for TARGET or this machine; with cargo-deb
+deb: $(if $(TARGET),cross,static) ## Builds dist/model-filter_VERSION_ARCH.deb, for TARGET or this machine
 	@$(CARGO) deb --version || { echo "cargo-deb is missing: installing it"; $(CARGO) install --locked cargo-deb; }
 	mkdir -p dist
 	$(CARGO) deb --locked --no-build --no-strip --target $(TRIPLE) --output dist/
