@@ -41,8 +41,8 @@ Options of health:
 
 Exit status:
   0                      all is well
-  1                      an upstream has no list (models), or the proxy is not well (health)
-  2                      the command line or the configuration is wrong, or the start failed
+  1                      models: an upstream has no list; health: the proxy is not well
+  2                      the arguments or the configuration are wrong, or the start failed
 
 Environment:
   LLM_MF_CONFIG, LLM_MF_HOST, LLM_MF_PORT, LLM_MF_ROOT_PATH

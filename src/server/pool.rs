@@ -39,7 +39,7 @@ pub(super) struct Shared {
     pub(super) clients: Arc<Clients>,
     /// Whether the listening socket is lent: another process will take it up.
     pub(super) is_lent: bool,
-    /// Whether there are connections that may be about to ask for the first time.
+    /// Whether there are clients that may be about to ask, and will be answered.
     pub(super) expecting: AtomicBool,
 }
 

@@ -56,8 +56,9 @@ const FULL_LISTING: u32 = 20;
 /// How long a thread of tiny_http's may take to notice that its connection was cut.
 const STUCK: Duration = Duration::from_secs(10);
 
-/// How long a new connection is given to ask for something before the program ends.
-const FIRST_REQUEST: Duration = Duration::from_millis(500);
+/// How long clients may go on asking where nobody shall notice that the program ends: each
+/// answer tells its client to connect anew.
+const LENIENCE: Duration = Duration::from_millis(500);
 
 /// How long nothing happens before memory is given back: until the idle workers have ended.
 const CALM: Duration = Duration::from_secs(11);
@@ -76,7 +77,9 @@ pub(super) struct Watch {
     ending: Vec<Ending>,
     known: HashMap<SocketAddr, Connection>,
     haste: bool,
-    /// Whether a first request was expected at the last look.
+    /// When the port was given up.
+    closed: Option<Instant>,
+    /// Whether a request was expected at the last look.
     expected: bool,
 }
 
@@ -134,6 +137,7 @@ impl Watch {
             ending: Vec::new(),
             known: HashMap::new(),
             haste: false,
+            closed: None,
             expected: true,
         };
         sockets::keep_little_memory();
@@ -215,11 +219,10 @@ impl Watch {
             }
             self.known.insert(seen.peer, connection);
         }
-        let expects = |connection: &Connection| {
-            connection.phase == Phase::Head || connection.is_new(connection.since.elapsed())
-        };
-        // Two looks without, since the port was given up.
-        let expecting = self.accepting >= 0 || self.known.values().any(expects);
+        let heads = || self.known.values().any(|connection| connection.phase == Phase::Head);
+        let open = sightings.iter().any(|seen| !seen.left);
+        let expecting = self.accepting >= 0 || (open && self.is_lenient()) || heads();
+        // Two looks without.
         let expected = std::mem::replace(&mut self.expected, expecting);
         self.shared.expecting.store(expecting || expected, Ordering::Relaxed);
         METRICS.connections(self.known.len());
@@ -253,7 +256,7 @@ impl Watch {
         match connection.phase {
             Phase::Idle => {
                 let idle = connection.since.elapsed();
-                let closing = self.shared.clients.are_closing() && !connection.is_new(idle);
+                let closing = self.shared.clients.are_closing() && !self.is_lenient();
                 (closing || idle > limits.idle_timeout).then_some("idle")
             }
             // The body may come with the head, so what is unread does not count.
@@ -263,6 +266,12 @@ impl Watch {
             }
             Phase::Busy => None,
         }
+    }
+
+    /// Whether clients that are connected may still ask, though the program is about to end.
+    fn is_lenient(&self) -> bool {
+        let since = self.closed.map_or(Duration::ZERO, |closed| closed.elapsed());
+        self.shared.is_lent && since < LENIENCE
     }
 
     /// Ends a body that has stopped coming, or that is framing and little else.
@@ -377,6 +386,7 @@ impl Watch {
             return;
         }
         let accepting = std::mem::replace(&mut self.accepting, -1);
+        self.closed = Some(Instant::now());
         if !self.shared.is_lent {
             sockets::stop_listening(&self.listener);
         } else if let Err(error) = sockets::replace(accepting) {
@@ -410,11 +420,6 @@ impl Calm {
 }
 
 impl Connection {
-    /// Whether its client may be about to ask for the first time.
-    fn is_new(&self, idle: Duration) -> bool {
-        self.ended == 0 && idle < FIRST_REQUEST
-    }
-
     fn new() -> Connection {
         Connection { phase: Phase::Idle, since: Instant::now(), base: 0, ended: 0, left: false }
     }
