@@ -99,6 +99,11 @@ impl Admission {
         Err(Error::client(Code::InvalidApiKey, what))
     }
 
+    /// Whether clients can have a key of ours.
+    pub fn has_keys(&self) -> bool {
+        !self.client_keys.is_empty()
+    }
+
     /// Judges who asks for what is below `/-/`: this machine, or a client with a key. What
     /// another proxy passes on does not come from this machine, wherever that proxy runs.
     ///

@@ -88,6 +88,8 @@ pub struct Server {
 pub struct Upstream {
     /// As it was named, else the URL's `host[:port]`, else `sample`; one line, no two alike.
     pub name: String,
+    /// Whether its settings stand below a name in the file.
+    pub is_named: bool,
     /// Put before model ids: empty, or text with a slash at its end; no two alike.
     pub prefix: String,
     /// Where it is.

@@ -39,6 +39,7 @@ impl Rules {
 /// The rules, compiled.
 #[derive(Debug, Clone)]
 pub struct Filter {
+    rules: Rules,
     case_sensitive: bool,
     /// `None`: neither `regexp` nor `simple` was given, and every model is kept.
     keep: Option<Matcher>,
@@ -75,7 +76,12 @@ impl Filter {
                 PatternError { key: "default".into(), pattern: pattern.clone(), message }
             })?),
         };
-        Ok(Filter { case_sensitive, keep, exclude, default })
+        Ok(Filter { rules: rules.clone(), case_sensitive, keep, exclude, default })
+    }
+
+    /// The rules as they were typed.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// Whether the model is kept, and the rule that decided. An excluded model that no other rule
@@ -136,7 +142,7 @@ pub struct Verdict {
 }
 
 /// Which rule decided. Displayed as `regexp[0] ".*llama.*"` or `simple "gpt-4o"`, as it was typed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// The first entry that matched.
     Entry {

@@ -25,6 +25,7 @@
 //! | [`upstream`] | one remote API: address, credentials, ureq, a transport that notices who left |
 //! | [`sample`] | the built-in sample upstream |
 //! | [`server`] | the listener: the rooms that name tiny_http |
+//! | [`recent`] | the last exchanges and minutes |
 //! | [`metrics`] | what is counted, in the format of Prometheus |
 //! | [`probe`] | asking the running proxy how it is |
 //! | [`reply`] | our own answers |
@@ -60,6 +61,7 @@ pub mod metrics;
 pub mod model_field;
 pub mod offer;
 pub mod probe;
+pub mod recent;
 pub mod relay;
 pub mod reply;
 pub mod route;

@@ -29,6 +29,9 @@ const LIST_LIMIT: usize = 64 * 1024 * 1024;
 /// The longest answer that is mirrored where there is no list, in bytes.
 const REFUSAL_LIMIT: usize = 1024 * 1024;
 
+/// How long the page is shown the same list.
+const GLIMPSE: Duration = Duration::from_secs(10);
+
 /// How long an upstream whose list failed is left in peace, where others can serve.
 const REST: Duration = Duration::from_secs(5);
 
@@ -41,6 +44,8 @@ pub struct Offer {
     pub filter: Filter,
     /// What becomes of a request that names a hidden one.
     pub hidden: Hidden,
+    /// Whether its settings stand below a name in the configuration.
+    pub is_named: bool,
     /// The longest body that is held for it, in bytes.
     pub max_body: u64,
     list_timeout: Duration,
@@ -49,6 +54,33 @@ pub struct Offer {
     /// When a list could last be had.
     well: Mutex<Option<Instant>>,
     cache: Cache<Key, Arc<Listing>, Refusal>,
+    inventories: Cache<Key, Arc<Inventory>, Refusal>,
+}
+
+/// All models of an upstream.
+#[derive(Debug)]
+pub struct Inventory {
+    /// In its order.
+    pub entries: Vec<Entry>,
+    /// How long the list took.
+    pub took: Duration,
+    /// When it came.
+    pub fetched: Instant,
+}
+
+/// A model, with what is worth knowing for a choice.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its id, without our prefix.
+    pub id: String,
+    /// Who offers it.
+    pub owner: Option<String>,
+    /// Tokens that it takes in.
+    pub context: Option<u64>,
+    /// US dollars for a million tokens that go in.
+    pub input: Option<f64>,
+    /// US dollars for a million tokens that come out.
+    pub output: Option<f64>,
 }
 
 /// A filtered list.
@@ -89,6 +121,12 @@ impl Size for Arc<Listing> {
     }
 }
 
+impl Size for Arc<Inventory> {
+    fn size(&self) -> usize {
+        self.entries.iter().map(|entry| size_of::<Entry>() + entry.id.len()).sum()
+    }
+}
+
 impl Size for Refusal {
     fn size(&self) -> usize {
         match self {
@@ -108,10 +146,12 @@ impl Offer {
             upstream,
             filter: settings.filter.clone(),
             hidden: settings.hidden,
+            is_named: settings.is_named,
             max_body: settings.max_body,
             list_timeout: settings.list_timeout,
             covered: among_others || !settings.cache_stale.is_zero(),
             well: Mutex::default(),
+            inventories: Cache::new(GLIMPSE, Duration::ZERO, REST),
             cache: Cache::new(time_to_live, settings.cache_stale, rest),
         }
     }
@@ -230,6 +270,22 @@ impl Offer {
             .map_err(|what| Refusal::Failed(answer.invalid(&format!("its list of models {what}"))))
     }
 
+    /// All models that the upstream lists, as the page shows them: from a moment ago, or now.
+    ///
+    /// # Errors
+    /// As [`Offer::list`].
+    pub fn inventory(&self, headers: &Headers) -> Result<Arc<Inventory>, Refusal> {
+        let Question { headers, key } = self.question(headers, None);
+        let (inventory, _) = self.inventories.get(&key, || {
+            let started = Instant::now();
+            let entries = self.ask(headers, None, entries)?;
+            let now = Instant::now();
+            let took = now.duration_since(started);
+            Ok(Arc::new(Inventory { entries, took, fetched: now }))
+        });
+        inventory
+    }
+
     /// The ids that the upstream lists at this moment, each with what the filter says of it.
     ///
     /// # Errors
@@ -290,6 +346,28 @@ fn mirrored(answer: &mut Answer<'_>) -> Refusal {
         Ok(body) => Refusal::Mirrored(Arc::new(Reply { status: answer.status, headers, body })),
         Err(error) => Refusal::Failed(error),
     }
+}
+
+/// What is worth knowing of the models in a list. There is no standard for it: these are the
+/// names that OpenRouter, vLLM, Groq and Mistral use.
+fn entries(body: &[u8]) -> Result<Vec<Entry>, String> {
+    const CONTEXT: [&str; 4] =
+        ["context_length", "context_window", "max_model_len", "max_context_length"];
+    let (_, _, objects) = objects(body)?;
+    let entry = |object: &&RawValue| {
+        let id = Model::new(object.get())?.id;
+        let fields: serde_json::Value = serde_json::from_str(object.get()).ok()?;
+        let price = |of: &str| {
+            let price = &fields["pricing"][of];
+            let price = price.as_f64().or_else(|| price.as_str()?.parse().ok())?;
+            // Some say -1 where it depends. Fractions of binary numbers are rounded away.
+            (price >= 0.0).then_some((price * 1e12).round() / 1e6)
+        };
+        let owner = fields["owned_by"].as_str().map(str::to_owned);
+        let context = CONTEXT.iter().find_map(|name| fields[*name].as_u64());
+        Some(Entry { id, owner, context, input: price("prompt"), output: price("completion") })
+    };
+    Ok(objects.iter().filter_map(entry).collect())
 }
 
 /// The ids in a list, each with what a filter says of it.

@@ -146,6 +146,7 @@ fn upstream(
     });
     // Without one, the rest is judged all the same, and nothing is started.
     let base_url = base_url.unwrap_or(BaseUrl::Sample);
+    let is_named = name.is_some();
     let default_prefix = name.map_or(String::new(), |name| format!("{name}/"));
     let name = match (name, &base_url) {
         (Some(name), _) => name.to_owned(),
@@ -170,6 +171,7 @@ fn upstream(
     };
     Ok(Upstream {
         name,
+        is_named,
         prefix: fields.read("prefix", prefix).unwrap_or(default_prefix),
         authorization,
         api_key,

@@ -19,6 +19,7 @@ use crate::headers::Headers;
 use crate::logging::{Record, Value};
 use crate::metrics::METRICS;
 use crate::offer::{Listing, Offer, Refusal, prefixed_model};
+use crate::recent::RECENT;
 use crate::reply::Reply;
 use crate::route::{Class, Route, by_prefix, folded, route, strip_raw_prefix};
 use crate::server::{BodyLength, Exchange, Sent};
@@ -85,6 +86,9 @@ impl Relay {
         };
         let path = notes.class.as_str();
         METRICS.ended(record.upstream, path, record.status(), &sent, record.error);
+        if !record.is_own {
+            RECENT.add(&record);
+        }
         record.write();
     }
 
@@ -137,10 +141,8 @@ impl Relay {
     }
 
     /// Answers what is for the program itself.
-    fn show_own(&self, exchange: Exchange, path: &str, notes: &mut Notes) -> Sent {
-        let admitted = self.admission.own(exchange.peer(), exchange.headers());
-        let reply = admitted.and_then(|()| admin::answer(exchange.method(), path, &self.offers));
-        match reply {
+    fn show_own(&self, mut exchange: Exchange, path: &str, notes: &mut Notes) -> Sent {
+        match admin::answer(&mut exchange, path, &self.offers, &self.admission) {
             Ok(reply) => exchange.respond(&reply),
             Err(error) => refuse(exchange, error, notes),
         }

@@ -31,6 +31,7 @@ mod limits; // the server section's, and heads and chunks without an end
 mod log; // one line for an exchange
 mod memory; // constant, however long the body
 mod models; // one model: GET /v1/models/{id}
+mod page; // what the page where a filter is made is told
 mod paths; // which path goes where
 mod pool; // many exchanges at once
 mod python_rules; // the filter against an oracle of the Python program's rules
