@@ -8,7 +8,7 @@ MINUTES ?= 10
 # What this machine is, and the static target that goes with it: musl where rustup and a compiler have it, else glibc.
 HOST    = $(shell rustc -vV | sed -n 's/^host: //p')
 MUSL    = $(subst -gnu,-musl,$(HOST))
-STATIC  = $(shell rustup target list --installed 2>&1 | grep -qx $(MUSL) && command -v musl-gcc >/dev/null && echo $(MUSL) || echo $(HOST))
+STATIC  = $(shell command -v musl-gcc >/dev/null && rustup target list --installed | grep -x $(MUSL) || echo $(HOST))
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 TARGET ?=
 # Where cargo puts things.
@@ -63,13 +63,14 @@ static: ## Builds target/static/model-filter, which needs no library: see STATIC
 cross:
 	@test -n "$(TARGET)" || { echo "which machine? TARGET=aarch64-unknown-linux-musl, for example"; exit 1; }
 	@rustup target list --installed | grep -qx $(TARGET) || rustup target add $(TARGET)
-	@$(CARGO) zigbuild --version || { echo "cargo-zigbuild is missing: installing it"; $(CARGO) install --locked cargo-zigbuild; }
+	@$(CARGO) zigbuild --version || \
+	  { echo "cargo-zigbuild is missing: installing it"; $(CARGO) install --locked cargo-zigbuild; }
 	@zig version 2>/dev/null || python3 -m ziglang version || { echo "zig is missing: pip install ziglang"; exit 1; }
 	$(CARGO) zigbuild --release --locked --target $(TARGET)
 	@! command -v file >/dev/null || file -b $(OUT)/$(TARGET)/release/model-filter
 
 deb: TRIPLE = $(or $(TARGET),$(STATIC))
-deb: $(if $(TARGET),cross,static) ## Builds dist/model-filter_VERSION_ARCH.deb, for this machine or TARGET; installs cargo-deb if it is missing
+deb: $(if $(TARGET),cross,static) ## Builds dist/model-filter_VERSION_ARCH.deb, for TARGET or this machine
 	@$(CARGO) deb --version || { echo "cargo-deb is missing: installing it"; $(CARGO) install --locked cargo-deb; }
 	mkdir -p dist
 	$(CARGO) deb --locked --no-build --no-strip --target $(TRIPLE) --output dist/
