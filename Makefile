@@ -47,8 +47,14 @@ check: ## Everything that must hold before a change lands
 target/release/model-filter:
 	$(MAKE) build
 
-install: target/release/model-filter ## Installs to $(DESTDIR)$(PREFIX)/bin; never overwrites a configuration
+install: target/release/model-filter ## Installs below $(DESTDIR)$(PREFIX); never overwrites a configuration
 	install -D -m 755 target/release/model-filter $(DESTDIR)$(PREFIX)/bin/model-filter
+	install -D -m 644 deploy/model-filter.1 $(DESTDIR)$(PREFIX)/share/man/man1/model-filter.1
+	install -D -m 644 deploy/completions/model-filter.bash \
+	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions/model-filter
+	install -D -m 644 deploy/completions/_model-filter $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_model-filter
+	install -D -m 644 deploy/completions/model-filter.fish \
+	  $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/model-filter.fish
 	test -e $(DESTDIR)$(PREFIX)/etc/model-filter/config.yaml || \
 	  install -D -m 644 config.yaml $(DESTDIR)$(PREFIX)/etc/model-filter/config.yaml
 

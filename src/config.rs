@@ -240,12 +240,35 @@ impl Sources<'_> {
 /// A file that cannot be read or is not YAML; a key that is unknown, missing or wrong; an
 /// unset variable that the file names; a wrong option or variable of our own.
 pub fn load(options: &Options, env: Environment<'_>) -> Result<Config, ConfigErrors> {
+    let (bytes, file) = read(options, env)?;
+    compile(&bytes, file, options, env)
+}
+
+fn read(options: &Options, env: Environment<'_>) -> Result<(Vec<u8>, PathBuf), ConfigError> {
     let given = options.config.clone().or_else(|| Some(variable(env, "LLM_MF_CONFIG")?.into()));
     let hint = if given.is_none() { "; name one with --config or LLM_MF_CONFIG" } else { "" };
     let file = given.unwrap_or_else(|| DEFAULT_FILE.into());
     let bytes = fs::read(&file)
         .map_err(|error| ConfigError(format!("{}: {}{hint}", file.display(), io_reason(&error))))?;
-    compile(&bytes, file, options, env)
+    Ok((bytes, file))
+}
+
+/// The host and the port alone, for who wants to call the running program: without looking
+/// at the rest, and so without its secrets.
+///
+/// # Errors
+/// A file that cannot be read or is not YAML; a wrong host or port.
+pub fn address(options: &Options, env: Environment<'_>) -> Result<(String, u16), ConfigError> {
+    let (bytes, file) = read(options, env)?;
+    let (faults, name) = (Faults::default(), file.display().to_string());
+    let place = Place::root(&name, &faults);
+    let value = yaml::parse(&bytes, &place)?;
+    let fields = Node::new(place, &value).fields()?;
+    let typed = fields.read("server", server::address).unwrap_or_default();
+    match faults.into_errors().into_iter().next() {
+        Some(error) => Err(error),
+        None => server::server(typed, options, env).map(|server| (server.host, server.port)),
+    }
 }
 
 fn compile(

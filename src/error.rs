@@ -66,6 +66,25 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Code; 15] = [
+        Code::BadRequest,
+        Code::InvalidApiKey,
+        Code::ForbiddenHost,
+        Code::ModelNotFound,
+        Code::NotFound,
+        Code::RequestTimeout,
+        Code::RequestTooLarge,
+        Code::ClientLeft,
+        Code::Internal,
+        Code::Unsupported,
+        Code::UpstreamUnreachable,
+        Code::UpstreamInvalidResponse,
+        Code::Overloaded,
+        Code::ShuttingDown,
+        Code::UpstreamTimeout,
+    ];
+
     /// The status that answers carry and the log shows.
     pub fn status(self) -> u16 {
         match self {

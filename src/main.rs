@@ -52,11 +52,11 @@ fn check(options: &Options) -> Result<ExitCode, Failure> {
 }
 
 fn health(options: &Options, ready: bool) -> Result<ExitCode, Failure> {
-    let server = config::load(options, &config::environment)?.server;
-    let addresses = net::ToSocketAddrs::to_socket_addrs(&(server.host.as_str(), server.port));
+    let (host, port) = config::address(options, &config::environment)?;
+    let addresses = net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port));
     let address = addresses.ok().and_then(|mut addresses| addresses.next());
     let Some(address) = address.map(probe::reachable) else {
-        return Err(format!("{}: the host has no address", server.host).into());
+        return Err(format!("{host}: the host has no address").into());
     };
     let mut answer = probe::ask(address, "/-/health", PATIENCE);
     if ready && answer.is_ok() {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::server::Sent;
 use crate::server::sockets::page_size;
 
@@ -122,6 +122,14 @@ impl Metrics {
         times.total.add(sent.total);
     }
 
+    /// Begins to count an upstream's lists: with nothing.
+    pub fn expect_lists(&self, upstream: &str) {
+        let mut lists = locked(&self.lists);
+        for key in ["refreshed", "failed", "hit", "stale"] {
+            lists.entry((key, upstream.to_owned())).or_default();
+        }
+    }
+
     /// Counts what became of a list.
     pub fn list(&self, upstream: &str, event: ListEvent) {
         let key = match event {
@@ -193,8 +201,10 @@ impl Display for Metrics {
         }
         let help = "Exchanges that ended with an error of the proxy's own, by its code.";
         family(f, "refusals_total", "counter", help)?;
-        for (code, count) in &exchanges.refusals {
-            sample(f, "refusals_total", &format!("code=\"{code}\""), count)?;
+        // Also those that never were: the first one is then seen to be new.
+        for code in Code::ALL.map(Code::as_str) {
+            let count = exchanges.refusals.get(code).copied().unwrap_or_default();
+            sample(f, "refusals_total", &format!("code=\"{code}\""), &count)?;
         }
         drop(exchanges);
 
@@ -232,8 +242,9 @@ impl Display for Metrics {
             sample(f, "connections_cut_total", &format!("cause=\"{cause}\""), count)?;
         }
         family(f, "reloads_total", "counter", "Reloads of the configuration.")?;
-        for (outcome, count) in &*locked(&self.reloads) {
-            sample(f, "reloads_total", &format!("outcome=\"{outcome}\""), count)?;
+        for outcome in ["success", "failure"] {
+            let count = locked(&self.reloads).get(outcome).copied().unwrap_or_default();
+            sample(f, "reloads_total", &format!("outcome=\"{outcome}\""), &count)?;
         }
         family(f, "build_info", "gauge", "The version that runs.")?;
         let labels = concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"");

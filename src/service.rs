@@ -175,6 +175,7 @@ pub fn offers(config: &Config) -> Result<Vec<Offer>, Failure> {
     for settings in &config.upstreams {
         let upstream = Upstream::new(settings, sample)
             .map_err(|error| format!("upstream {:?}: {error}", settings.name))?;
+        METRICS.expect_lists(upstream.name());
         offers.push(Offer::new(upstream, settings, among_others));
     }
     Ok(offers)

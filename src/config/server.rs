@@ -42,6 +42,13 @@ pub(super) struct TypedServer {
     shutdown_timeout: Option<Duration>,
 }
 
+/// Where to listen, and nothing else.
+pub(super) fn address(node: &Node<'_>) -> Result<TypedServer, ConfigError> {
+    let fields = node.fields()?;
+    let host = fields.read("host", |node| host(node.string()?).map_err(|error| node.error(error)));
+    Ok(TypedServer { host, port: fields.read("port", Node::port), ..TypedServer::default() })
+}
+
 pub(super) fn typed(node: &Node<'_>, sources: Sources<'_>) -> Result<TypedServer, ConfigError> {
     let fields = node.fields()?;
     fields.only(&KEYS);

@@ -146,6 +146,10 @@ fn health_asks_the_running_one() {
     let yaml = plain(NOWHERE, "");
     assert_eq!(command(&["health", "-p", &port], &yaml), (0, "ok\n".into(), String::new()));
     assert_eq!(command(&["health", "--ready", "-p", &port], &yaml).1, "ready\n");
+    let secret = plain(NOWHERE, "api_key: os.environ/ONLY_THE_SERVICE_HAS_IT");
+    assert_eq!(command(&["health", "-p", &port], &secret).0, 0);
+    assert_eq!(command(&["health"], &format!("{secret}server: {{port: {port}}}")).0, 0);
+    assert_eq!(command(&["health"], &format!("{secret}server: {{port: x}}")).0, 2);
     let everywhere = ["health", "-p", &port, "-H", "0.0.0.0"];
     assert_eq!(command(&everywhere, &yaml).0, 0);
     drop(proxy);
