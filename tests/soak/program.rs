@@ -25,7 +25,7 @@ pub struct Program {
 /// What the process has at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// Resident memory, in KiB.
+    /// Resident memory of its own, without files that are mapped, in KiB.
     pub memory: u64,
     pub threads: u64,
     pub descriptors: u64,
@@ -117,7 +117,7 @@ impl Program {
     pub fn sample(&self) -> io::Result<Sample> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id))?;
         let descriptors = fs::read_dir(format!("/proc/{}/fd", self.id))?.count() as u64;
-        let (memory, threads) = (number(&status, "VmRSS:")?, number(&status, "Threads:")?);
+        let (memory, threads) = (number(&status, "RssAnon:")?, number(&status, "Threads:")?);
         Ok(Sample { memory, threads, descriptors })
     }
 

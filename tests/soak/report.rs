@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::ledger::Count;
 use crate::program::Sample;
 
+/// What each giant request leaves behind, in KiB.
+const GIANT: u64 = 20;
+
 pub struct Report {
     pub minutes: f64,
     pub counts: BTreeMap<&'static str, Count>,
@@ -15,7 +18,7 @@ pub struct Report {
     pub before: Sample,
     /// The same at the end.
     pub after: Sample,
-    /// Giant requests between the two, each of which leaves a thread, by design.
+    /// Giant requests between the two, each of which leaves a thread and some memory, by design.
     pub giants: u64,
     pub peak: Sample,
     /// CPU seconds.
@@ -28,7 +31,7 @@ impl Report {
     pub fn growth(&self) -> Vec<String> {
         let Report { before, after, giants, .. } = self;
         let measures = [
-            ("memory in KiB", before.memory, after.memory, 0),
+            ("memory in KiB", before.memory + giants * GIANT, after.memory, 0),
             ("threads", before.threads + giants, after.threads, 2),
             ("descriptors", before.descriptors, after.descriptors, 2),
         ];
@@ -71,7 +74,7 @@ impl Report {
             format!("{}, {}, at most {}", of(before), of(after), of(peak))
         };
         let memory = three(|sample| format!("{:.1} MB", sample.memory as f64 * 1024.0 / 1e6));
-        row("memory (RSS) after the first minute, at the end", memory);
+        row("own memory (RssAnon) after the first minute, at the end", memory);
         row("threads", three(|sample| sample.threads.to_string()));
         row("descriptors", three(|sample| sample.descriptors.to_string()));
         let per_thousand = self.computed / (exchanges.max(1) as f64 / 1000.0);
