@@ -63,6 +63,13 @@ impl Admission {
             }
             _ => {}
         }
+        // A page's image or script has no Origin, but browsers say where it is from.
+        let from = |name| headers.get_str(name).unwrap_or_default();
+        let embedded = from("sec-fetch-mode") != "navigate" && !headers.contains("origin");
+        if from("sec-fetch-site") == "cross-site" && embedded {
+            let what = "a web page of another site may not load this";
+            return Err(Error::client(Code::ForbiddenHost, what));
+        }
         let mut admitted = Admitted::default();
         if headers.contains("origin") {
             let origin = headers.get_str("origin").unwrap_or_default().to_ascii_lowercase();
@@ -244,6 +251,19 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_a_page_of_another_site_embeds_is_not_given() {
+        let from = |site, mode| {
+            admits(
+                true,
+                &[("Host", "localhost"), ("Sec-Fetch-Site", site), ("Sec-Fetch-Mode", mode)],
+            )
+        };
+        assert!(!from("cross-site", "no-cors"));
+        assert!(from("same-origin", "cors") && from("none", "navigate"));
+        assert!(from("cross-site", "navigate"), "a link");
     }
 
     #[test]

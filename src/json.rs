@@ -1,4 +1,4 @@
-//! One member of a JSON object, as the bytes that stand in the text.
+//! One member of a JSON object, and the items of an array, as the bytes that stand in the text.
 //!
 //! Nothing is parsed into a tree: what is not asked for is skipped, however deep it is
 //! nested, and keeps its spelling. Limits: the text must be UTF-8.
@@ -6,7 +6,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The values that an object has under one key.
@@ -29,6 +29,41 @@ pub fn member<'a>(text: &'a str, key: &str) -> serde_json::Result<Member<'a>> {
     let member = Search { key }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(member)
+}
+
+/// The items of the array that `text` is.
+///
+/// # Errors
+/// Where the text is not one JSON array, or has more items than `most`.
+pub fn items(text: &str, most: usize) -> serde_json::Result<Vec<&RawValue>> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let items = deserializer.deserialize_seq(Items { most })?;
+    deserializer.end()?;
+    Ok(items)
+}
+
+struct Items {
+    most: usize,
+}
+
+impl<'de> Visitor<'de> for Items {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = array.next_element()? {
+            if items.len() == self.most {
+                let what = format!("more than {} items", self.most);
+                return Err(serde::de::Error::custom(what));
+            }
+            items.push(item);
+        }
+        Ok(items)
+    }
 }
 
 /// Where a part stands in the bytes that it is borrowed from.

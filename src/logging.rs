@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use log::{Level, LevelFilter, Log, Metadata};
 
 use crate::error::{Code, Error};
+use crate::route::shown;
 use crate::server::Sent;
 
 /// Lines that may wait to be written.
@@ -187,7 +188,7 @@ impl Record<'_> {
 impl Display for Record<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let record = self;
-        let path = record.target.split('?').next().unwrap_or_default();
+        let path = shown(record.target);
         write!(f, "client={} method={}", record.client, Value(record.method))?;
         write!(f, " path={}", Value(path))?;
         if let Some(model) = record.model {

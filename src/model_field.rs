@@ -4,8 +4,8 @@
 //! JSON the value of the top-level `model` key, in multipart (RFC 7578) the content of the part
 //! called `model`, and [`ModelField::replace`] exchanges these bytes only. A body that names two
 //! models is refused, because an upstream might go by the other one. Limits: bodies are whole and
-//! uncompressed; line ends in multipart are CRLF, as RFC 2046 has them; the part's
-//! `Content-Transfer-Encoding` and charset are not looked at.
+//! uncompressed; line ends in multipart are CRLF, as RFC 2046 has them, and what lax readers might
+//! understand otherwise is refused; the charset of a part is not looked at.
 
 use std::fmt;
 use std::ops::Range;
@@ -58,6 +58,8 @@ pub enum BodyKind {
         /// What stands between the parts, without the leading dashes.
         boundary: String,
     },
+    /// A `multipart/*` of which one server may see other parts than another.
+    Ambiguous,
     /// Anything else: names no model.
     Opaque,
 }
@@ -71,9 +73,15 @@ pub fn body_kind(content_type: Option<&str>) -> BodyKind {
         return BodyKind::Json;
     }
     if essence.starts_with("multipart/") {
-        let boundary = parameters(content_type).into_iter().find(|(name, _)| name == "boundary");
-        if let Some((_, boundary)) = boundary.filter(|(_, boundary)| !boundary.is_empty()) {
-            return BodyKind::Multipart { boundary };
+        let mut boundaries = parameters(content_type).into_iter();
+        let mut boundaries = boundaries.by_ref().filter(|(name, _)| name.starts_with("boundary"));
+        match (boundaries.next(), boundaries.next()) {
+            (Some((name, boundary)), None) if name == "boundary" && !boundary.is_empty() => {
+                return BodyKind::Multipart { boundary };
+            }
+            (Some((_, boundary)), None) if boundary.is_empty() => {}
+            (None, None) => {}
+            _ => return BodyKind::Ambiguous,
         }
     }
     BodyKind::Opaque
@@ -91,6 +99,9 @@ pub fn find(kind: &BodyKind, body: &[u8]) -> Result<Option<ModelField>, Error> {
     match kind {
         BodyKind::Json => find_in_json(body),
         BodyKind::Multipart { boundary } => find_in_multipart(body, boundary),
+        BodyKind::Ambiguous => {
+            Err(Error::bad_request("the boundary of the multipart body is not clear"))
+        }
         BodyKind::Opaque => Ok(None),
     }
 }
@@ -98,6 +109,10 @@ pub fn find(kind: &BodyKind, body: &[u8]) -> Result<Option<ModelField>, Error> {
 /// Whether a server that is less strict than we are might take a body for JSON: one that replaces
 /// what is no UTF-8, or that does not look at what follows the first value.
 pub fn may_be_json(body: &[u8]) -> bool {
+    if body.iter().take(8).any(|byte| *byte == 0) {
+        // UTF-16 or UTF-32, which Python's reader of JSON recognises.
+        return true;
+    }
     let text = String::from_utf8_lossy(body);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
@@ -142,14 +157,27 @@ fn find_in_multipart(body: &[u8], boundary: &str) -> Result<Option<ModelField>, 
         |what: &str| Error::bad_request(format!("the multipart body is malformed: {what}"));
     // A search for literal bytes, which this crate does at several GB a second.
     let delimiter =
-        regex::bytes::Regex::new(&format!(r"--{}(--|[ \t]*\r\n)", regex::escape(boundary)))
+        regex::bytes::Regex::new(&format!(r"--{}(--|[ \t]*\r\n)?", regex::escape(boundary)))
             .map_err(|_| malformed("its boundary is too long"))?;
 
     let mut found = None;
     let mut part_start = None;
     for delimiter in delimiter.find_iter(body) {
-        if delimiter.start() > 0 && !body[..delimiter.start()].ends_with(b"\r\n") {
-            continue;
+        let before = &body[..delimiter.start()];
+        let is_bare = delimiter.len() == boundary.len() + 2;
+        // At the start of a line for those who take a lone LF or CR for its end.
+        let lax = before.is_empty() || before.ends_with(b"\n") || before.ends_with(b"\r");
+        let strict = before.is_empty() || before.ends_with(b"\r\n");
+        let goes_on = || body.get(delimiter.end()).is_some_and(|byte| !b"\r\n \t".contains(byte));
+        match (lax, strict) {
+            (false, _) => continue,
+            // A line that only begins like the boundary is content.
+            (true, _) if is_bare && goes_on() => continue,
+            (true, true) if !is_bare => {}
+            _ => return Err(malformed("a boundary does not stand on a line that ends in CRLF")),
+        }
+        if part_start.is_none() && before.trim_ascii().starts_with(b"{") {
+            return Err(malformed("it begins like JSON"));
         }
         if let Some(part_start) = part_start {
             // The line end before a delimiter belongs to it. Where two share one, there is no part
@@ -202,6 +230,14 @@ fn split_part(part: &[u8]) -> Option<(&[u8], &[u8])> {
 fn is_model(header: &[u8]) -> Result<bool, Error> {
     let unfolded = String::from_utf8_lossy(header).replace("\r\n ", "  ").replace("\r\n\t", "  ");
     let mut is_model = false;
+    let transfer = |(name, value): (&str, &str)| {
+        name.trim().eq_ignore_ascii_case("content-transfer-encoding")
+            && !["7bit", "8bit", "binary"].iter().any(|c| value.trim().eq_ignore_ascii_case(c))
+    };
+    if unfolded.split("\r\n").filter_map(|line| line.split_once(':')).any(transfer) {
+        let what = "a part of the multipart body has a Content-Transfer-Encoding";
+        return Err(Error::bad_request(what));
+    }
     for (name, value) in unfolded.split("\r\n").filter_map(|line| line.split_once(':')) {
         if !name.trim().eq_ignore_ascii_case("content-disposition") {
             continue;
@@ -210,8 +246,15 @@ fn is_model(header: &[u8]) -> Result<bool, Error> {
         if parameters.iter().any(|(name, _)| name.starts_with("name*")) {
             return Err(Error::bad_request("a part of the multipart body has its name as `name*`"));
         }
-        is_model |= parameters.iter().any(|(name, value)| name == "name" && value == "model")
-            && !parameters.iter().any(|(name, _)| name == "filename" || name == "filename*");
+        let named = parameters.iter().any(|(name, value)| name == "name" && value == "model");
+        let file = parameters.iter().find(|(name, _)| name == "filename" || name == "filename*");
+        match file {
+            Some((_, file)) if named && file.is_empty() => {
+                return Err(Error::bad_request("the part `model` has an empty file name"));
+            }
+            Some(_) => {}
+            None => is_model |= named,
+        }
     }
     Ok(is_model)
 }

@@ -26,6 +26,9 @@ use crate::upstream::{Answer, Place, Request, Upload, Upstream};
 /// The longest list that is read, in bytes.
 const LIST_LIMIT: usize = 64 * 1024 * 1024;
 
+/// The most models that a list may have.
+const MODELS: usize = 100_000;
+
 /// The longest answer that is mirrored where there is no list, in bytes.
 const REFUSAL_LIMIT: usize = 1024 * 1024;
 
@@ -391,7 +394,7 @@ fn objects(body: &[u8]) -> Result<Objects<'_>, String> {
     let text = std::str::from_utf8(body).map_err(|error| format!("is not UTF-8: {error}"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let list = list_in(text)?;
-    let objects = serde_json::from_str(list).map_err(|error| format!("is no array: {error}"))?;
+    let objects = json::items(list, MODELS).map_err(|error| format!("is no array: {error}"))?;
     Ok((text, list, objects))
 }
 

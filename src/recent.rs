@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::logging::Record;
+use crate::route::shown;
 
 /// How many exchanges are remembered.
 const EXCHANGES: usize = 50;
@@ -87,7 +88,7 @@ impl Recent {
         let exchange = Exchange {
             time,
             method: short(record.method),
-            path: short(record.target.split('?').next().unwrap_or_default()),
+            path: short(shown(record.target)),
             model: record.model.map(short),
             upstream: record.upstream.map(short),
             status: record.status(),

@@ -121,6 +121,7 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
         return Err(Error::client(Code::Unsupported, "the method CONNECT is not supported"));
     }
     let refuse = |reason: &str| {
+        let target = shown(target);
         let shown: String = target.chars().take(100).collect();
         let cut = if shown.len() < target.len() { "…" } else { "" };
         Err(Error::bad_request(format!("the target {shown:?}{cut} {reason}")))
@@ -170,6 +171,17 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
         }
     }
     Ok(Route::Beside { path: &target[front..] })
+}
+
+/// What of a target may stand in a log or an error: no query, and no user name or password
+/// of a URL.
+pub fn shown(target: &str) -> &str {
+    let end = target.find(['?', '#']).unwrap_or(target.len());
+    let path = &target[..end];
+    if !path.starts_with('/') && path.contains('@') {
+        return path.split(':').next().unwrap_or_default();
+    }
+    path
 }
 
 /// Which of the prefixes a model bears: the longest. An empty prefix is borne by every

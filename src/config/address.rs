@@ -24,6 +24,11 @@ pub(super) fn base_url(text: &str) -> Result<BaseUrl, String> {
         let instead = "put the secret into api_key or headers";
         return Err(format!("a URL with a user name is not supported: {instead}"));
     }
+    // What looks like a password is not shown, whatever is wrong with the rest.
+    let quoted = |text: &str| match text.contains('@') {
+        true => "the value (not shown)".to_owned(),
+        false => quoted(text),
+    };
     let scheme = scheme.to_ascii_lowercase();
     if scheme != "http" && scheme != "https" {
         return Err(format!("{} is not an http:// or https:// URL, or \"sample:\"", quoted(text)));

@@ -56,6 +56,9 @@ pub(super) fn allowed_origins(node: &Node<'_>) -> Result<Vec<String>, ConfigErro
 }
 
 fn allowed_host(text: &str) -> Result<String, String> {
+    if text.contains('@') {
+        return Err("the value (not shown) is not a host's name or address".to_owned());
+    }
     let bare = text.parse::<Ipv6Addr>().is_ok();
     let (host, port) = if bare { Some((text, None)) } else { address::host_and_port(text) }
         .ok_or_else(|| format!("{} is not a host's name or address", quoted(text)))?;

@@ -87,6 +87,9 @@ pub(super) fn secret(node: &Node<'_>, sources: Sources<'_>) -> Result<Secret, Co
     if value.is_empty() {
         return Err(node.error("the value is empty"));
     }
+    if !value.is_ascii() {
+        return Err(node.error("the value holds a character that is not ASCII"));
+    }
     if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
         return Err(node.error("the value holds a line break or another control character"));
     }

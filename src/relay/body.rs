@@ -115,12 +115,22 @@ pub(super) fn hold(exchange: &mut Exchange, look: &Look) -> Result<Held, Error> 
     Ok(Held::Whole { body, field })
 }
 
+/// The byte order mark of UTF-8.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Where JSON would begin, in UTF-8 or, with zeros between, in UTF-16 or UTF-32.
+fn json_text(body: &[u8]) -> &[u8] {
+    let marks = [MARK, b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"];
+    let text = marks.iter().find_map(|mark| body.strip_prefix(*mark)).unwrap_or(body);
+    let skipped = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
+    &text[text.iter().take_while(|byte| skipped(byte)).count()..]
+}
+
 /// Reads up to where it can be told whether the body is a JSON object.
 fn begins_json(exchange: &mut Exchange, body: &mut Vec<u8>, limit: u64) -> Result<bool, Error> {
-    const MARK: &[u8] = "\u{feff}".as_bytes();
     let mut buffer = [0; 4096];
     loop {
-        let text = body.strip_prefix(MARK).unwrap_or(body).trim_ascii_start();
+        let text = json_text(body);
         let undecided = text.is_empty() || MARK.starts_with(body);
         if !undecided || body.len() as u64 > limit {
             return Ok(text.starts_with(b"{"));
@@ -144,7 +154,7 @@ pub(super) fn too_large(limit: u64) -> Error {
 }
 
 fn is_encoded(headers: &Headers) -> bool {
-    headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+    headers.get_all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 fn client_fault(error: &io::Error) -> Error {

@@ -161,7 +161,7 @@ impl Relay {
 
     fn relay_model(
         &self,
-        exchange: Exchange,
+        mut exchange: Exchange,
         id: String,
         raw_id: &str,
         query: Option<&str>,
@@ -183,7 +183,18 @@ impl Relay {
         let rest = own_id.unwrap_or(raw_id);
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         let place = format!("/models/{rest}{query}");
-        if !reads || offer.upstream.prefix().is_empty() {
+        if !reads {
+            // A body may name another model than the path does.
+            let held = match hold(&mut exchange, &self.look) {
+                Ok(held) => held,
+                Err(error) => return refuse(exchange, error, notes),
+            };
+            if let Err(error) = self.choose(held.model().or(Some(id))) {
+                return refuse(exchange, error, notes);
+            }
+            return self.send(exchange, offer, Place::Below(&place), held, notes);
+        }
+        if offer.upstream.prefix().is_empty() {
             return self.send(exchange, offer, Place::Below(&place), Held::nothing(), notes);
         }
         relay_prefixed(exchange, offer, &place, notes)

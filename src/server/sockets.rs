@@ -155,23 +155,9 @@ impl ClientSocket {
 
     /// Whether there are other descriptors of this connection.
     pub fn has_others(&self) -> bool {
-        !self.others().is_empty()
-    }
-
-    /// Closes every other descriptor of this connection. Only for those whose owners were
-    /// forgotten or hang, which is to say will never use or close them.
-    pub fn close_others(&self) {
-        for fd in self.others() {
-            // SAFETY: the caller vouches for it that nobody uses the descriptor any more.
-            unsafe { libc::close(fd) };
-        }
-    }
-
-    fn others(&self) -> Vec<RawFd> {
         let own = self.0.as_raw_fd();
-        let mut others = open_descriptors();
-        others.retain(|fd| *fd != own && identity(*fd) == identity(own));
-        others
+        let same = |fd: &RawFd| *fd != own && identity(*fd) == identity(own);
+        open_descriptors().iter().any(same)
     }
 
     /// The socket, for reading and writing beside tiny_http.

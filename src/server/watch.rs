@@ -124,6 +124,7 @@ impl Watch {
     pub(super) fn start(shared: Arc<Shared>, listener: TcpListener) -> io::Result<()> {
         // Each connection has two descriptors of tiny_http's, one of ours and one upstream.
         let files = usize::try_from(sockets::raise_file_limit()).unwrap_or(usize::MAX);
+        giants::allow_for(files);
         let max_connections =
             shared.limits.max_connections.min((files.saturating_sub(32) / 4).max(4));
         let mut watch = Watch {
@@ -317,7 +318,7 @@ impl Watch {
         self.ending.retain(|ending| {
             let waits = ending.since.elapsed() < STUCK;
             if !waits && ending.socket.has_others() {
-                giants::give_up(&ending.socket, ending.peer);
+                giants::give_up(ending.peer);
             }
             waits
         });

@@ -362,6 +362,10 @@ impl Upstream {
             return Error::client_left();
         }
         let (code, what) = match transport::is_timeout(&error) {
+            Some(Timeout::Global) => {
+                let what = "the whole response did not arrive in time";
+                (Code::UpstreamTimeout, what.to_owned())
+            }
             Some(_) => {
                 let waited = self.idle_timeout.as_secs_f64();
                 (Code::UpstreamTimeout, format!("the response made no progress for {waited} s"))

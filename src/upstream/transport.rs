@@ -55,6 +55,8 @@ pub(super) struct Call {
     upload_refused: Cell<bool>,
     /// Whether a read is only for what has arrived already.
     at_once: Cell<bool>,
+    /// When it was last asked whether the client is still there.
+    asked: Cell<Instant>,
     /// The socket of the connection that is being made.
     socket: RefCell<Option<Arc<TcpStream>>>,
 }
@@ -74,6 +76,7 @@ impl Call {
             client_left: Cell::new(false),
             upload_refused: Cell::new(false),
             at_once: Cell::new(false),
+            asked: Cell::new(Instant::now()),
             socket: RefCell::default(),
         })
     }
@@ -115,9 +118,18 @@ fn on_call(tell: impl FnOnce(&Call)) {
     CALL.with_borrow(|call| call.as_deref().map(tell));
 }
 
+/// Asks, where that was not done for a slice, whether the exchange is still wanted: an
+/// upstream may drip for ever.
+fn still_wanted_now_and_then() -> Result<(), Error> {
+    let mut is_due = false;
+    on_call(|call| is_due = call.asked.get().elapsed() >= SLICE);
+    if is_due { still_wanted() } else { Ok(()) }
+}
+
 fn still_wanted() -> Result<(), Error> {
     let mut left = false;
     on_call(|call| {
+        call.asked.set(Instant::now());
         left = call.client.as_ref().is_some_and(|client| client.left());
         call.client_left.set(left);
     });
@@ -276,6 +288,7 @@ impl Transport for TcpTransport {
         loop {
             match (&*self.stream).read(self.buffers.input_append_buf()) {
                 Ok(read) => {
+                    still_wanted_now_and_then()?;
                     self.buffers.input_appended(read);
                     return Ok(read > 0);
                 }

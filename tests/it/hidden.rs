@@ -181,3 +181,44 @@ fn an_id_is_judged_as_any_server_may_read_it() {
     assert_eq!(proxy.get("/v1/models/p/org/open").status, 200);
     assert!(proxy.get("/v1/models;x").text().starts_with("{\"object\":\"list\""));
 }
+
+#[test]
+fn forms_that_others_may_read_otherwise_are_refused() {
+    let fake = without_list();
+    let url = fake.url("/v1");
+    let proxy = Proxy::start(&format!("model_filter: {{base_url: '{url}', {RULES}}}"));
+    let part = |header: &str, content: &str| format!("--B\r\n{header}\r\n\r\n{content}\r\n");
+    let named = "Content-Disposition: form-data; name=";
+    let end = "--B--\r\n";
+    let forms = [
+        format!("{{\"model\":\"gpt-4\"}}\r\n{end}"),
+        format!("--B\n{named}model\n\ngpt-4\r\n{end}"),
+        format!("x\n--B\r\n{named}model\r\n\r\ngpt-4\r\n{end}"),
+        format!("{}{end}", part(&format!("{named}a"), &format!("x\n--B\n{named}model\n\ngpt-4"))),
+        format!("{}{end}", part(&format!("Content-Transfer-Encoding: base64\r\n{named}x"), "x")),
+        format!("{}{end}", part(&format!("{named}model; filename=\"\""), "gpt-4")),
+    ];
+    let kind = ("Content-Type", "multipart/form-data; boundary=B");
+    for form in forms {
+        let answer = proxy.ask("POST", "/v1/x", &[kind], form.as_bytes());
+        answer.own_error(400, "bad_request");
+    }
+    let good = format!("{}{end}", part(&format!("{named}model"), "llama-3"));
+    assert_eq!(proxy.ask("POST", "/v1/x", &[kind], good.as_bytes()).status, 200);
+    for boundary in ["boundary=A; boundary=B", "boundary*=B", "boundary=B; boundary*0=A"] {
+        let kind = format!("multipart/form-data; {boundary}");
+        let answer = proxy.ask("POST", "/v1/x", &[("Content-Type", &kind)], good.as_bytes());
+        answer.own_error(400, "bad_request");
+    }
+    let codings = [("Content-Encoding", "identity"), ("Content-Encoding", "gzip")];
+    proxy.ask("POST", "/v1/x", &codings, b"{}").own_error(400, "bad_request");
+    let text = [("Content-Type", "text/plain")];
+    let wide: Vec<u16> = r#"{"model":"gpt-4"}"#.encode_utf16().collect();
+    for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+        let body: Vec<u8> = wide.iter().flat_map(|unit| bytes(*unit)).collect();
+        proxy.ask("POST", "/v1/x", &text, &body).own_error(400, "bad_request");
+    }
+    let body = r#"{"model":"gpt-4"}"#;
+    proxy.post("/v1/models/llama-3", body).own_error(404, "model_not_found");
+    assert_eq!(fake.requests().len(), 1);
+}

@@ -105,3 +105,24 @@ fn the_start_tells_how_many_models_are_kept() {
     assert!(line.contains('2') && line.contains('5') && line.contains("level=info"), "{line}");
     assert!(proxy.log().iter().any(|line| line.contains(&fake.host())), "{:#?}", proxy.log());
 }
+
+#[test]
+fn no_query_and_no_password_of_a_target_is_logged_or_answered() {
+    let fake = Fake::answering(|_: &crate::fake::Request| crate::fake::json(200, "{}"));
+    let proxy = Proxy::before(&fake, "");
+    let targets = [
+        "/v1/../chat?key=secret",
+        "/v1/chat?key=secret#x",
+        "v1/chat?key=secret",
+        "/v1\\chat?key=secret",
+        "http://user:secret@host/chat?key=secret",
+    ];
+    for target in targets {
+        let answer = proxy.get(target);
+        assert_eq!(answer.status, 400, "{target}");
+        assert!(!answer.text().contains("secret"), "{}", answer.text());
+    }
+    proxy.get("/v1/last");
+    proxy.exchange("/v1/last");
+    assert!(!proxy.log().join("").contains("secret"), "{:?}", proxy.log());
+}

@@ -371,3 +371,18 @@ fn a_client_that_leaves_in_mid_upload_ends_the_request() {
     assert!(closed.recv_timeout(DEADLINE).unwrap());
     assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
 }
+
+#[test]
+fn a_client_that_leaves_is_noticed_though_the_upstream_goes_on_talking() {
+    let fake = Fake::scripted(|conn| {
+        if conn.read_request().is_some() {
+            while conn.write("HTTP/1.1 102 Processing\r\n\r\n") {}
+        }
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("GET", "/v1/talking", &[], b"");
+    fake.wait_for("/v1/talking");
+    drop(client);
+    assert_eq!(proxy.exchange("/v1/talking").get("status").as_deref(), Some("499"));
+}

@@ -505,7 +505,7 @@ fn naive_multipart(boundary: &str, body: &[u8]) -> Judgement {
     for part in naive_parts(boundary, body)? {
         let content = naive_content(&body[part.clone()]).ok_or(())?;
         let (header, content) = (part.start..part.start + content, part.start + content..part.end);
-        if naive_is_model(&body[header]) {
+        if naive_is_model(&body[header])? {
             let name = std::str::from_utf8(&body[content.clone()]).map_err(|_| ())?;
             // Without its prefix it could begin with what parts begin with.
             if name.contains(&format!("--{boundary}")) {
@@ -542,6 +542,20 @@ fn naive_parts(boundary: &str, body: &[u8]) -> Result<Vec<Range<usize>>, ()> {
             if closes {
                 return Ok(parts);
             }
+            // It looks like a delimiter, and its line does not end as one.
+            if rest.first().is_none_or(|byte| b" \t\r\n".contains(byte)) && !opens {
+                return Err(());
+            }
+        }
+        // A lone CR or LF ends a line for some.
+        let follows = |start: usize| {
+            let rest = line.get(start + 1..)?.strip_prefix(dashes.as_bytes())?;
+            let ends = rest.first().is_none_or(|byte| b" \t\r\n".contains(byte));
+            (ends || rest.starts_with(b"--")).then_some(())
+        };
+        let lax = (0..line.len()).filter(|&index| b"\r\n".contains(&line[index]));
+        if lax.filter_map(follows).next().is_some() {
+            return Err(());
         }
         at += ended.ok_or(())? + 2;
     }
@@ -555,7 +569,7 @@ fn naive_content(part: &[u8]) -> Option<usize> {
     (4..=part.len()).find(|&at| part[at - 4..at] == *b"\r\n\r\n")
 }
 
-fn naive_is_model(header: &[u8]) -> bool {
+fn naive_is_model(header: &[u8]) -> Result<bool, ()> {
     let header = String::from_utf8_lossy(header);
     let mut lines: Vec<String> = Vec::new();
     for line in header.split("\r\n") {
@@ -564,15 +578,31 @@ fn naive_is_model(header: &[u8]) -> bool {
             _ => lines.push(line.to_owned()),
         }
     }
-    lines.iter().any(|line| {
+    let mut is_model = false;
+    for line in &lines {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        if name.trim().to_lowercase() != "content-disposition" {
-            return false;
-        }
         let parameters = naive_parameters(value);
-        let is_file = parameters.iter().any(|(name, _)| name == "filename" || name == "filename*");
-        parameters.contains(&("name".into(), "model".into())) && !is_file
-    })
+        match name.trim().to_lowercase().as_str() {
+            "content-disposition" => {
+                let mut files = parameters.iter().filter(|(name, _)| name.starts_with("filename"));
+                let named = parameters.contains(&("name".into(), "model".into()));
+                let file = files.find(|(name, _)| name == "filename" || name == "filename*");
+                // Some take an empty name for none.
+                if named && file.is_some_and(|(_, file)| file.is_empty()) {
+                    return Err(());
+                }
+                is_model |= named && file.is_none();
+            }
+            "content-transfer-encoding" => {
+                let plain = ["7bit", "8bit", "binary"];
+                if !plain.contains(&value.trim().to_lowercase().as_str()) {
+                    return Err(());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(is_model)
 }
 
 /// The parameters of a header's value, cut at each `;` that is not quoted.
