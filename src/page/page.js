@@ -2,6 +2,8 @@
 // Whatever an upstream or a client had a hand in is written as text, never as HTML.
 
 const LISTS = ["regexp", "simple", "exclude.regexp", "exclude.simple"];
+/** Rows to show or hide in one frame. */
+const SLICE = 300;
 const find = (selector, within = document) => within.querySelector(selector);
 const stamp = (id) => find(`#${id}`).content.firstElementChild.cloneNode(true);
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
@@ -29,15 +31,12 @@ function announce(text) {
 
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 const dollars = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 4 });
-const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const tokensText = (tokens) => (tokens === null ? "" : compact.format(tokens));
 const priceText = (price) => (price === null ? "" : dollars.format(price));
 const changeText = (added, removed) => (added ? ` +${added}` : "") + (removed ? ` −${removed}` : "");
-const ageText = (s) => (s < 90 ? `${Math.round(s)} s` : `${Math.round(s / 60)} min`);
 
 function durationText(ms) {
-	if (ms === null) return "";
-	return ms < 1e4 ? `${ms.toFixed(ms < 10 ? 1 : 0)} ms` : `${(ms / 1000).toFixed(1)} s`;
+	return ms === null ? "" : `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
 }
 
 // Asking the program
@@ -61,15 +60,14 @@ async function ask(path, options) {
 }
 
 function showKeyForm(reason) {
+	if (find("#key-form").hidden) setTimeout(() => find("#key").focus());
 	find("#key-form").hidden = false;
 	setText(find("#key-form .error"), reason);
 }
 
 function useKey(event) {
 	event.preventDefault();
-	const typed = find("#key").value.trim();
-	if (!/^[!-~]+$/.test(typed)) return showKeyForm("A key has no spaces and no accents.");
-	clientKey = typed;
+	clientKey = find("#key").value.trim();
 	find("#key-form").hidden = true;
 	find("#key").value = "";
 	pollAll();
@@ -84,7 +82,6 @@ function makerOf({ id, owner }) {
 class Row {
 	element = stamp("model");
 	button = find("button", this.element);
-	visible = true;
 
 	describe(model, prefix) {
 		Object.assign(this, model, { maker: makerOf(model), searched: (prefix + model.id).toLowerCase() });
@@ -113,9 +110,10 @@ class Row {
 		else delete dataset.change;
 	}
 
-	setVisible(visible) {
-		if (visible !== this.visible) this.element.hidden = !(this.visible = visible);
-		return visible;
+	show() {
+		if (this.element.hidden === !this.visible) return 0;
+		this.element.hidden = !this.visible;
+		return 1;
 	}
 }
 
@@ -133,19 +131,25 @@ class Group {
 		setText(this.button.children[0], maker);
 	}
 
-	refresh(words) {
+	count(words) {
 		const count = (test) => this.rows.filter(test).length;
 		this.kept = count((row) => row.kept);
 		this.added = count((row) => row.change === "added");
 		this.removed = count((row) => row.change === "removed");
-		this.found = count((row) => row.setVisible(words.every((word) => row.searched.includes(word))));
+		this.found = count((row) => (row.visible = words.every((word) => row.searched.includes(word))));
 		const searching = words.length > 0;
 		this.open = this.chosen[searching] ?? (searching || this.kept + this.removed > 0);
+	}
+
+	/** How many rows that took. */
+	show() {
+		const folds = this.button.ariaExpanded !== `${this.open}`;
 		this.element.hidden = !this.found;
 		this.element.toggleAttribute("data-folded", !this.open);
 		this.button.ariaExpanded = this.open;
 		setText(this.button.children[1], `${this.kept} of ${this.rows.length}`);
 		setText(this.button.children[2], changeText(this.added, this.removed));
+		return this.rows.reduce((sum, row) => sum + row.show(), folds ? this.rows.length : 0);
 	}
 
 	/** What the arrow keys stop at. */
@@ -228,9 +232,23 @@ class ModelList {
 	}
 
 	refresh() {
-		for (const group of this.sorted) group.refresh(this.words);
+		for (const group of this.sorted) group.count(this.words);
 		const stops = this.stops();
 		if (!stops.includes(this.current)) this.setCurrent(stops[0]);
+		this.show();
+	}
+
+	/** In slices, so that typing goes on meanwhile. */
+	async show() {
+		const turn = (this.turn = {});
+		let work = 0;
+		for (const group of this.sorted) {
+			work += group.show();
+			if (work < SLICE) continue;
+			await new Promise(requestAnimationFrame);
+			if (turn !== this.turn) return;
+			work = 0;
+		}
 	}
 
 	sum(field) {
@@ -266,7 +284,7 @@ class ModelList {
 	keyPressed(event) {
 		const stops = this.stops();
 		const at = stops.indexOf(event.target);
-		const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: stops.length - 1 }[event.key];
+		const to = { ArrowDown: at + 1, ArrowUp: at - 1}[event.key];
 		const open = { ArrowRight: true, ArrowLeft: false }[event.key];
 		if (at < 0 || (to ?? open) === undefined || event.altKey || event.ctrlKey) return;
 		event.preventDefault();
@@ -321,14 +339,12 @@ class Upstream {
 	/** Takes in what models.json says, and leaves alone what is being edited. */
 	update(data) {
 		const old = this.data ?? {};
+		if (!data.verdicts) data.models = [];
 		const edited = this.running && !same(this.read(), this.running);
 		const isNew = (part) => !same(old[part], data[part]);
 		this.data = data;
 		this.showState(data);
-		if (isNew("models")) {
-			this.list.setModels(data.models, data.prefix);
-			if (!data.verdicts) this.list.rows = [];
-		}
+		if (isNew("models")) this.list.setModels(data.models, data.prefix);
 		if (isNew("models") || isNew("verdicts")) this.showVerdicts(data.verdicts, isNew("models"));
 		if (isNew("rules") && !edited) this.fill(data.rules);
 		if (isNew("rules") || (edited && isNew("models"))) this.preview();
@@ -336,7 +352,7 @@ class Upstream {
 
 	showState({ error, took_ms, age_s }) {
 		const took = took_ms === null ? "" : ` · list took ${durationText(took_ms)}`;
-		const age = age_s === null ? "" : ` · ${ageText(age_s)} old`;
+		const age = age_s === null ? "" : ` · ${Math.round(age_s)} s old`;
 		setText(this.part("state"), (error ? `No list: ${error}` : "alive") + took + age);
 		this.part("state").classList.toggle("error", Boolean(error));
 	}
@@ -477,10 +493,10 @@ class Upstream {
 			await navigator.clipboard.writeText(lines.textContent);
 			this.say("Copied.");
 		} catch {
-			// Without https there is no clipboard, but what is selected can still be copied.
+			// Without https there is no clipboard.
 			lines.parentElement.open = true;
 			getSelection().selectAllChildren(lines);
-			this.say(document.execCommand("copy") ? "Copied." : "The lines are selected: press Ctrl+C.");
+			this.say("The lines are selected: press Ctrl+C.");
 		}
 	}
 }
@@ -521,7 +537,7 @@ function showExchanges({ exchanges, buckets }) {
 }
 
 function showExchange(row, { time, status, method, path, model, upstream, first_byte_ms, total_ms }) {
-	const texts = [clock.format(time), `${status}`, `${method} ${path}`, model ?? "", upstream ?? "",
+	const texts = [new Date(time).toLocaleTimeString("en-GB"), `${status}`, `${method} ${path}`, model ?? "", upstream ?? "",
 		durationText(first_byte_ms), durationText(total_ms)];
 	texts.forEach((text, index) => setText(row.cells[index], text));
 	row.cells[1].classList.toggle("error", status >= 400);
@@ -572,6 +588,10 @@ function pollAll() {
 }
 
 find("#key-form").addEventListener("submit", useKey);
-find("#search").addEventListener("input", () => announce(`${search()} models found`));
+let typing;
+find("#search").addEventListener("input", () => {
+	clearTimeout(typing);
+	typing = setTimeout(() => announce(`${search()} models found`), 100);
+});
 document.addEventListener("visibilitychange", pollAll);
 pollAll();
