@@ -4,47 +4,40 @@
 const LISTS = ["regexp", "simple", "exclude.regexp", "exclude.simple"];
 /** Rows to show or hide in one frame. */
 const SLICE = 300;
+const on = (target, type, run) => target.addEventListener(type, run);
 const find = (selector, within = document) => within.querySelector(selector);
 const stamp = (id) => find(`#${id}`).content.firstElementChild.cloneNode(true);
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
-function setText(element, text) {
-	if (element.textContent !== text) element.textContent = text;
+function write(node, text) {
+	if (node.textContent !== text) node.textContent = text;
 }
 
 /** Moves only what is out of place, so that focus and scroll stay. */
 function arrange(parent, elements, next = parent.firstChild) {
-	for (const element of elements) {
-		if (element === next) next = next.nextSibling;
-		else parent.insertBefore(element, next);
+	for (const node of elements) {
+		if (node === next) next = next.nextSibling;
+		else parent.insertBefore(node, next);
 	}
 }
 
 let announcing;
-/** Tells a screen reader, once the user pauses. */
 function announce(text) {
 	clearTimeout(announcing);
-	announcing = setTimeout(() => setText(find("#live"), text), 1000);
+	announcing = setTimeout(() => write(find("#live"), text), 1000);
 }
-
-// Numbers
 
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 const dollars = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 4 });
-const tokensText = (tokens) => (tokens === null ? "" : compact.format(tokens));
-const priceText = (price) => (price === null ? "" : dollars.format(price));
+const figure = (format, number) => (number === null ? "" : format.format(number));
 const changeText = (added, removed) => (added ? ` +${added}` : "") + (removed ? ` −${removed}` : "");
 
-function durationText(ms) {
-	return ms === null ? "" : `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
-}
+const durationText = (ms) => (ms === null ? "" : `${ms.toFixed(ms < 10 ? 1 : 0)} ms`);
 
 // Asking the program
 
 /** In a variable only: it must not outlive the page. */
 let clientKey;
-
-class Refused extends Error {}
 
 async function ask(path, options) {
 	const headers = clientKey ? { Authorization: `Bearer ${clientKey}` } : {};
@@ -53,7 +46,7 @@ async function ask(path, options) {
 	const reason = answer.error?.message ?? `status ${response.status}`;
 	if ([401, 403].includes(response.status)) {
 		showKeyForm(reason);
-		throw new Refused();
+		throw new Error("A key is needed.");
 	}
 	if (!response.ok && !answer.error?.key) throw new Error(reason);
 	return answer;
@@ -62,7 +55,7 @@ async function ask(path, options) {
 function showKeyForm(reason) {
 	if (find("#key-form").hidden) setTimeout(() => find("#key").focus());
 	find("#key-form").hidden = false;
-	setText(find("#key-form .error"), reason);
+	write(find("#key-form .error"), reason);
 }
 
 function useKey(event) {
@@ -75,60 +68,59 @@ function useKey(event) {
 
 // The list of models of one upstream
 
-function makerOf({ id, owner }) {
-	return id.indexOf("/") > 0 ? id.slice(0, id.indexOf("/")) : owner || "other";
-}
+const makerOf = ({ id, owner }) => id.match(/^([^/]+)\//)?.[1] ?? (owner || "other");
 
 class Row {
-	element = stamp("model");
-	button = find("button", this.element);
+	node = stamp("model");
+	button = find("button", this.node);
 
 	describe(model, prefix) {
 		Object.assign(this, model, { maker: makerOf(model), searched: (prefix + model.id).toLowerCase() });
 		const name = model.id.startsWith(`${this.maker}/`) ? this.maker.length + 1 : 0;
 		const [maker, rest] = this.button.children;
-		setText(maker, prefix + model.id.slice(0, name));
-		setText(rest, model.id.slice(name));
-		const figures = [tokensText(model.context), priceText(model.input), priceText(model.output)];
-		figures.forEach((text, index) => setText(this.element.cells[index + 3], text));
-		this.element.dataset.model = model.id;
+		write(maker, prefix + model.id.slice(0, name));
+		write(rest, model.id.slice(name));
+		const { cells } = this.node;
+		write(cells[3], figure(compact, model.context));
+		write(cells[4], figure(dollars, model.input));
+		write(cells[5], figure(dollars, model.output));
+		this.node.dataset.model = model.id;
 		this.button.row = this;
 	}
 
-	/** Shows a verdict, and whether the running rules differ. Touches only what is new. */
 	decide(rule, wasKept, first) {
+		const shown = `${rule.text} ${rule.kept} ${wasKept} ${first}`;
 		this.rule = rule;
+		if (shown === this.shown) return;
+		this.shown = shown;
 		this.kept = rule.kept;
 		this.change = rule.kept === wasKept ? "" : rule.kept ? "added" : "removed";
 		const state = { added: "+ added", removed: "− removed" }[this.change] ?? (this.kept ? "kept" : "hidden");
-		setText(this.element.cells[0], first ? `${state}, first` : state);
-		setText(this.element.cells[2], rule.text);
-		const { dataset } = this.element;
-		if (dataset.kept !== String(this.kept)) this.button.ariaPressed = dataset.kept = String(this.kept);
-		if ((dataset.change ?? "") === this.change) return;
-		if (this.change) dataset.change = this.change;
-		else delete dataset.change;
+		write(this.node.cells[0], first ? `${state}, first` : state);
+		write(this.node.cells[2], rule.text);
+		this.button.ariaPressed = this.node.dataset.kept = this.kept;
+		if (this.change) this.node.dataset.change = this.change;
+		else delete this.node.dataset.change;
 	}
 
 	show() {
-		if (this.element.hidden === !this.visible) return 0;
-		this.element.hidden = !this.visible;
-		return 1;
+		const changed = this.node.hidden === this.visible;
+		if (changed) this.node.hidden = !this.visible;
+		return changed;
 	}
 }
 
 /** The models of one maker, below a heading that folds them. */
 class Group {
-	element = stamp("maker");
-	button = find("button", this.element);
+	node = stamp("maker");
+	button = find("button", this.node);
 	rows = [];
-	/** What the user chose, apart for a search (`true`) and without one (`false`). */
+	/** Open or not, by choice: during a search (`true`) and otherwise (`false`). */
 	chosen = {};
 
 	constructor(maker) {
-		this.maker = maker;
 		this.button.group = this;
-		setText(this.button.children[0], maker);
+		write(this.button.children[0], maker);
 	}
 
 	count(words) {
@@ -141,18 +133,16 @@ class Group {
 		this.open = this.chosen[searching] ?? (searching || this.kept + this.removed > 0);
 	}
 
-	/** How many rows that took. */
 	show() {
 		const folds = this.button.ariaExpanded !== `${this.open}`;
-		this.element.hidden = !this.found;
-		this.element.toggleAttribute("data-folded", !this.open);
+		this.node.hidden = !this.found;
+		this.node.toggleAttribute("data-folded", !this.open);
 		this.button.ariaExpanded = this.open;
-		setText(this.button.children[1], `${this.kept} of ${this.rows.length}`);
-		setText(this.button.children[2], changeText(this.added, this.removed));
+		write(this.button.children[1], `${this.kept} of ${this.rows.length}`);
+		write(this.button.children[2], changeText(this.added, this.removed));
 		return this.rows.reduce((sum, row) => sum + row.show(), folds ? this.rows.length : 0);
 	}
 
-	/** What the arrow keys stop at. */
 	stops() {
 		const rows = this.open ? this.rows.filter((row) => row.visible).map((row) => row.button) : [];
 		return this.found ? [this.button, ...rows] : [];
@@ -161,7 +151,6 @@ class Group {
 
 const COMPARE = {
 	id: (a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0),
-	maker: (a, b) => a.maker.localeCompare(b.maker),
 	kept: (a, b) => b.kept - a.kept,
 };
 
@@ -175,16 +164,16 @@ class ModelList {
 
 	constructor(table, onToggle) {
 		Object.assign(this, { table, onToggle });
-		table.addEventListener("click", (event) => this.clicked(event.target));
-		table.addEventListener("keydown", (event) => this.keyPressed(event));
-		table.addEventListener("focusin", ({ target }) => target.matches("tbody button") && this.setCurrent(target));
+		on(table, "click", (event) => this.clicked(event.target));
+		on(table, "keydown", (event) => this.keyPressed(event));
+		on(table, "focusin", ({ target }) => target.matches("tbody button") && this.setCurrent(target));
 	}
 
 	setModels(models, prefix) {
 		const old = Map.groupBy(this.rows, (row) => row.id);
 		this.rows = models.map((model) => old.get(model.id)?.shift() ?? new Row());
 		this.rows.forEach((row, index) => row.describe(models[index], prefix));
-		for (const row of [...old.values()].flat()) row.element.remove();
+		for (const row of [...old.values()].flat()) row.node.remove();
 	}
 
 	decide(verdicts, running) {
@@ -193,27 +182,25 @@ class ModelList {
 			row.decide(ruleOf(verdicts, index), ruleOf(running, index).kept, verdicts.first === index));
 	}
 
-	/** Puts rows into groups, and all into order. */
 	arrange() {
 		const compare = (a, b) => this.compare(a, b);
 		const byMaker = Map.groupBy([...this.rows].sort(compare), (row) => row.maker);
-		for (const [maker, { element }] of this.groups) {
-			if (!byMaker.has(maker)) element.remove(this.groups.delete(maker));
+		for (const [maker, { node }] of this.groups) {
+			if (!byMaker.has(maker)) node.remove(this.groups.delete(maker));
 		}
 		for (const [maker, rows] of byMaker) {
 			if (!this.groups.has(maker)) this.groups.set(maker, new Group(maker));
-			const { element } = Object.assign(this.groups.get(maker), { rows });
-			arrange(element, rows.map((row) => row.element), element.rows[0].nextSibling);
+			const { node } = Object.assign(this.groups.get(maker), { rows });
+			arrange(node, rows.map((row) => row.node), node.rows[0].nextSibling);
 		}
-		this.sorted = [...this.groups.values()].sort((a, b) => this.sortKey === "id"
-			? COMPARE.maker(a, b) * this.direction : compare(a.rows[0], b.rows[0]));
-		arrange(this.table, this.sorted.map((group) => group.element), this.table.tHead.nextSibling);
+		this.sorted = [...this.groups.values()].sort((a, b) => compare(a.rows[0], b.rows[0]));
+		arrange(this.table, this.sorted.map((group) => group.node), this.table.tHead.nextSibling);
 	}
 
 	/** What has no figure comes last, whichever way the others are sorted. */
 	compare(a, b) {
 		const key = this.sortKey;
-		const byKey = COMPARE[key] ?? (() => (a[key] === null || b[key] === null ? 0 : a[key] - b[key]));
+		const byKey = COMPARE[key] ?? (() => a[key] - b[key]);
 		return (a[key] === null) - (b[key] === null) || byKey(a, b) * this.direction || COMPARE.id(a, b);
 	}
 
@@ -251,13 +238,8 @@ class ModelList {
 		}
 	}
 
-	sum(field) {
-		return this.sorted.reduce((sum, group) => sum + group[field], 0);
-	}
-
-	stops() {
-		return this.sorted.flatMap((group) => group.stops());
-	}
+	sum = (field) => this.sorted.reduce((sum, group) => sum + group[field], 0);
+	stops = () => this.sorted.flatMap((group) => group.stops());
 
 	/** One button of the list takes part in the tab order; the arrow keys reach the others. */
 	setCurrent(button) {
@@ -270,68 +252,56 @@ class ModelList {
 		const sort = target.closest("[data-sort]");
 		if (sort) return this.sortBy(sort.dataset.sort);
 		const button = target.closest("tbody tr")?.querySelector("button");
-		// Who selects an id to copy it does not mean to hide it.
 		if (!button || getSelection().type === "Range") return;
 		if (button.row) return this.onToggle(button.row);
-		this.fold(button.group, !button.group.open);
-	}
-
-	fold(group, open) {
-		group.chosen[this.words.length > 0] = open;
+		button.group.chosen[this.words.length > 0] = !button.group.open;
 		this.refresh();
 	}
 
 	keyPressed(event) {
 		const stops = this.stops();
-		const at = stops.indexOf(event.target);
-		const to = { ArrowDown: at + 1, ArrowUp: at - 1}[event.key];
-		const open = { ArrowRight: true, ArrowLeft: false }[event.key];
-		if (at < 0 || (to ?? open) === undefined || event.altKey || event.ctrlKey) return;
+		const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+		if (!step || !stops.includes(event.target)) return;
 		event.preventDefault();
-		if (to !== undefined) return stops[to]?.focus();
-		const { group = this.groups.get(event.target.row.maker) } = event.target;
-		if (!open) group.button.focus();
-		this.fold(group, open);
+		stops[stops.indexOf(event.target) + step]?.focus();
 	}
 }
 
 // One upstream: its state, its list, and rules to try
 
-// A pattern may hold a line break. It is shown as ␊, so that each entry is one line.
-const toText = (entries) => (entries ?? []).map((entry) => entry.replaceAll("\n", "␊")).join("\n");
-
 class Upstream {
-	element = stamp("upstream");
-	form = find("form", this.element);
+	node = stamp("upstream");
+	form = find("form", this.node);
 	fields = this.form.elements;
-	list = new ModelList(find("table", this.element), (row) => this.toggle(row));
+	list = new ModelList(find("table", this.node), (row) => this.toggle(row));
 
 	constructor(name) {
 		this.name = name;
-		this.element.dataset.upstream = this.element.ariaLabel = name;
-		setText(find("h2", this.element), name);
-		find(".rules", this.element).open = matchMedia("(min-width: 60rem)").matches;
+		this.node.dataset.upstream = this.node.ariaLabel = name;
+		write(find("h2", this.node), name);
+		find(".rules", this.node).open = matchMedia("(min-width: 60rem)").matches;
 		this.part("lists").replaceWith(...LISTS.map((list) => this.makeField(list, "textarea")));
 		this.part("default").replaceWith(this.makeField("default", "input"));
-		this.form.addEventListener("input", () => this.typed());
-		this.form.addEventListener("submit", (event) => event.preventDefault());
-		this.part("copy").addEventListener("click", () => this.copy());
-		this.part("reset").addEventListener("click", () => this.reset());
+		on(this.form, "input", () => {
+			clearTimeout(this.typing);
+			this.typing = setTimeout(() => this.preview(), 100);
+		});
+		on(this.form, "submit", (event) => event.preventDefault());
+		on(this.part("copy"), "click", () => this.copy());
+		on(this.part("reset"), "click", () => this.reset());
 	}
 
-	part(role) {
-		return find(`[data-role="${role}"]`, this.element);
-	}
+	part = (role) => find(`[data-role="${role}"]`, this.node);
 
 	makeField(name, tag) {
 		const box = stamp("field");
 		const [label, error] = box.children;
 		const field = document.createElement(tag);
-		Object.assign(field, { name, wrap: "off", rows: 2, spellcheck: false, autocapitalize: "off" });
+		Object.assign(field, { name, wrap: "off", spellcheck: false });
 		field.id = label.htmlFor = `${this.name} ${name}`.replaceAll(/\s/g, "-");
 		error.id = `${field.id}-error`;
 		field.setAttribute("aria-describedby", error.id);
-		setText(label, name);
+		write(label, name);
 		label.after(field);
 		return box;
 	}
@@ -353,13 +323,13 @@ class Upstream {
 	showState({ error, took_ms, age_s }) {
 		const took = took_ms === null ? "" : ` · list took ${durationText(took_ms)}`;
 		const age = age_s === null ? "" : ` · ${Math.round(age_s)} s old`;
-		setText(this.part("state"), (error ? `No list: ${error}` : "alive") + took + age);
+		write(this.part("state"), (error ? `No list: ${error}` : "alive") + took + age);
 		this.part("state").classList.toggle("error", Boolean(error));
 	}
 
 	fill(rules) {
-		const texts = [rules.regexp, rules.simple, rules.exclude.regexp, rules.exclude.simple].map(toText);
-		LISTS.forEach((name, index) => (this.fields[name].value = texts[index]));
+		const texts = [rules.regexp, rules.simple, rules.exclude.regexp, rules.exclude.simple];
+		LISTS.forEach((name, index) => (this.fields[name].value = (texts[index] ?? []).join("\n")));
 		this.fields.default.value = rules.default ?? "";
 		this.fields.case_sensitive.checked = rules.case_sensitive;
 		this.fields.empty.value = rules.regexp || rules.simple ? "none" : "all";
@@ -369,8 +339,7 @@ class Upstream {
 	/** The entries of a list, each with the number of its line. */
 	entries(name) {
 		const lines = this.fields[name].value.split("\n");
-		return lines.map((text, index) => ({ text: text.trim().replaceAll("␊", "\n"), line: index + 1 }))
-			.filter(({ text }) => text);
+		return lines.map((line, at) => ({ text: line.trim(), line: at + 1 })).filter(({ text }) => text);
 	}
 
 	read() {
@@ -387,20 +356,14 @@ class Upstream {
 		};
 	}
 
-	typed() {
-		this.say("");
-		clearTimeout(this.typing);
-		this.typing = setTimeout(() => this.preview(), 100);
-	}
-
 	reset() {
 		this.fill(this.data.rules);
-		this.say("");
 		this.preview();
 	}
 
 	async preview() {
 		clearTimeout(this.typing);
+		this.say("");
 		this.overtaken?.abort();
 		const { signal } = (this.overtaken = new AbortController());
 		const body = JSON.stringify({ upstream: this.name, rules: this.read() });
@@ -409,14 +372,13 @@ class Upstream {
 		if ("failed" in answer) return this.say(`The rules could not be tried. ${answer.failed}`);
 		this.showError(answer.error);
 		if (answer.error) return;
-		setText(this.part("yaml"), answer.yaml);
+		write(this.part("yaml"), answer.yaml);
 		this.showVerdicts(answer.verdicts);
-		this.sayIfInVain();
 	}
 
 	showVerdicts(verdicts, newModels) {
 		const { list, data } = this;
-		// Another number of models: the list has just changed, and will be fetched.
+		// With another number of models, the list has just changed.
 		if (verdicts?.models.length === list.rows.length && data.verdicts) list.decide(verdicts, data.verdicts);
 		if (newModels || list.sortKey === "kept") list.arrange();
 		list.refresh();
@@ -425,13 +387,11 @@ class Upstream {
 
 	showCounts() {
 		const [kept, added, removed] = ["kept", "added", "removed"].map((field) => this.list.sum(field));
-		const [counts, change] = this.part("counts").children;
-		const text = this.data.verdicts ? `${kept} of ${this.list.rows.length} kept` : "";
-		if (counts.textContent + change.textContent !== text + changeText(added, removed)) {
-			announce(`${this.name}: ${text}, ${added} added, ${removed} removed`);
-		}
-		setText(counts, text);
-		setText(change, changeText(added, removed));
+		const counts = this.part("counts");
+		const before = counts.textContent;
+		write(counts.children[0], this.data.verdicts ? `${kept} of ${this.list.rows.length} kept` : "");
+		write(counts.children[1], changeText(added, removed));
+		if (counts.textContent !== before) announce(`${this.name}: ${counts.textContent}`);
 	}
 
 	showError(error) {
@@ -439,21 +399,17 @@ class Upstream {
 		for (const box of this.form.querySelectorAll(".field")) {
 			const field = box.children[1];
 			const wrong = field.name === name;
-			const line = wrong && index && `Line ${this.entries(name)[index]?.line}: `;
-			const text = wrong ? `${line ?? ""}${error.message}. The list shows the rules before this.` : "";
-			setText(find(".error", box), text);
+			const line = wrong && index ? `Line ${this.entries(name)[index]?.line}: ` : "";
+			const text = wrong ? line + error.message : "";
+			write(find(".error", box), text);
 			field.ariaInvalid = wrong ? "true" : null;
 			if (wrong) announce(`${name}: ${text}`);
 		}
 	}
 
-	// A click on a model adds or removes an exact rule.
-
 	toggle(row) {
 		const { kept, rule, id } = row;
-		this.say("");
 		if (rule.list === "exclude.regexp") return this.say(`${id} stays hidden: ${rule.text} matches it.`);
-		this.wanted = { row, kept: !kept };
 		const [from, to] = kept ? ["simple", "exclude.simple"] : ["exclude.simple", "simple"];
 		// An exclusion decides only where something else keeps the model: without that, it takes both.
 		const removed = (!kept || rule.list === from) && this.remove(from, id);
@@ -463,28 +419,20 @@ class Upstream {
 
 	add(name, id) {
 		const field = this.fields[name];
-		field.value = [field.value.trimEnd(), toText([id])].filter(Boolean).join("\n");
+		field.value = [field.value.trimEnd(), id].filter(Boolean).join("\n");
 	}
 
 	remove(name, id) {
 		const fold = (text) => (this.fields.case_sensitive.checked ? text : text.toLowerCase());
 		const lines = this.fields[name].value.split("\n");
-		const others = lines.filter((line) => fold(line.trim()) !== fold(toText([id])));
+		const others = lines.filter((line) => fold(line.trim()) !== fold(id));
 		this.fields[name].value = others.join("\n");
 		return others.length < lines.length;
 	}
 
-	sayIfInVain() {
-		const { row, kept } = this.wanted ?? {};
-		this.wanted = null;
-		if (!row || row.kept === kept) return;
-		this.say(kept ? `${row.id} stays hidden: ${row.rule.text}.`
-			: `${row.rule.text} still keeps ${row.id}. Click again to exclude it.`);
-	}
-
 	say(text) {
-		setText(this.part("note"), text);
-		if (text) find(".rules", this.element).open = true;
+		write(this.part("note"), text);
+		if (text) find(".rules", this.node).open = true;
 	}
 
 	async copy() {
@@ -504,24 +452,23 @@ class Upstream {
 const upstreams = new Map();
 
 function showModels({ version, upstreams: all }) {
-	setText(find("#version"), version);
-	for (const [name, { element }] of upstreams) {
-		if (!all.some((data) => data.name === name)) element.remove(upstreams.delete(name));
+	write(find("#version"), version);
+	for (const [name, { node }] of upstreams) {
+		if (!all.some((data) => data.name === name)) node.remove(upstreams.delete(name));
 	}
 	for (const data of all) {
 		if (!upstreams.has(data.name)) upstreams.set(data.name, new Upstream(data.name));
 		upstreams.get(data.name).update(data);
 	}
-	arrange(find("#upstreams"), all.map(({ name }) => upstreams.get(name).element));
+	arrange(find("#upstreams"), all.map(({ name }) => upstreams.get(name).node));
 	search();
 }
 
 function search() {
 	let found = 0;
-	for (const { list, element } of upstreams.values()) {
+	for (const { list } of upstreams.values()) {
 		list.search(find("#search").value);
 		found += list.sum("found");
-		find(".none", element).hidden = list.sum("found") > 0;
 	}
 	return found;
 }
@@ -539,27 +486,24 @@ function showExchanges({ exchanges, buckets }) {
 function showExchange(row, { time, status, method, path, model, upstream, first_byte_ms, total_ms }) {
 	const texts = [new Date(time).toLocaleTimeString("en-GB"), `${status}`, `${method} ${path}`, model ?? "", upstream ?? "",
 		durationText(first_byte_ms), durationText(total_ms)];
-	texts.forEach((text, index) => setText(row.cells[index], text));
+	texts.forEach((text, index) => write(row.cells[index], text));
 	row.cells[1].classList.toggle("error", status >= 400);
 }
 
 function showPlots({ seconds, requests, first_byte_ms }) {
-	const total = requests.reduce((sum, count) => sum + count, 0);
 	const bar = (height, x) => `M${x + 0.15} 20v${-height}h.7v${height}z`;
-	draw("requests", bar, requests, `${total} in 15 min, at most ${Math.max(...requests)} in ${seconds} s`);
+	draw("requests", bar, requests, `in 15 min, at most ${Math.max(...requests)} in ${seconds} s`);
 
-	const known = first_byte_ms.filter((ms) => ms !== null).sort((a, b) => a - b);
 	// A line with gaps: where a value stands alone, it is a dot.
 	const point = (height, x) => ((first_byte_ms[x - 1] ?? null) === null ? "M" : "L") + `${x + 0.5} ${20 - height}h.01`;
-	const text = known.length ? `half below ${durationText(known[known.length >> 1])}, at most ${durationText(known.at(-1))}` : "none";
-	draw("first-byte", point, first_byte_ms, text);
+	draw("first-byte", point, first_byte_ms, `in 15 min, at most ${durationText(Math.max(...first_byte_ms))}`);
 }
 
 function draw(id, shape, values, text) {
 	const most = Math.max(...values) || 1;
 	const path = values.map((value, x) => (value === null ? "" : shape((value / most) * 18, x)));
 	find(`#${id} path`).setAttribute("d", path.join(""));
-	setText(find(`#${id} span`), text);
+	write(find(`#${id} span`), text);
 }
 
 // Fetching, while the page is visible
@@ -571,27 +515,24 @@ const polls = [
 
 async function poll(which) {
 	clearTimeout(which.timer);
-	if (which.busy || document.hidden) return;
-	which.busy = true;
+	if (document.hidden) return;
 	try {
 		which.show(await ask(which.path));
-		setText(find("#trouble"), "");
+		write(find("#trouble"), "");
 	} catch (error) {
-		setText(find("#trouble"), error instanceof Refused ? "" : `No answer (${error.message}). Trying again.`);
+		write(find("#trouble"), `No answer: ${error.message}`);
 	}
-	which.busy = false;
+	clearTimeout(which.timer);
 	if (find("#key-form").hidden) which.timer = setTimeout(poll, which.every, which);
 }
 
-function pollAll() {
-	polls.forEach(poll);
-}
+const pollAll = () => polls.forEach(poll);
 
-find("#key-form").addEventListener("submit", useKey);
+on(find("#key-form"), "submit", useKey);
 let typing;
-find("#search").addEventListener("input", () => {
+on(find("#search"), "input", () => {
 	clearTimeout(typing);
 	typing = setTimeout(() => announce(`${search()} models found`), 100);
 });
-document.addEventListener("visibilitychange", pollAll);
+on(document, "visibilitychange", pollAll);
 pollAll();
