@@ -89,24 +89,25 @@ class Row {
 	}
 
 	decide(rule, wasKept, first) {
-		const shown = `${rule.text} ${rule.kept} ${wasKept} ${first}`;
-		this.rule = rule;
-		if (shown === this.shown) return;
+		const change = rule.kept === wasKept ? "" : rule.kept ? "added" : "removed";
+		Object.assign(this, { rule, first, change, kept: rule.kept });
+	}
+
+	/** Writes down what was decided; says whether that was any work. */
+	show() {
+		const { rule, first } = this;
+		const shown = `${rule?.text} ${this.kept} ${this.change} ${first}`;
+		const changed = this.node.hidden === this.visible || shown !== this.shown;
+		this.node.hidden = !this.visible;
+		if (!rule || shown === this.shown) return changed;
 		this.shown = shown;
-		this.kept = rule.kept;
-		this.change = rule.kept === wasKept ? "" : rule.kept ? "added" : "removed";
 		const state = { added: "+ added", removed: "− removed" }[this.change] ?? (this.kept ? "kept" : "hidden");
 		write(this.node.cells[0], first ? `${state}, first` : state);
 		write(this.node.cells[2], rule.text);
 		this.button.ariaPressed = this.node.dataset.kept = this.kept;
 		if (this.change) this.node.dataset.change = this.change;
 		else delete this.node.dataset.change;
-	}
-
-	show() {
-		const changed = this.node.hidden === this.visible;
-		if (changed) this.node.hidden = !this.visible;
-		return changed;
+		return true;
 	}
 }
 
@@ -133,6 +134,7 @@ class Group {
 		this.open = this.chosen[searching] ?? (searching || this.kept + this.removed > 0);
 	}
 
+	/** Brings the heading up to date; says how much there is to lay out by that. */
 	show() {
 		const folds = this.button.ariaExpanded !== `${this.open}`;
 		this.node.hidden = !this.found;
@@ -140,7 +142,7 @@ class Group {
 		this.button.ariaExpanded = this.open;
 		write(this.button.children[1], `${this.kept} of ${this.rows.length}`);
 		write(this.button.children[2], changeText(this.added, this.removed));
-		return this.rows.reduce((sum, row) => sum + row.show(), folds ? this.rows.length : 0);
+		return folds ? this.rows.length : 0;
 	}
 
 	stops() {
@@ -231,10 +233,13 @@ class ModelList {
 		let work = 0;
 		for (const group of this.sorted) {
 			work += group.show();
-			if (work < SLICE) continue;
-			await new Promise(requestAnimationFrame);
-			if (turn !== this.turn) return;
-			work = 0;
+			for (const row of group.rows) {
+				work += row.show();
+				if (work < SLICE) continue;
+				await new Promise(requestAnimationFrame);
+				if (turn !== this.turn) return;
+				work = 0;
+			}
 		}
 	}
 

@@ -94,6 +94,9 @@ fn what_is_clicked_together_and_copied_is_what_the_program_then_lists() {
     let fake = Fake::listing(&models(&ids));
     let (_proxy, browser) = page(&fake, "  regexp: ['a/.*']\n");
     for (id, kept) in [("b/it's", true), ("b/x: y", true), ("a/gpt", false)] {
+        // Makers of whom nothing is kept are folded.
+        browser.retype("#search", id);
+        browser.until(&row(id, "checkVisibility()"));
         browser.click(&format!("[data-model={}] button", json!(id)));
         browser.until(&row(id, &format!("dataset.kept === '{kept}'")));
     }
