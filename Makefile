@@ -34,7 +34,7 @@ soak: ## Mixed traffic for MINUTES, and what it leaves behind; not part of `test
 
 # A thousand streams have both their ends in one process: more files than a shell is usually allowed at first.
 bench: ## What it costs, beside direct and nginx: make bench ARGS="plain list" ROUNDS=9; about 4 minutes with neither
-	ulimit -n $$(ulimit -H -n) && $(CARGO) bench --locked --bench proxy -- --rounds $(ROUNDS) $(ARGS)
+	@ulimit -n $$(ulimit -H -n) && $(CARGO) bench --locked --bench proxy -- --rounds $(ROUNDS) $(ARGS)
 
 fuzz: MINUTES = 15
 fuzz: ## Hostile bodies for MINUTES, shared by the targets; needs nightly Rust, installs cargo-fuzz if it is missing

@@ -4,7 +4,8 @@
 //! release build of the program, or nginx where it is installed. Rounds are interleaved, so
 //! that a machine that is busy for a while is so for all three, and what is told is the
 //! median of the rounds. All of it is on loopback and shares the cores, so figures of two
-//! machines do not compare: the ratios of one run do. Arguments are names of scenarios (all
+//! machines do not compare: the ratios of one run do. Nor do figures of time where others
+//! use the machine, so what those took is told, and goals are not judged by them. Arguments are names of scenarios (all
 //! without any) and `--rounds N`. Status 1 where the harness itself failed; a goal that does
 //! not hold is told and is no failure.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a program of its own, without a harness
@@ -38,6 +39,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use measure::Machine;
 use report::Table;
 use target::{Kind, Stage, Target};
 use upstream::Upstream;
@@ -114,7 +116,9 @@ fn run(rounds: usize, scenarios: &[&Scenario]) -> io::Result<String> {
     }
     for (name, measure) in scenarios {
         eprintln!("bench: {name}, after {:.0} s", began.elapsed().as_secs_f64());
+        let before = Machine::now();
         measure(&mut bench).map_err(|error| io::Error::other(format!("{name}: {error}")))?;
+        bench.table.disturbed(name, Machine::now().others_since(before));
     }
     let took = began.elapsed();
     Ok(report::report(&bench.table, &bench.stage, rounds, took))

@@ -2,7 +2,8 @@
 //!
 //! CPU time comes in ticks of 10 ms, so a figure for a request needs a second or so of
 //! them. The kernel knows the sum better than how it divides into user and system. Memory
-//! of several processes is added up, with what they share counted for each.
+//! of several processes is added up, with what they share counted for each. What others
+//! took of the machine counts too: where that is much, figures of time tell about them.
 
 use std::fs;
 
@@ -63,6 +64,43 @@ pub fn footprint(processes: &[u32]) -> Footprint {
         sum.threads += field("Threads:");
     }
     sum
+}
+
+/// What the machine has computed since it was started, and what of that was this process and
+/// those that it has started and seen end. In CPU seconds.
+#[derive(Clone, Copy)]
+pub struct Machine {
+    busy: f64,
+    own: f64,
+    all: f64,
+}
+
+impl Machine {
+    pub fn now() -> Machine {
+        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line = stat.lines().next().unwrap_or_default();
+        let ticks: Vec<f64> =
+            line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+        let field = |at: usize| ticks.get(at).copied().unwrap_or_default() / TICKS;
+        // User, nice, system, and what the host gave to another machine. Interrupts are not
+        // here, since those of our own packets cannot be told from others.
+        let busy = field(0) + field(1) + field(2) + field(7);
+        let all = (0..8).map(field).sum();
+        let own = stat_of_this().iter().sum::<f64>() / TICKS;
+        Machine { busy, own, all }
+    }
+
+    /// The part of all cores that others took since then.
+    pub fn others_since(self, before: Machine) -> f64 {
+        let others = (self.busy - before.busy) - (self.own - before.own);
+        (others / (self.all - before.all).max(f64::EPSILON)).clamp(0.0, 1.0)
+    }
+}
+
+/// Ticks of this process, user and system, and of those that it has waited for.
+fn stat_of_this() -> Vec<f64> {
+    let fields = stat(std::process::id()).into_iter().skip(11).take(4);
+    fields.filter_map(|field| field.parse().ok()).collect()
 }
 
 /// The processes that this one has started and that still run.

@@ -18,7 +18,7 @@ const WARMING: Duration = Duration::from_millis(100);
 pub const CONNECTIONS: [usize; 3] = [1, 8, 64];
 
 /// The same for the list and for new connections.
-pub const SEVERAL: usize = 8;
+const SEVERAL: usize = 8;
 
 /// What the figures of plain requests are called.
 pub fn plain_name(connections: usize) -> String {

@@ -9,6 +9,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -90,7 +91,7 @@ impl Stage {
             return Ok((target, Duration::ZERO));
         };
         let (port, stop) = (command.port, command.stop);
-        let child = command.start.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.start.stdin(Stdio::null()).stdout(Stdio::null());
         let began = Instant::now();
         let child = child.spawn().map_err(|error| {
             io::Error::new(error.kind(), format!("starting {}: {error}", kind.name()))
@@ -134,7 +135,7 @@ impl Stage {
         );
         fs::write(&file, config)?;
         let mut start = Command::new(env!("CARGO_BIN_EXE_model-filter"));
-        start.arg("--config").arg(file);
+        start.arg("--config").arg(file).stderr(Stdio::null());
         for variable in ["CONFIG", "HOST", "PORT", "ROOT_PATH", "LOG"] {
             start.env_remove(format!("LLM_MF_{variable}"));
         }
@@ -151,10 +152,12 @@ impl Stage {
             .collect();
         let list = self.folder.join("models.json");
         let list = list.display();
-        // `user` is for root only, whose workers could not read the folder.
+        // Workers of root's would be nobody's, who cannot read the folder.
+        let root = fs::metadata(&folder)?.uid() == 0;
+        let user = if root { "user root root;" } else { "" };
         let config = format!(
             "daemon off;
-user root root;
+{user}
 pid nginx.pid;
 error_log error.log;
 worker_processes auto;
@@ -191,6 +194,7 @@ http {{
         let command = || {
             let mut command = Command::new(nginx);
             command.arg("-p").arg(&folder).arg("-c").arg(folder.join("nginx.conf"));
+            command.args(["-e", "stderr"]);
             command
         };
         let mut stop = command();
