@@ -41,11 +41,8 @@ pub fn cpu(processes: &[u32]) -> Cpu {
     let mut sum = Cpu::default();
     for process in processes {
         let fields = stat(*process);
-        let field = |at: usize| -> f64 {
-            fields.get(at).and_then(|field| field.parse().ok()).unwrap_or_default()
-        };
-        sum.user += field(11) / TICKS;
-        sum.system += field(12) / TICKS;
+        sum.user += ticks(fields.get(11));
+        sum.system += ticks(fields.get(12));
     }
     sum
 }
@@ -66,41 +63,59 @@ pub fn footprint(processes: &[u32]) -> Footprint {
     sum
 }
 
-/// What the machine has computed since it was started, and what of that was this process and
-/// those that it has started and seen end. In CPU seconds.
+/// What the machine has computed since it was started, in CPU seconds. No target may run
+/// when this is taken: their time counts as our own once they have ended.
 #[derive(Clone, Copy)]
 pub struct Machine {
+    all: f64,
     busy: f64,
     own: f64,
-    all: f64,
+    /// Of other processes that can be seen, and of other machines on the same host.
+    others: f64,
 }
 
 impl Machine {
     pub fn now() -> Machine {
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
         let line = stat.lines().next().unwrap_or_default();
-        let ticks: Vec<f64> =
-            line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-        let field = |at: usize| ticks.get(at).copied().unwrap_or_default() / TICKS;
-        // User, nice, system, and what the host gave to another machine. Interrupts are not
-        // here, since those of our own packets cannot be told from others.
-        let busy = field(0) + field(1) + field(2) + field(7);
-        let all = (0..8).map(field).sum();
-        let own = stat_of_this().iter().sum::<f64>() / TICKS;
-        Machine { busy, own, all }
+        let fields: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let field = |at: usize| ticks(fields.get(at));
+        let own = std::process::id();
+        let others: f64 = processes().filter(|process| *process != own).map(with_ended).sum();
+        let stolen = field(7);
+        Machine {
+            all: (0..8).map(field).sum(),
+            // User, nice and system. Interrupts are not here: those for our own packets
+            // cannot be told from others, and may stand in our own time as well.
+            busy: field(0) + field(1) + field(2) + stolen,
+            own: with_ended(own),
+            others: others + stolen,
+        }
     }
 
-    /// The part of all cores that others took since then.
+    /// The part of all cores that others took since then: what can be seen of their
+    /// processes, or, from inside a container, what was busy and not for us.
     pub fn others_since(self, before: Machine) -> f64 {
-        let others = (self.busy - before.busy) - (self.own - before.own);
-        (others / (self.all - before.all).max(f64::EPSILON)).clamp(0.0, 1.0)
+        let seen = self.others - before.others;
+        let unseen = (self.busy - before.busy) - (self.own - before.own);
+        (seen.max(unseen) / (self.all - before.all).max(f64::EPSILON)).clamp(0.0, 1.0)
     }
 }
 
-/// Ticks of this process, user and system, and of those that it has waited for.
-fn stat_of_this() -> Vec<f64> {
-    let fields = stat(std::process::id()).into_iter().skip(11).take(4);
-    fields.filter_map(|field| field.parse().ok()).collect()
+/// CPU seconds of a process, and of those that it has started and seen end.
+fn with_ended(process: u32) -> f64 {
+    let fields = stat(process);
+    (11..15).map(|at| ticks(fields.get(at))).sum()
+}
+
+fn ticks<T: AsRef<str>>(field: Option<T>) -> f64 {
+    let ticks: Option<f64> = field.and_then(|field| field.as_ref().parse().ok());
+    ticks.unwrap_or_default() / TICKS
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// The processes that this one has started and that still run.
