@@ -33,7 +33,7 @@ soak: ## Mixed traffic for MINUTES, and what it leaves behind; not part of `test
 	$(CARGO) test --release --locked --test soak -- $(MINUTES)
 
 # A thousand streams have both their ends in one process: more files than a shell is usually allowed at first.
-bench: ## What it costs, beside direct and nginx: make bench ARGS="plain list" ROUNDS=9; about 4 minutes with neither
+bench: ## What it costs, beside direct and nginx: make bench ARGS="plain list" ROUNDS=9; about 4 minutes with neither, longer where others use the machine
 	@ulimit -n $$(ulimit -H -n) && $(CARGO) bench --locked --bench proxy -- --rounds $(ROUNDS) $(ARGS)
 
 fuzz: MINUTES = 15
