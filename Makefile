@@ -4,6 +4,7 @@ CARGO   ?= cargo
 PREFIX  ?= /usr/local
 ARGS    ?=
 MINUTES ?= 10
+ROUNDS  ?= 5
 
 # What this machine is, and the static target that goes with it: musl where rustup and a compiler have it, else glibc.
 HOST    = $(shell rustc -vV | sed -n 's/^host: //p')
@@ -14,7 +15,7 @@ TARGET ?=
 # Where cargo puts things.
 OUT     = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run build test test-browser soak fuzz check install static cross deb dist release-check image clean
+.PHONY: run build test test-browser soak bench fuzz check install static cross deb dist release-check image clean
 
 run: ## Builds and runs: make run ARGS="--port 9000"
 	$(CARGO) run --release --locked -- $(ARGS)
@@ -30,6 +31,10 @@ test-browser: ## Tests the page in headless Chromium; needs Debian's chromium an
 
 soak: ## Mixed traffic for MINUTES, and what it leaves behind; not part of `test`
 	$(CARGO) test --release --locked --test soak -- $(MINUTES)
+
+# A thousand streams have both their ends in one process: more files than a shell is usually allowed at first.
+bench: ## What it costs, beside direct and nginx: make bench ARGS="plain list" ROUNDS=9; about 4 minutes with neither, longer where others use the machine
+	@ulimit -n $$(ulimit -H -n) && $(CARGO) bench --locked --bench proxy -- --rounds $(ROUNDS) $(ARGS)
 
 fuzz: MINUTES = 15
 fuzz: ## Hostile bodies for MINUTES, shared by the targets; needs nightly Rust, installs cargo-fuzz if it is missing

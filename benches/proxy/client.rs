@@ -1,0 +1,67 @@
+//! A client: one connection that sends prebuilt requests and takes answers as they come.
+//!
+//! Anything but a 200 is an error, and so is an answer that takes too long.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpStream};
+
+use crate::wire::{Framing, Wire};
+
+pub struct Client {
+    wire: Wire,
+    framing: Framing,
+}
+
+/// A GET as it goes over the wire.
+pub fn get(target: &str) -> Vec<u8> {
+    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n").into_bytes()
+}
+
+/// A POST as it goes over the wire.
+pub fn post(target: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n\
+         Authorization: Bearer sk-bench-0123456789\r\nAccept: */*\r\nContent-Length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// A small chat request.
+pub fn chat(target: &str) -> Vec<u8> {
+    let body = br#"{"model":"vendor-7/model-7","stream":false,"temperature":0.7,"max_tokens":256,"messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":"Say hello."}]}"#;
+    post(target, "application/json", body)
+}
+
+impl Client {
+    pub fn connect(port: u16) -> io::Result<Client> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        Ok(Client { wire: Wire::new(stream)?.impatient()?, framing: Framing::END })
+    }
+
+    /// Sends a request and reads the head of the answer.
+    pub fn begin(&mut self, request: &[u8]) -> io::Result<()> {
+        self.wire.write(request)?;
+        let status = |line: &str| match line.split(' ').nth(1) {
+            Some("200") => Ok(()),
+            _ => Err(io::Error::other(format!("expected a 200, got {line:?}"))),
+        };
+        let Some((status, framing)) = self.wire.head(status)? else {
+            return Err(io::Error::other("the connection was closed before the answer"));
+        };
+        status?;
+        self.framing = framing;
+        Ok(())
+    }
+
+    /// The next bytes of the answer's body; none at its end.
+    pub fn part(&mut self) -> io::Result<Option<&[u8]>> {
+        self.wire.part(&mut self.framing)
+    }
+
+    /// A whole exchange; tells the length of the answer's body.
+    pub fn exchange(&mut self, request: &[u8]) -> io::Result<u64> {
+        self.begin(request)?;
+        self.wire.discard(self.framing)
+    }
+}

@@ -1,0 +1,143 @@
+//! What processes took of the machine, from `/proc`, and the middle of many figures.
+//!
+//! CPU time comes in ticks of 10 ms, so a figure for a request needs a second or so of
+//! them. The kernel knows the sum better than how it divides into user and system. Memory
+//! of several processes is added up, with what they share counted for each. What others
+//! took of the machine counts too: where that is much, figures of time tell about them.
+
+use std::fs;
+
+/// Per second, in `/proc/PID/stat`: the same on all machines that Debian is for.
+const TICKS: f64 = 100.0;
+
+/// CPU seconds.
+#[derive(Clone, Copy, Default)]
+pub struct Cpu {
+    pub user: f64,
+    pub system: f64,
+}
+
+/// Bytes and threads.
+#[derive(Clone, Copy, Default)]
+pub struct Footprint {
+    pub memory: f64,
+    pub peak: f64,
+    pub threads: f64,
+}
+
+impl Cpu {
+    pub fn since(self, before: Cpu) -> Cpu {
+        Cpu { user: self.user - before.user, system: self.system - before.system }
+    }
+
+    pub fn sum(self) -> f64 {
+        self.user + self.system
+    }
+}
+
+/// What processes have computed since they began, with threads that have ended. One that
+/// cannot be read has computed nothing.
+pub fn cpu(processes: &[u32]) -> Cpu {
+    let mut sum = Cpu::default();
+    for process in processes {
+        let fields = stat(*process);
+        sum.user += ticks(fields.get(11));
+        sum.system += ticks(fields.get(12));
+    }
+    sum
+}
+
+pub fn footprint(processes: &[u32]) -> Footprint {
+    let mut sum = Footprint::default();
+    for process in processes {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let field = |name: &str| -> f64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let word = line.and_then(|line| line.split_whitespace().next());
+            word.and_then(|word| word.parse().ok()).unwrap_or_default()
+        };
+        sum.memory += field("VmRSS:") * 1024.0;
+        sum.peak += field("VmHWM:") * 1024.0;
+        sum.threads += field("Threads:");
+    }
+    sum
+}
+
+/// What the machine has computed since it was started, in CPU seconds. No target may run
+/// when this is taken: their time counts as our own once they have ended.
+#[derive(Clone, Copy)]
+pub struct Machine {
+    all: f64,
+    busy: f64,
+    own: f64,
+    /// Of other processes that can be seen, and of other machines on the same host.
+    others: f64,
+}
+
+impl Machine {
+    pub fn now() -> Machine {
+        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line = stat.lines().next().unwrap_or_default();
+        let fields: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let field = |at: usize| ticks(fields.get(at));
+        let own = std::process::id();
+        let others: f64 = processes().filter(|process| *process != own).map(with_ended).sum();
+        let stolen = field(7);
+        Machine {
+            all: (0..8).map(field).sum(),
+            // User, nice and system. Interrupts are not here: those for our own packets
+            // cannot be told from others, and may stand in our own time as well.
+            busy: field(0) + field(1) + field(2) + stolen,
+            own: with_ended(own),
+            others: others + stolen,
+        }
+    }
+
+    /// The part of all cores that others took since then: what can be seen of their
+    /// processes, or, from inside a container, what was busy and not for us.
+    pub fn others_since(self, before: Machine) -> f64 {
+        let seen = self.others - before.others;
+        let unseen = (self.busy - before.busy) - (self.own - before.own);
+        (seen.max(unseen) / (self.all - before.all).max(f64::EPSILON)).clamp(0.0, 1.0)
+    }
+}
+
+/// CPU seconds of a process, and of those that it has started and seen end.
+fn with_ended(process: u32) -> f64 {
+    let fields = stat(process);
+    (11..15).map(|at| ticks(fields.get(at))).sum()
+}
+
+fn ticks<T: AsRef<str>>(field: Option<T>) -> f64 {
+    let ticks: Option<f64> = field.and_then(|field| field.as_ref().parse().ok());
+    ticks.unwrap_or_default() / TICKS
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The processes that this one has started and that still run.
+pub fn children(parent: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_child =
+        |process: &u32| stat(*process).get(1).and_then(|field| field.parse().ok()) == Some(parent);
+    processes.filter(is_child).collect()
+}
+
+/// The fields of `/proc/PID/stat` behind the name, which may hold anything: the state is 0.
+fn stat(process: u32) -> Vec<String> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    fields.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The value below which this part of all values lies; 0 where there is none.
+pub fn quantile(values: &mut [f64], part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    let at = (part * last as f64).round() as usize;
+    values.get(at).copied().unwrap_or_default()
+}

@@ -1,0 +1,86 @@
+//! Open streams on which nothing happens: what each of them costs in memory and threads.
+//!
+//! Each round has fresh processes, since memory that was once taken is not given back.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use crate::Bench;
+use crate::client::{self, Client};
+use crate::measure::Footprint;
+use crate::target::{Kind, Target};
+
+/// More rounds tell nothing more: memory does not depend on who else is busy.
+const ROUNDS: usize = 3;
+
+/// How many streams; the second number includes the first.
+const STREAMS: [usize; 2] = [200, 1000];
+
+/// For what goes on after an answer: idle threads that end, log lines.
+const SETTLING: Duration = Duration::from_millis(500);
+
+pub const IDLE: &str = "at rest, no stream";
+pub const EACH: &str = "memory for each stream, KB";
+pub const MEMORY: &str = "memory, MB";
+
+pub fn name(streams: usize) -> String {
+    match streams {
+        1000 => "1,000 open streams at rest".to_owned(),
+        _ => format!("{streams} open streams at rest"),
+    }
+}
+
+pub fn rest(bench: &mut Bench) -> io::Result<()> {
+    // Both ends of each stream are in this process.
+    let needed = 2 * STREAMS[1] + 100;
+    if descriptors().is_some_and(|most| most < needed) {
+        return Err(io::Error::other(format!(
+            "needs {needed} file descriptors: ulimit -n {needed}"
+        )));
+    }
+    let hold = client::chat("/v1/hold");
+    for round in 0..bench.rounds.min(ROUNDS) {
+        for kind in [Kind::Filter, Kind::Nginx] {
+            if kind == Kind::Nginx && bench.stage.nginx().is_none() {
+                continue;
+            }
+            let (target, _) = bench.stage.target(kind)?;
+            Client::connect(target.port)?.exchange(&client::get(target.list()))?;
+            let idle = settled(&target);
+            bench.table.add(IDLE, MEMORY, kind, idle.memory / 1e6);
+            bench.table.add(IDLE, "threads", kind, idle.threads);
+            let mut open = Vec::new();
+            for streams in STREAMS {
+                while open.len() < streams {
+                    let mut client = Client::connect(target.port)?;
+                    let begun = client.begin(&hold).and_then(|()| client.part().map(|_| ()));
+                    begun.map_err(|error| {
+                        let number = open.len() + 1;
+                        target.blamed(io::Error::other(format!("stream {number}: {error}")))
+                    })?;
+                    open.push(client);
+                }
+                let full = settled(&target);
+                let (name, each) = (name(streams), (full.memory - idle.memory) / streams as f64);
+                bench.table.add(&name, EACH, kind, each / 1e3);
+                bench.table.add(&name, MEMORY, kind, full.memory / 1e6);
+                bench.table.add(&name, "threads", kind, full.threads);
+            }
+        }
+        eprintln!("bench:   round {}", round + 1);
+    }
+    Ok(())
+}
+
+fn settled(target: &Target) -> Footprint {
+    thread::sleep(SETTLING);
+    target.footprint()
+}
+
+/// How many files this process may have open.
+fn descriptors() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}

@@ -1,0 +1,87 @@
+//! Small exchanges: what a request costs, in time and in CPU, on connections that stay and on
+//! new ones, and what the list costs that is in the cache.
+
+use std::io;
+use std::time::Duration;
+
+use crate::Bench;
+use crate::client;
+use crate::load::{Load, Outcome};
+use crate::report::Table;
+use crate::target::{Kind, Target};
+
+/// How long each figure is taken, and how long a target runs before, uncounted.
+const LASTING: Duration = Duration::from_secs(1);
+const WARMING: Duration = Duration::from_millis(100);
+
+/// Clients at once, for plain requests.
+pub const CONNECTIONS: [usize; 3] = [1, 8, 64];
+
+/// The same for the list and for new connections.
+const SEVERAL: usize = 8;
+
+/// What the figures of plain requests are called.
+pub fn plain_name(connections: usize) -> String {
+    match connections {
+        1 => "plain request, 1 connection".to_owned(),
+        _ => format!("plain request, {connections} connections"),
+    }
+}
+
+pub const LIST: &str = "cached list, 8 connections";
+const CONNECT: &str = "new connection for each request, 8 at once";
+
+pub fn plain(bench: &mut Bench) -> io::Result<()> {
+    let request = client::chat("/v1/plain");
+    for connections in CONNECTIONS {
+        let name = plain_name(connections);
+        bench.interleaved(|table, target| {
+            let outcome = measured(target, connections, &request, false)?;
+            tell(table, &name, target, &outcome);
+            Bench::peak(table, &name, target);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+pub fn list(bench: &mut Bench) -> io::Result<()> {
+    bench.interleaved(|table, target| {
+        let request = client::get(target.list());
+        let outcome = measured(target, SEVERAL, &request, false)?;
+        tell(table, LIST, target, &outcome);
+        table.add(LIST, "MB/s", target.kind, outcome.bytes / outcome.took / 1e6);
+        Ok(())
+    })
+}
+
+pub fn connect(bench: &mut Bench) -> io::Result<()> {
+    let request = client::chat("/v1/plain");
+    bench.interleaved(|table, target| {
+        let outcome = measured(target, SEVERAL, &request, true)?;
+        tell(table, CONNECT, target, &outcome);
+        Ok(())
+    })
+}
+
+fn measured(
+    target: &Target,
+    connections: usize,
+    request: &[u8],
+    fresh: bool,
+) -> io::Result<Outcome> {
+    Load { connections, lasting: WARMING, request, fresh }.run(target)?;
+    Load { connections, lasting: LASTING, request, fresh }.run(target)
+}
+
+fn tell(table: &mut Table, name: &str, target: &Target, outcome: &Outcome) {
+    let mut add = |unit, value| table.add(name, unit, target.kind, value);
+    add("requests/s", outcome.exchanges / outcome.took);
+    add("median, µs", outcome.median * 1e6);
+    add("p99, µs", outcome.p99 * 1e6);
+    if target.kind != Kind::Direct {
+        add("CPU for a request, µs", outcome.cpu.sum() / outcome.exchanges * 1e6);
+        add("of that in user mode, µs", outcome.cpu.user / outcome.exchanges * 1e6);
+        add("threads", outcome.threads);
+    }
+}

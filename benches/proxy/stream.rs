@@ -1,0 +1,169 @@
+//! Streams of events: how much later each token comes than without a proxy, and how many
+//! events pass where the upstream does not wait.
+//!
+//! An event holds the time at which it was written, on the clock by which this process
+//! takes the time of its arrival: so a delay is that of one token, and holds also what the
+//! kernel takes to wake up the client. What a proxy adds is the difference to direct.
+
+use std::io;
+use std::sync::Barrier;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::Bench;
+use crate::client::{self, Client};
+use crate::measure::quantile;
+use crate::report::Table;
+use crate::target::{Kind, Target};
+use crate::upstream::{DIGITS, STAMP, event, now};
+
+/// Streams that are paced: how many, tokens in each, and the pause between two.
+struct Paced {
+    name: &'static str,
+    streams: usize,
+    tokens: usize,
+    pause: Duration,
+}
+
+pub const ONE: &str = "1 stream, a token each 5 ms";
+pub const FIFTY: &str = "50 streams, a token each 20 ms";
+const PACED: [Paced; 2] = [
+    Paced { name: ONE, streams: 1, tokens: 200, pause: Duration::from_millis(5) },
+    Paced { name: FIFTY, streams: 50, tokens: 100, pause: Duration::from_millis(20) },
+];
+
+pub const MEDIAN: &str = "delay of a token, median, µs";
+pub const P99: &str = "delay of a token, p99, µs";
+
+/// Streams at full speed, and for how long.
+const FLOODS: usize = 8;
+const FLOOD: Duration = Duration::from_secs(1);
+pub const ALONE: &str = "8 streams at full speed, a write for each event";
+pub const BATCHED: &str = "8 streams at full speed, 64 KB in a write";
+
+pub const SPEED: &str = "MB/s";
+
+pub fn paced(bench: &mut Bench) -> io::Result<()> {
+    for paced in &PACED {
+        bench.interleaved(|table, target| paced.measure(table, target))?;
+    }
+    Ok(())
+}
+
+pub fn flood(bench: &mut Bench) -> io::Result<()> {
+    for (name, how) in [(ALONE, "alone"), (BATCHED, "batched")] {
+        let request = client::chat(&format!("/v1/flood/{how}/{}", FLOOD.as_millis()));
+        bench.interleaved(|table, target| {
+            let before = target.cpu();
+            let (bytes, took) = at_once(FLOODS, target, |_, client| {
+                let mut bytes = 0;
+                client.begin(&request)?;
+                while let Some(part) = client.part()? {
+                    bytes += part.len();
+                }
+                Ok(bytes)
+            })?;
+            let cpu = target.cpu().since(before).sum();
+            let bytes = bytes.iter().sum::<usize>() as f64;
+            let events = bytes / event(0).len() as f64;
+            table.add(name, SPEED, target.kind, bytes / took / 1e6);
+            table.add(name, "1,000 events/s", target.kind, events / took / 1e3);
+            if target.kind != Kind::Direct {
+                table.add(name, "CPU for 1,000 events, µs", target.kind, cpu / events * 1e9);
+            }
+            Bench::peak(table, name, target);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+impl Paced {
+    fn measure(&self, table: &mut Table, target: &Target) -> io::Result<()> {
+        let Paced { name, streams, tokens, pause } = self;
+        let request = client::chat(&format!("/v1/tokens/{tokens}/{}", pause.as_micros()));
+        let before = target.cpu();
+        let (delays, _) = at_once(*streams, target, |number, client| {
+            // Not all at the same moment: streams of different clients have nothing to do
+            // with each other.
+            thread::sleep(*pause * number as u32 / *streams as u32);
+            let mut stamps = Stamps::default();
+            client.begin(&request)?;
+            while let Some(part) = client.part()? {
+                stamps.feed(part, now());
+            }
+            if stamps.delays.len() != *tokens {
+                let came = stamps.delays.len();
+                return Err(io::Error::other(format!("{came} of {tokens} tokens came")));
+            }
+            Ok(stamps.delays)
+        })?;
+        let cpu = target.cpu().since(before).sum();
+        let mut delays = delays.concat();
+        table.add(name, MEDIAN, target.kind, quantile(&mut delays, 0.5) / 1e3);
+        table.add(name, P99, target.kind, quantile(&mut delays, 0.99) / 1e3);
+        // A single slow stream takes less than the kernel counts.
+        if target.kind != Kind::Direct && *streams > 1 {
+            let each = cpu / delays.len() as f64 * 1e6;
+            table.add(name, "CPU for a token, µs", target.kind, each);
+        }
+        Ok(())
+    }
+}
+
+/// Has this many clients do something at once, each on a connection of its own that has had
+/// an answer, and tells the seconds until the last one was done.
+fn at_once<T: Send>(
+    count: usize,
+    target: &Target,
+    each: impl Fn(usize, &mut Client) -> io::Result<T> + Sync,
+) -> io::Result<(Vec<T>, f64)> {
+    let plain = client::chat("/v1/plain");
+    let ready = Barrier::new(count + 1);
+    let (each, ready, plain) = (&each, &ready, &plain);
+    thread::scope(|scope| {
+        let one = |number| {
+            move || {
+                let connected = Client::connect(target.port).and_then(|mut client| {
+                    client.exchange(plain)?;
+                    Ok(client)
+                });
+                ready.wait();
+                each(number, &mut connected?)
+            }
+        };
+        let clients: Vec<_> = (0..count).map(|number| scope.spawn(one(number))).collect();
+        ready.wait();
+        let began = Instant::now();
+        let join = |client: ScopedJoinHandle<'_, io::Result<T>>| {
+            client.join().unwrap_or_else(|_| Err(io::Error::other("a client panicked")))
+        };
+        let results = clients.into_iter().map(join).collect::<io::Result<_>>()?;
+        Ok((results, began.elapsed().as_secs_f64()))
+    })
+}
+
+/// Finds the times in a stream, however it is cut.
+#[derive(Default)]
+struct Stamps {
+    /// What may be the start of one.
+    rest: Vec<u8>,
+    /// Nanoseconds.
+    delays: Vec<f64>,
+}
+
+impl Stamps {
+    fn feed(&mut self, part: &[u8], now: u64) {
+        self.rest.extend_from_slice(part);
+        let length = STAMP.len() + DIGITS;
+        let mut taken = 0;
+        while let Some(at) = self.rest[taken..].windows(length).position(|w| w.starts_with(STAMP)) {
+            let digits = &self.rest[taken + at + STAMP.len()..taken + at + length];
+            let time = digits.iter().fold(0, |time, digit| time * 10 + u64::from(digit - b'0'));
+            self.delays.push(now.saturating_sub(time) as f64);
+            taken += at + length;
+        }
+        let keep = taken.max(self.rest.len().saturating_sub(length - 1));
+        self.rest.drain(..keep);
+    }
+}

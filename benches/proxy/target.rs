@@ -1,0 +1,280 @@
+//! Who stands between client and upstream: nobody, the program, or nginx.
+//!
+//! Both proxies run as users run them, which includes a log line for each request, here to
+//! `/dev/null`. The program gets no filter and a cache. nginx is a plain proxy: connections
+//! to the upstream are kept, bodies are buffered neither way, and there are as many workers
+//! as cores, as Debian ships it, since the program too uses them all. Whatever limits would
+//! end connections early are raised.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client::{self, Client};
+use crate::measure::{self, Cpu, Footprint};
+
+/// How long a proxy may take to answer for the first time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a client tries again that is not let in yet.
+const AGAIN: Duration = Duration::from_micros(100);
+
+/// Where nginx has the list in a file.
+const FILE: &str = "/bench/models.json";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Direct,
+    Filter,
+    Nginx,
+}
+
+/// Someone who answers on a port, until it is dropped.
+pub struct Target {
+    pub kind: Kind,
+    pub port: u16,
+    process: Option<Running>,
+}
+
+struct Running {
+    child: Child,
+    /// For nginx, which is asked to end: a master that is killed leaves its workers.
+    stop: Option<Command>,
+}
+
+/// What is needed to start targets.
+pub struct Stage {
+    upstream: u16,
+    folder: PathBuf,
+    nginx: Option<PathBuf>,
+}
+
+impl Stage {
+    pub fn new(upstream: u16) -> io::Result<Stage> {
+        let folder =
+            std::env::temp_dir().join(format!("model-filter-bench-{}", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+        let nginx = folders.map(|folder| folder.join("nginx")).find(|file| file.is_file());
+        let stage = Stage { upstream, folder, nginx };
+        let mut list = Vec::new();
+        let mut client = Client::connect(upstream)?;
+        client.begin(&client::get("/v1/models"))?;
+        while let Some(part) = client.part()? {
+            list.extend_from_slice(part);
+        }
+        fs::write(stage.folder.join("models.json"), list)?;
+        Ok(stage)
+    }
+
+    pub fn nginx(&self) -> Option<&Path> {
+        self.nginx.as_deref()
+    }
+
+    /// Fresh ones of all kinds that there are, each of which has answered.
+    pub fn targets(&self) -> io::Result<Vec<Target>> {
+        let kinds = [Kind::Direct, Kind::Filter, Kind::Nginx];
+        let kinds = kinds.into_iter().filter(|kind| *kind != Kind::Nginx || self.nginx.is_some());
+        kinds.map(|kind| self.target(kind).map(|(target, _)| target)).collect()
+    }
+
+    /// A fresh one, and how long it took from its start to its first answer.
+    pub fn target(&self, kind: Kind) -> io::Result<(Target, Duration)> {
+        let Some(mut command) = self.command(kind)? else {
+            let target = Target { kind, port: self.upstream, process: None };
+            return Ok((target, Duration::ZERO));
+        };
+        let (port, stop) = (command.port, command.stop);
+        let child = command.start.stdin(Stdio::null()).stdout(Stdio::null());
+        let began = Instant::now();
+        let child = child.spawn().map_err(|error| {
+            io::Error::new(error.kind(), format!("starting {}: {error}", kind.name()))
+        })?;
+        let mut target = Target { kind, port, process: Some(Running { child, stop }) };
+        let plain = client::chat("/v1/plain");
+        loop {
+            match Client::connect(port).and_then(|mut client| client.exchange(&plain)) {
+                Ok(_) => return Ok((target, began.elapsed())),
+                Err(error) if error.kind() != ErrorKind::ConnectionRefused => {
+                    return Err(target.blamed(error));
+                }
+                Err(error) if began.elapsed() > PATIENCE => return Err(target.blamed(error)),
+                Err(_) => thread::sleep(AGAIN),
+            }
+            let ended = match &mut target.process {
+                Some(Running { child, .. }) => child.try_wait()?,
+                None => None,
+            };
+            if let Some(status) = ended {
+                return Err(target.blamed(io::Error::other(format!("it ended with {status}"))));
+            }
+        }
+    }
+
+    fn command(&self, kind: Kind) -> io::Result<Option<Start>> {
+        match kind {
+            Kind::Direct => Ok(None),
+            Kind::Filter => self.filter().map(Some),
+            Kind::Nginx => self.nginx.as_deref().map(|nginx| self.plain_proxy(nginx)).transpose(),
+        }
+    }
+
+    fn filter(&self) -> io::Result<Start> {
+        let Stage { upstream, folder, .. } = self;
+        let port = free_port()?;
+        let file = folder.join("config.yaml");
+        let config = format!(
+            "model_filter: {{base_url: 'http://127.0.0.1:{upstream}/v1', cache_ttl: 900}}\n\
+             server: {{port: {port}, max_connections: 4096, max_requests: 2048}}\n"
+        );
+        fs::write(&file, config)?;
+        let mut start = Command::new(env!("CARGO_BIN_EXE_model-filter"));
+        start.arg("--config").arg(file).stderr(Stdio::null());
+        for variable in ["CONFIG", "HOST", "PORT", "ROOT_PATH", "LOG"] {
+            start.env_remove(format!("LLM_MF_{variable}"));
+        }
+        Ok(Start { port, start, stop: None })
+    }
+
+    fn plain_proxy(&self, nginx: &Path) -> io::Result<Start> {
+        let (upstream, port) = (self.upstream, free_port()?);
+        let folder = self.folder.join(format!("nginx-{port}"));
+        fs::create_dir_all(&folder)?;
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .iter()
+            .map(|what| format!("  {what}_temp_path {what};\n"))
+            .collect();
+        let list = self.folder.join("models.json");
+        let list = list.display();
+        // Workers of root's would be nobody's, who cannot read the folder.
+        let root = fs::metadata(&folder)?.uid() == 0;
+        let user = if root { "user root root;" } else { "" };
+        let config = format!(
+            "daemon off;
+{user}
+pid nginx.pid;
+error_log error.log;
+worker_processes auto;
+worker_rlimit_nofile 8192;
+events {{ worker_connections 4096; }}
+http {{
+{temporary}
+  access_log /dev/null combined;
+  keepalive_requests 100000000;
+  upstream fake {{
+    server 127.0.0.1:{upstream};
+    keepalive 256;
+    keepalive_requests 100000000;
+  }}
+  server {{
+    listen 127.0.0.1:{port} backlog=1024;
+    client_max_body_size 0;
+    location / {{
+      proxy_pass http://fake;
+      proxy_http_version 1.1;
+      proxy_set_header Connection '';
+      proxy_buffering off;
+      proxy_request_buffering off;
+    }}
+    location = {FILE} {{
+      default_type application/json;
+      alias {list};
+    }}
+  }}
+}}
+"
+        );
+        fs::write(folder.join("nginx.conf"), config)?;
+        let command = || {
+            let mut command = Command::new(nginx);
+            command.arg("-p").arg(&folder).arg("-c").arg(folder.join("nginx.conf"));
+            command.args(["-e", "stderr"]);
+            command
+        };
+        let mut stop = command();
+        stop.args(["-s", "stop"]).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Start { port, start: command(), stop: Some(stop) })
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // What is left in the folder for temporary files, others clear away.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// How to start a proxy, and the port that it will have.
+struct Start {
+    port: u16,
+    start: Command,
+    stop: Option<Command>,
+}
+
+/// A port that was free a moment ago, below those that the kernel gives to clients.
+fn free_port() -> io::Result<u16> {
+    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    (first..first + 1000)
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .ok_or_else(|| io::Error::other(format!("no port is free from {first}")))
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Direct => "direct",
+            Kind::Filter => "model-filter",
+            Kind::Nginx => "nginx",
+        }
+    }
+}
+
+impl Target {
+    /// Where the list is: nginx has it in a file.
+    pub fn list(&self) -> &'static str {
+        if self.kind == Kind::Nginx { FILE } else { "/v1/models" }
+    }
+
+    pub fn cpu(&self) -> Cpu {
+        measure::cpu(&self.processes())
+    }
+
+    pub fn footprint(&self) -> Footprint {
+        measure::footprint(&self.processes())
+    }
+
+    /// The processes that do the work: of nginx, the workers.
+    fn processes(&self) -> Vec<u32> {
+        match &self.process {
+            None => Vec::new(),
+            Some(Running { child, .. }) if self.kind == Kind::Nginx => {
+                measure::children(child.id())
+            }
+            Some(Running { child, .. }) => vec![child.id()],
+        }
+    }
+
+    /// The error, with who it was that failed.
+    pub fn blamed(&self, error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("{}: {error}", self.kind.name()))
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Some(Running { child, stop }) = &mut self.process {
+            let asked = stop.as_mut().is_some_and(|stop| stop.status().is_ok_and(|s| s.success()));
+            if !asked {
+                // It has ended by itself, then.
+                let _ = child.kill();
+            }
+            let _ = child.wait();
+        }
+    }
+}
