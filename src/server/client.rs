@@ -16,8 +16,8 @@ use super::giants;
 use super::sockets::{self, ClientSocket, Identity};
 
 /// How long a connection is remembered as not to be believed, beyond its end: until what
-/// tiny_http had read of it has come through its queue.
-const DISTRUST: Duration = Duration::from_millis(250);
+/// tiny_http had read of it has come through its queue, on a machine that is very busy.
+const DISTRUST: Duration = Duration::from_secs(30);
 
 /// One client's connection, for as long as it has requests under way.
 #[derive(Debug)]
@@ -123,9 +123,15 @@ impl Client {
     /// from the same port is another.
     pub(super) fn is_distrusted(&self) -> bool {
         let distrusted = self.clients.present().distrusted.get(&self.peer).copied();
-        let Some((_, identity)) = distrusted else { return false };
-        let own = self.identity();
-        own.is_none() || own == identity
+        match distrusted {
+            None => false,
+            // Which connection it was is not known, so it may be this one.
+            Some((_, None)) => true,
+            Some((_, identity)) => {
+                let own = self.identity();
+                own.is_none() || own == identity
+            }
+        }
     }
 
     fn identity(&self) -> Option<Identity> {
