@@ -19,6 +19,10 @@ use super::sockets::{self, ClientSocket, Identity};
 /// tiny_http had read of it has come through its queue, on a machine that is very busy.
 const DISTRUST: Duration = Duration::from_secs(30);
 
+/// How long another connection from the same port is not believed either, where it cannot be
+/// told from the one that was meant.
+const UNSURE: Duration = Duration::from_millis(250);
+
 /// One client's connection, for as long as it has requests under way.
 #[derive(Debug)]
 pub struct Client {
@@ -123,14 +127,13 @@ impl Client {
     /// from the same port is another.
     pub(super) fn is_distrusted(&self) -> bool {
         let distrusted = self.clients.present().distrusted.get(&self.peer).copied();
-        match distrusted {
-            None => false,
-            // Which connection it was is not known, so it may be this one.
-            Some((_, None)) => true,
-            Some((_, identity)) => {
-                let own = self.identity();
-                own.is_none() || own == identity
-            }
+        let Some((since, identity)) = distrusted else { return false };
+        match (self.identity(), identity) {
+            // What is left of a connection that has ended.
+            (None, _) => true,
+            (Some(own), Some(identity)) => own == identity,
+            // It had ended then, or could not be held.
+            (Some(_), None) => since.elapsed() < UNSURE,
         }
     }
 
