@@ -2,8 +2,8 @@
 //! at a time, old values for when a refresh fails, and a rest after that.
 //!
 //! Limits: a bounded number of keys and of bytes; the oldest makes room, but for a value
-//! that alone is larger. Values are cloned out, so they are cheap to clone. Failures are told to everybody who waited for the same fetch,
-//! and kept for the rest only.
+//! that alone is larger. Values are cloned out, so they are cheap to clone. Failures are told
+//! to everybody who waited for the same fetch, and kept for the rest only.
 
 use std::collections::HashMap;
 use std::hash::Hash;

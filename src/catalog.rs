@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::headers::Headers;
-use crate::offer::{Listing, Offer, Refusal};
+use crate::offer::{Inventory, Listing, Offer, Refusal};
 use crate::reply::Reply;
 
 /// The header that names the upstreams whose lists are missing.
@@ -60,39 +60,53 @@ pub fn lists(
     headers: &Headers,
     query: Option<&str>,
 ) -> Vec<Result<Arc<Listing>, Refusal>> {
-    let alone = offers.len() == 1;
+    let known = |offer: &Offer| offer.known(&offer.question(headers, query));
+    side_by_side(offers, known, |offer| offer.list(offer.question(headers, query)))
+}
+
+/// All models of every upstream, in their order.
+pub fn inventories(offers: &[Offer], headers: &Headers) -> Vec<Result<Arc<Inventory>, Refusal>> {
+    side_by_side(offers, |_| None, |offer| offer.inventory(headers))
+}
+
+/// What each upstream gives, where that is not known already: asked at once.
+fn side_by_side<T: Send>(
+    offers: &[Offer],
+    known: impl Fn(&Offer) -> Option<T>,
+    ask: impl Fn(&Offer) -> T + Sync,
+) -> Vec<T> {
+    if let [only] = offers {
+        return vec![known(only).unwrap_or_else(|| ask(only))];
+    }
     thread::scope(|scope| {
         let mut pending = Vec::new();
         for offer in offers {
-            let question = offer.question(headers, query);
-            let known = offer.known(&question);
-            pending.push(match known {
-                Some(list) => Pending::Known(list),
-                None if alone => Pending::Known(offer.list(question)),
+            let ask = &ask;
+            pending.push(match known(offer) {
+                Some(answer) => Pending::Known(answer),
                 None => {
-                    let again = offer.question(headers, query);
                     let thread = thread::Builder::new().name("list".into());
-                    match thread.spawn_scoped(scope, move || offer.list(question)) {
+                    match thread.spawn_scoped(scope, move || ask(offer)) {
                         Ok(thread) => Pending::Asked(thread),
                         // Without a thread to spare they are asked one after the other.
-                        Err(_) => Pending::Known(offer.list(again)),
+                        Err(_) => Pending::Known(ask(offer)),
                     }
                 }
             });
         }
-        pending.into_iter().map(Pending::list).collect()
+        pending.into_iter().map(Pending::wait).collect()
     })
 }
 
-enum Pending<'scope> {
-    Known(Result<Arc<Listing>, Refusal>),
-    Asked(thread::ScopedJoinHandle<'scope, Result<Arc<Listing>, Refusal>>),
+enum Pending<'scope, T> {
+    Known(T),
+    Asked(thread::ScopedJoinHandle<'scope, T>),
 }
 
-impl Pending<'_> {
-    fn list(self) -> Result<Arc<Listing>, Refusal> {
+impl<T> Pending<'_, T> {
+    fn wait(self) -> T {
         match self {
-            Pending::Known(list) => list,
+            Pending::Known(answer) => answer,
             Pending::Asked(thread) => {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             }

@@ -21,11 +21,11 @@
 //! | [`catalog`] | the list that clients see: the union of the offers |
 //! | [`offer`] | one upstream and what of it clients may see |
 //! | [`cache`] | time to live, one fetch for each key, old values in need |
+//! | [`recent`] | the last exchanges and minutes |
 //! | [`logging`] | the log, and the line of an exchange |
 //! | [`upstream`] | one remote API: address, credentials, ureq, a transport that notices who left |
 //! | [`sample`] | the built-in sample upstream |
 //! | [`server`] | the listener: the rooms that name tiny_http |
-//! | [`recent`] | the last exchanges and minutes |
 //! | [`metrics`] | what is counted, in the format of Prometheus |
 //! | [`probe`] | asking the running proxy how it is |
 //! | [`reply`] | our own answers |

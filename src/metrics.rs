@@ -11,8 +11,6 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::error::{Code, Error};
-use crate::server::Sent;
-use crate::server::sockets::page_size;
 
 /// The upper bounds of the histograms' buckets, in seconds.
 const BOUNDS: [f64; 14] =
@@ -100,26 +98,28 @@ impl Metrics {
         Open(())
     }
 
-    /// Counts an exchange that has ended. `path` is a class of paths.
+    /// Counts an exchange that has ended. `path` is a class of paths, `times` are those to the
+    /// first byte and to the end, `bytes` those of the request's body and of the response's.
     pub fn ended(
         &self,
         upstream: Option<&str>,
         path: &'static str,
         status: u16,
-        sent: &Sent,
+        times: (Duration, Duration),
+        bytes: (u64, u64),
         error: Option<&Error>,
     ) {
-        self.request_bytes.fetch_add(sent.bytes_in, Ordering::Relaxed);
-        self.response_bytes.fetch_add(sent.bytes_out, Ordering::Relaxed);
+        self.request_bytes.fetch_add(bytes.0, Ordering::Relaxed);
+        self.response_bytes.fetch_add(bytes.1, Ordering::Relaxed);
         let upstream = upstream.unwrap_or_default();
         let mut exchanges = locked(&self.exchanges);
         *exchanges.ended.entry((upstream.to_owned(), path, status)).or_default() += 1;
         if let Some(error) = error {
             *exchanges.refusals.entry(error.code.as_str()).or_default() += 1;
         }
-        let times = exchanges.times.entry(upstream.to_owned()).or_default();
-        times.first_byte.add(sent.first_byte);
-        times.total.add(sent.total);
+        let histograms = exchanges.times.entry(upstream.to_owned()).or_default();
+        histograms.first_byte.add(times.0);
+        histograms.total.add(times.1);
     }
 
     /// Begins to count an upstream's lists: with nothing.
@@ -274,11 +274,12 @@ fn write_process(f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# HELP process_{name} {help}\n# TYPE process_{name} {kind}")?;
         writeln!(f, "process_{name} {value}")
     };
-    let pages = fs::read_to_string("/proc/self/statm").ok();
-    let resident = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let resident = resident.and_then(|kib| kib.split_whitespace().next()?.parse::<u64>().ok());
     if let Some(resident) = resident {
         let help = "Memory that is resident, in bytes.";
-        process("resident_memory_bytes", "gauge", help, resident * page_size())?;
+        process("resident_memory_bytes", "gauge", help, resident * 1024)?;
     }
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
         process("open_fds", "gauge", "File descriptors that are open.", open.count() as u64)?;

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::cache::{self, Cache, Origin, Size};
 use crate::config::{self, Hidden};
 use crate::error::Error;
-use crate::filter::{Filter, Verdict};
+use crate::filter::Filter;
 use crate::headers::{Headers, is_credential};
 use crate::json;
 use crate::logging::Value;
@@ -289,16 +289,6 @@ impl Offer {
         inventory
     }
 
-    /// The ids that the upstream lists at this moment, each with what the filter says of it.
-    ///
-    /// # Errors
-    /// As [`Offer::list`].
-    pub fn survey(&self, headers: &Headers) -> Result<Vec<(String, Verdict)>, Refusal> {
-        let question = self.question(headers, None);
-        let judged = |body: &[u8]| judged(&self.filter, body);
-        self.ask(question.headers, None, judged)
-    }
-
     fn filtered(&self, body: &[u8]) -> Result<Listing, String> {
         let (text, list, objects) = objects(body)?;
         let models: Vec<Model<'_>> = objects.iter().filter_map(|o| Model::new(o.get())).collect();
@@ -353,7 +343,10 @@ fn mirrored(answer: &mut Answer<'_>) -> Refusal {
 
 /// What is worth knowing of the models in a list. There is no standard for it: these are the
 /// names that OpenRouter, vLLM, Groq and Mistral use.
-fn entries(body: &[u8]) -> Result<Vec<Entry>, String> {
+///
+/// # Errors
+/// What is wrong with the list.
+pub fn entries(body: &[u8]) -> Result<Vec<Entry>, String> {
     const CONTEXT: [&str; 4] =
         ["context_length", "context_window", "max_model_len", "max_context_length"];
     let (_, _, objects) = objects(body)?;
@@ -371,20 +364,6 @@ fn entries(body: &[u8]) -> Result<Vec<Entry>, String> {
         Some(Entry { id, owner, context, input: price("prompt"), output: price("completion") })
     };
     Ok(objects.iter().filter_map(entry).collect())
-}
-
-/// The ids in a list, each with what a filter says of it.
-///
-/// # Errors
-/// What is wrong with the list.
-pub fn judged(filter: &Filter, body: &[u8]) -> Result<Vec<(String, Verdict)>, String> {
-    let (_, _, objects) = objects(body)?;
-    let models = objects.iter().filter_map(|object| Model::new(object.get()));
-    let judged = |Model { id, .. }| {
-        let verdict = filter.verdict(&id);
-        (id, verdict)
-    };
-    Ok(models.map(judged).collect())
 }
 
 /// A list's text, the array of models in it, and the models.

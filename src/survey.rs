@@ -3,16 +3,17 @@
 //! Limits: one question to each upstream, as a client with the key that was given would
 //! ask it; nothing is cached.
 
+use std::fs;
 use std::io::{self, Write};
-use std::time::Instant;
-use std::{fs, thread};
+use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::catalog::inventories;
 use crate::cli::Selection;
 use crate::filter::{Filter, Rule, Verdict};
 use crate::headers::Headers;
-use crate::offer::{Offer, Refusal, judged};
+use crate::offer::{Entry, Inventory, Offer, Refusal, entries};
 
 /// One upstream's models, or why there are none.
 struct Survey<'a> {
@@ -63,41 +64,32 @@ fn asked<'a>(offers: &'a [Offer], selection: &Selection) -> Vec<Survey<'a>> {
     if let Some(key) = &selection.key {
         headers.push("Authorization", format!("Bearer {}", key.expose()));
     }
-    let ask = |offer: &'a Offer| {
-        let started = Instant::now();
-        let models = offer.survey(&headers).map_err(|refusal| match refusal {
+    let survey = |(offer, inventory): (&'a Offer, Result<Arc<Inventory>, Refusal>)| {
+        let seconds = inventory.as_ref().map_or(0.0, |inventory| inventory.took.as_secs_f64());
+        let entries = inventory.as_ref().map(|inventory| inventory.entries.as_slice());
+        let entries = entries.map_err(|refusal| match refusal {
             Refusal::Mirrored(reply) => {
                 let body = String::from_utf8_lossy(&reply.body).into_owned();
                 format!("its list has status {}: {}", reply.status, one_line(&body))
             }
-            Refusal::Failed(error) => error.message,
+            Refusal::Failed(error) => error.message.clone(),
         });
-        Survey::new(offer, models, started.elapsed().as_secs_f64())
+        Survey::new(offer, entries, seconds)
     };
-    thread::scope(|scope| {
-        let asking: Vec<_> = offers.iter().map(|offer| scope.spawn(move || ask(offer))).collect();
-        let survey = |thread: thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        asking.into_iter().map(survey).collect()
-    })
+    offers.iter().zip(inventories(offers, &headers)).map(survey).collect()
 }
 
 /// Every upstream's filter, on the same list.
 fn saved<'a>(offers: &'a [Offer], list: &[u8]) -> Vec<Survey<'a>> {
-    let judge = |offer: &'a Offer| {
-        let models = judged(&offer.filter, list);
-        Survey::new(offer, models.map_err(|what| format!("the saved list {what}")), 0.0)
-    };
-    offers.iter().map(judge).collect()
+    let entries = entries(list).map_err(|what| format!("the saved list {what}"));
+    let entries = || entries.as_deref().map_err(String::clone);
+    offers.iter().map(|offer| Survey::new(offer, entries(), 0.0)).collect()
 }
 
 impl<'a> Survey<'a> {
-    fn new(
-        offer: &'a Offer,
-        models: Result<Vec<(String, Verdict)>, String>,
-        seconds: f64,
-    ) -> Survey<'a> {
+    fn new(offer: &'a Offer, entries: Result<&[Entry], String>, seconds: f64) -> Survey<'a> {
+        let judged = |entry: &Entry| (entry.id.clone(), offer.filter.verdict(&entry.id));
+        let models = entries.map(|entries| entries.iter().map(judged).collect());
         let (upstream, prefix) = (offer.upstream.name(), offer.upstream.prefix());
         Survey { upstream, prefix, filter: &offer.filter, models, seconds }
     }

@@ -5,11 +5,11 @@
 //! rules that are tried.
 
 use std::collections::HashMap;
-use std::thread;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::catalog::inventories;
 use crate::error::{Code, Error};
 use crate::filter::{Filter, Rule, Rules};
 use crate::headers::Headers;
@@ -112,18 +112,8 @@ struct Fault {
 
 /// All upstreams with all their models, and what the running rules make of them.
 pub(super) fn overview(offers: &[Offer], headers: &Headers) -> Reply {
-    let upstreams = thread::scope(|scope| {
-        let ask = |offer| scope.spawn(move || Offer::inventory(offer, headers));
-        let asked: Vec<_> = offers.iter().map(ask).collect();
-        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        offers
-            .iter()
-            .zip(asked)
-            .map(|(offer, asked)| UpstreamView::new(offer, join(asked)))
-            .collect()
-    });
+    let asked = offers.iter().zip(inventories(offers, headers));
+    let upstreams = asked.map(|(offer, inventory)| UpstreamView::new(offer, inventory)).collect();
     in_json(&Overview { version: env!("CARGO_PKG_VERSION"), upstreams })
 }
 

@@ -85,7 +85,8 @@ impl Relay {
             is_own: notes.class == Class::Own,
         };
         let path = notes.class.as_str();
-        METRICS.ended(record.upstream, path, record.status(), &sent, record.error);
+        let (times, bytes) = ((sent.first_byte, sent.total), (sent.bytes_in, sent.bytes_out));
+        METRICS.ended(record.upstream, path, record.status(), times, bytes, record.error);
         if !record.is_own {
             RECENT.add(&record);
         }
@@ -114,29 +115,26 @@ impl Relay {
         }
         let route = route(method, target, &self.root_path);
         notes.class = route.as_ref().map(Route::class).unwrap_or_default();
-        if let Ok(Route::Own { path }) = route {
-            return self.show_own(exchange, path, notes);
+        // What is our own has rules of its own for who may ask.
+        if notes.class != Class::Own {
+            notes.keyed = match self.admission.key(exchange.headers()) {
+                Ok(keyed) => keyed,
+                Err(error) => return refuse(exchange, error, notes),
+            };
         }
-        notes.keyed = match self.admission.key(exchange.headers()) {
-            Ok(keyed) => keyed,
-            Err(error) => return refuse(exchange, error, notes),
-        };
-        let route = match route {
+        match route {
+            Err(error) => refuse(exchange, error, notes),
             Ok(_) if asks_upgrade(exchange.headers()) => {
                 let what = "upgrades (WebSocket) are not supported";
-                return refuse(exchange, Error::client(Code::Unsupported, what), notes);
+                refuse(exchange, Error::client(Code::Unsupported, what), notes)
             }
-            Ok(route) => route,
-            Err(error) => return refuse(exchange, error, notes),
-        };
-        match route {
-            Route::Catalog { query } => self.show_catalog(exchange, query, notes),
-            Route::Model { id, raw_id, query } => {
+            Ok(Route::Catalog { query }) => self.show_catalog(exchange, query, notes),
+            Ok(Route::Model { id, raw_id, query }) => {
                 self.relay_model(exchange, id, raw_id, query, notes)
             }
-            Route::Below { rest } => self.relay(exchange, Place::Below(rest), notes),
-            Route::Beside { path } => self.relay(exchange, Place::Beside(path), notes),
-            Route::Own { path } => self.show_own(exchange, path, notes),
+            Ok(Route::Below { rest }) => self.relay(exchange, Place::Below(rest), notes),
+            Ok(Route::Beside { path }) => self.relay(exchange, Place::Beside(path), notes),
+            Ok(Route::Own { path }) => self.show_own(exchange, path, notes),
         }
     }
 

@@ -330,13 +330,6 @@ pub fn replace(listening: RawFd) -> io::Result<()> {
     check(unsafe { libc::dup2(other.as_raw_fd(), listening) }.min(0))
 }
 
-/// The size of a page of memory, in bytes.
-pub fn page_size() -> u64 {
-    // SAFETY: it only asks for a number.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    u64::try_from(size).unwrap_or(4096)
-}
-
 /// Gives freed memory back to the system, which glibc else keeps for each thread that was.
 pub fn return_memory() {
     #[cfg(target_env = "gnu")]
