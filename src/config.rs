@@ -10,18 +10,18 @@
 //! In the submodules: `yaml` (bytes to values), `node` (values as typed, with their
 //! place), `upstream` (the section `model_filter`), `credentials` (what an upstream may
 //! see), `server` (the section `server`), `clients` (who may call), `address` (URLs and
-//! proxies), `supervision` (what a service manager sets).
+//! proxies), `supervision` (what a service manager sets), `errors`.
 
 mod address;
 mod clients;
 mod credentials;
+mod errors;
 mod node;
 mod server;
 mod supervision;
 mod upstream;
 mod yaml;
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+pub use self::errors::{ConfigError, ConfigErrors};
 use self::node::{Faults, Fields, Node, Place, nearest, quoted, unknown_key};
 pub use self::supervision::{Supervision, supervision};
 use self::upstream::Around;
@@ -163,55 +164,6 @@ pub struct ProxySetting {
     pub no_proxy: String,
 }
 
-/// What is wrong with a configuration; at least one thing. Shown, it is the first of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigErrors(Vec<ConfigError>);
-
-impl ConfigErrors {
-    /// Every one of them.
-    pub fn all(&self) -> &[ConfigError] {
-        &self.0
-    }
-}
-
-impl From<ConfigError> for ConfigErrors {
-    fn from(error: ConfigError) -> ConfigErrors {
-        ConfigErrors(vec![error])
-    }
-}
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_slice() {
-            [only] => only.fmt(f),
-            [first, rest @ ..] => {
-                write!(f, "{first} (and {} more: see model-filter check)", rest.len())
-            }
-            [] => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
-
-/// One thing that is wrong with a configuration: one line, without a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError(String);
-
-impl ConfigError {
-    fn new(message: String) -> ConfigError {
-        ConfigError(message)
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
 /// The process's environment. A value that is not UTF-8 has its wrong bytes replaced, so
 /// that whatever reads it can say what is wrong with it.
 pub fn environment(name: &str) -> Option<String> {
@@ -248,8 +200,9 @@ fn read(options: &Options, env: Environment<'_>) -> Result<(Vec<u8>, PathBuf), C
     let given = options.config.clone().or_else(|| Some(variable(env, "LLM_MF_CONFIG")?.into()));
     let hint = if given.is_none() { "; name one with --config or LLM_MF_CONFIG" } else { "" };
     let file = given.unwrap_or_else(|| DEFAULT_FILE.into());
-    let bytes = fs::read(&file)
-        .map_err(|error| ConfigError(format!("{}: {}{hint}", file.display(), io_reason(&error))))?;
+    let bytes = fs::read(&file).map_err(|error| {
+        ConfigError::new(format!("{}: {}{hint}", file.display(), io_reason(&error)))
+    })?;
     Ok((bytes, file))
 }
 
@@ -282,7 +235,7 @@ fn compile(
     let errors = faults.into_errors();
     match config {
         Some(config) if errors.is_empty() => Ok(config),
-        _ => Err(ConfigErrors(errors)),
+        _ => Err(ConfigErrors::new(errors)),
     }
 }
 
@@ -343,7 +296,7 @@ fn log_level(env: Environment<'_>) -> Result<LevelFilter, ConfigError> {
         "off" => Ok(LevelFilter::Off),
         _ => {
             let message = "is not one of error, warn, info, debug, off";
-            Err(ConfigError(format!("LLM_MF_LOG: {} {message}", quoted(&text))))
+            Err(ConfigError::new(format!("LLM_MF_LOG: {} {message}", quoted(&text))))
         }
     }
 }
