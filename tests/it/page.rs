@@ -193,6 +193,8 @@ fn the_last_exchanges_are_told_without_bodies_queries_and_credentials() {
         let headers = [("Authorization", "Bearer header-secret")];
         proxy.ask("POST", &target, &headers, br#"{"model":"m","x":"body-secret"}"#);
     }
+    // An exchange is told of, and then logged, when its client has its answer already.
+    proxy.exchange("/v1/59");
     let answer = proxy.get("/-/exchanges.json");
     assert!(!answer.text().contains("secret"), "{}", answer.text());
     let recent = parsed(&answer);
