@@ -67,6 +67,7 @@ impl Relay {
         let client = exchange.peer();
         let method = exchange.method().to_owned();
         let target = exchange.target().to_owned();
+        // Until it is counted among those that have ended.
         let _open = METRICS.open();
         let mut notes = Notes::default();
         let sent = self.answer(exchange, &method, &target, &mut notes);
