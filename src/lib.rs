@@ -34,6 +34,7 @@
 //! | [`model_field`] | pure: the model's name in a body, found and replaced |
 //! | [`json`] | pure: one member of an object, as it stands in the text |
 //! | [`headers`] | pure: header fields, hop-by-hop fields, credentials |
+//! | [`elastic`] | pure: how large a buffer should be |
 //! | [`secret`] | text that does not show itself |
 //! | [`error`] | what can go wrong in an exchange, and whose fault it is |
 //!
@@ -52,6 +53,7 @@ pub mod cache;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod elastic;
 pub mod error;
 pub mod filter;
 pub mod headers;

@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{iter, thread};
 
 use log::{Level, LevelFilter, Log, Metadata};
 
@@ -24,6 +24,9 @@ use crate::server::Sent;
 
 /// Lines that may wait to be written.
 const QUEUE: usize = 4096;
+
+/// How long a line may wait for others.
+const MOMENT: Duration = Duration::from_millis(2);
 
 /// How long the last lines may take when the program ends.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -63,19 +66,26 @@ pub fn start(level: LevelFilter, is_journal: bool) {
 }
 
 fn write_all(entries: &Receiver<Entry>) {
-    for entry in entries {
-        match entry {
-            Entry::Line(line) => write_line(&line),
-            // Nobody waits any more where it took too long.
-            Entry::Flush(done) => drop(done.send(())),
+    while let Ok(first) = entries.recv() {
+        // What comes within a moment needs not wake this thread, and is written in one go.
+        thread::sleep(MOMENT);
+        let mut lines = String::new();
+        let mut flushed = Vec::new();
+        for entry in iter::once(first).chain(entries.try_iter().take(QUEUE)) {
+            match entry {
+                Entry::Line(line) => lines += &line,
+                Entry::Flush(done) => flushed.push(done),
+            }
         }
         let lost = LOGGER.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let time = Time(SystemTime::now());
-            let priority = LOGGER.priority(Level::Warn);
-            write_line(&format!(
-                "{priority}time={time} level=warn msg=\"lines of the log were lost\" count={lost}\n"
-            ));
+            let what = format_args!("msg=\"lines of the log were lost\" count={lost}");
+            lines += &LOGGER.line(Level::Warn, what);
+        }
+        write_line(&lines);
+        for done in flushed {
+            // Nobody waits any more where it took too long.
+            let _ = done.send(());
         }
     }
 }
@@ -103,6 +113,18 @@ pub fn catch_panics() {
 }
 
 impl Logger {
+    fn line(&self, level: Level, what: fmt::Arguments<'_>) -> String {
+        let (priority, time) = (self.priority(level), Time(SystemTime::now()));
+        let level = match level {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        };
+        format!("{priority}time={time} level={level} {what}\n")
+    }
+
     /// What the journal reads off the front of a line.
     fn priority(&self, level: Level) -> &'static str {
         match level {
@@ -124,9 +146,7 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let level = record.level().as_str().to_ascii_lowercase();
-        let (priority, time) = (self.priority(record.level()), Time(SystemTime::now()));
-        let line = format!("{priority}time={time} level={level} {}\n", record.args());
+        let line = self.line(record.level(), *record.args());
         let Some(queue) = self.queue.get() else { return write_line(&line) };
         if queue.try_send(Entry::Line(line)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);

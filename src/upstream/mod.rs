@@ -18,11 +18,12 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, SendBody, Timeout};
 
 use crate::config::{self, Authorization, BaseUrl};
+use crate::elastic;
 use crate::error::{Code, Error};
 use crate::headers::Headers;
 use crate::secret::Secret;
 use crate::server::Client;
-use transport::{Addresses, Call};
+use transport::{Addresses, Call, Room};
 
 /// Connections kept open for later requests.
 const IDLE_CONNECTIONS: usize = 256;
@@ -168,7 +169,7 @@ impl Upstream {
     /// 400 for a target or field that cannot be sent, 499, 502 and 504.
     pub fn send(&self, mut request: Request<'_>, client: Arc<Client>) -> Result<Answer<'_>, Error> {
         self.decide_credentials(&mut request.headers, request.place);
-        self.run(request, Call::new(Some(client)), None)
+        self.run(request, Some(client), None)
     }
 
     /// Asks for something on nobody's behalf, with these fields as they are, credentials
@@ -177,13 +178,13 @@ impl Upstream {
     /// # Errors
     /// 400 for a target or field that cannot be sent, 502 and 504.
     pub fn fetch(&self, request: Request<'_>, within: Duration) -> Result<Answer<'_>, Error> {
-        self.run(request, Call::new(None), Some(within))
+        self.run(request, None, Some(within))
     }
 
     fn run(
         &self,
         request: Request<'_>,
-        call: Rc<Call>,
+        client: Option<Arc<Client>>,
         within: Option<Duration>,
     ) -> Result<Answer<'_>, Error> {
         let Request { method, place, headers, upload } = request;
@@ -195,7 +196,10 @@ impl Upstream {
             Upload::Known(length, reader) => (Some(length), Some(reader)),
             Upload::Chunked(reader) => (None, Some(reader)),
         };
-        let request = head(method, &self.url(place), &headers, length)?;
+        let url = self.url(place);
+        let room = room(&url, &headers, length, body.is_some());
+        let call = Call::new(client, room);
+        let request = head(method, &url, &headers, length)?;
         let response = match body {
             None => {
                 let ask = || self.ask(request.clone().map(|()| SendBody::none()), &call, within);
@@ -402,6 +406,23 @@ impl Read for Wanted<'_> {
         self.left = self.left.map(|left| left - read as u64);
         Ok(read)
     }
+}
+
+/// What the request line and framing take beside the URL and the fields, at most.
+const FRAMING: usize = 256;
+
+/// How large the buffers must be for a request.
+fn room(url: &str, headers: &Headers, length: Option<u64>, has_body: bool) -> Room {
+    // The URL stands in the request line, and its host in a field.
+    let fields: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+    let head = FRAMING + 2 * url.len() + fields;
+    let body = match length {
+        Some(length) => usize::try_from(length).unwrap_or(elastic::MOST).min(elastic::MOST),
+        None if has_body => elastic::MOST,
+        None => 0,
+    };
+    let is_chunked = has_body && length.is_none();
+    Room { output: (head + body).max(elastic::LEAST), scratch: if is_chunked { body } else { 0 } }
 }
 
 fn head(

@@ -8,6 +8,8 @@
 //! connection and the look-up of a name are not sliced; `ureq::unversioned` is not
 //! covered by semver, hence the pinned version.
 
+mod buffers;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -22,11 +24,13 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::time::Duration as Wait;
 use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, NextTimeout,
     RustlsConnector, Transport,
 };
 use ureq::{Error, Timeout};
 
+use self::buffers::ElasticBuffers;
+use crate::elastic;
 use crate::server::Client;
 use crate::server::sockets::{Pending, pending};
 
@@ -36,6 +40,10 @@ const SLICE: Duration = Duration::from_millis(500);
 /// How much of a request is sent before the first look whether it is answered already,
 /// in bytes.
 const UNANSWERED: usize = 64 * 1024;
+
+/// How much of a request is held until there is more of it, in bytes: what fits into few
+/// segments.
+const HELD: usize = 16 * 1024;
 
 /// How many slices an upstream may take nothing of a request, under TLS and with bytes to
 /// read: those may be more than an answer, which cannot be told before they are decrypted.
@@ -49,6 +57,7 @@ const ADDRESS_TTL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Call {
     client: Option<Arc<Client>>,
+    room: Room,
     connecting: Cell<bool>,
     connected: Cell<bool>,
     client_left: Cell<bool>,
@@ -61,6 +70,15 @@ pub(super) struct Call {
     socket: RefCell<Option<Arc<TcpStream>>>,
 }
 
+/// What a request needs of the buffers, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// For its head, and as much of its body as is sent at once.
+    pub(super) output: usize,
+    /// For a body that is put into chunks.
+    pub(super) scratch: usize,
+}
+
 thread_local! {
     /// The call that this thread works on. ureq has no way to hand a value through to a
     /// transport that it took from its pool.
@@ -68,9 +86,10 @@ thread_local! {
 }
 
 impl Call {
-    pub(super) fn new(client: Option<Arc<Client>>) -> Rc<Call> {
+    pub(super) fn new(client: Option<Arc<Client>>, room: Room) -> Rc<Call> {
         Rc::new(Call {
             client,
+            room,
             connecting: Cell::new(false),
             connected: Cell::new(false),
             client_left: Cell::new(false),
@@ -112,6 +131,13 @@ impl Call {
     pub(super) fn upload_refused(&self) -> bool {
         self.upload_refused.get()
     }
+}
+
+/// What the request that is being sent needs of the buffers.
+fn room() -> Room {
+    let mut room = Room { output: elastic::LEAST, scratch: 0 };
+    on_call(|call| room = call.room);
+    room
 }
 
 fn on_call(tell: impl FnOnce(&Call)) {
@@ -168,10 +194,10 @@ impl<In: Transport> Connector<In> for Tcp {
         stream.set_write_timeout(Some(SLICE))?;
         let stream = Arc::new(stream);
         on_call(|call| *call.socket.borrow_mut() = Some(Arc::clone(&stream)));
-        let config = details.config;
         Ok(Some(Either::B(TcpTransport {
             stream,
-            buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
+            buffers: ElasticBuffers::new(),
+            sending: false,
             idle_timeout: self.idle_timeout,
             plain: !details.needs_tls(),
             deaf: false,
@@ -215,7 +241,9 @@ fn deadline(timeout: &NextTimeout) -> Option<Instant> {
 #[derive(Debug)]
 struct TcpTransport {
     stream: Arc<TcpStream>,
-    buffers: LazyBuffers,
+    buffers: ElasticBuffers,
+    /// Whether some of a request was given to us since the upstream was last waited for.
+    sending: bool,
     idle_timeout: Duration,
     plain: bool,
     /// The upstream no longer reads: what is written is dropped, so that ureq goes on to
@@ -234,23 +262,13 @@ impl TcpTransport {
         if since.elapsed() >= limit { Err(Error::Timeout(reason)) } else { Ok(()) }
     }
 
-    fn stop_sending(&mut self) {
-        self.deaf = true;
-        on_call(|call| call.upload_refused.set(true));
-    }
-}
-
-impl Transport for TcpTransport {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
-    }
-
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+    /// Sends what was held of the request, and this much of the output behind it.
+    fn send(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         let mut sent = 0;
         let mut since = Instant::now();
         let mut slices = 0;
-        while sent < amount && !self.deaf {
-            match (&*self.stream).write(&self.buffers.output()[sent..amount]) {
+        while sent < self.buffers.to_send(amount).len() && !self.deaf {
+            match (&*self.stream).write(&self.buffers.to_send(amount)[sent..]) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(written) => {
                     sent += written;
@@ -275,10 +293,35 @@ impl Transport for TcpTransport {
                 },
             }
         }
+        self.buffers.sent();
         Ok(())
     }
 
+    fn stop_sending(&mut self) {
+        self.deaf = true;
+        on_call(|call| call.upload_refused.set(true));
+    }
+}
+
+impl Transport for TcpTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        // The head comes first, and its body at once behind it, where it has one.
+        let is_first = !std::mem::replace(&mut self.sending, true);
+        if is_first && amount <= HELD {
+            self.buffers.hold(amount);
+            return Ok(());
+        }
+        self.send(amount, timeout)
+    }
+
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.send(0, timeout)?;
+        self.sending = false;
+        self.buffers.rest();
         let since = Instant::now();
         let mut at_once = false;
         on_call(|call| at_once = call.at_once.get());
@@ -304,7 +347,7 @@ impl Transport for TcpTransport {
     }
 
     fn is_open(&mut self) -> bool {
-        !self.deaf && pending(&self.stream) == Pending::Nothing
+        !self.deaf && !self.buffers.holds() && pending(&self.stream) == Pending::Nothing
     }
 }
 

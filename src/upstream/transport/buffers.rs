@@ -1,0 +1,129 @@
+//! The buffers of one connection to an upstream: as large as what passes needs.
+//!
+//! ureq's own are two of 64 KiB for each connection, which is most of what an open stream
+//! would take. Here the input grows and shrinks with what is read, and the output is as
+//! large as the request that it is for, and let go of once that is sent. What is put into
+//! the output first may be held until more of the request is there, so that a head and a
+//! short body go out in one segment. Limits: a response head of at most [`elastic::MOST`].
+
+use ureq::unversioned::transport::Buffers;
+
+use super::room;
+use crate::elastic;
+
+#[derive(Debug)]
+pub(super) struct ElasticBuffers {
+    input: Vec<u8>,
+    /// What of the input was read and not consumed yet.
+    start: usize,
+    end: usize,
+    /// How large the input is to be when it is next empty.
+    size: usize,
+    /// Whether the last look at the input consumed some of it.
+    progress: bool,
+    output: Vec<u8>,
+    /// How much of the output waits for what follows it.
+    held: usize,
+}
+
+impl ElasticBuffers {
+    pub(super) fn new() -> ElasticBuffers {
+        ElasticBuffers {
+            input: Vec::new(),
+            start: 0,
+            end: 0,
+            size: elastic::LEAST,
+            progress: false,
+            output: Vec::new(),
+            held: 0,
+        }
+    }
+
+    /// Keeps the beginning of a request for what follows it.
+    pub(super) fn hold(&mut self, amount: usize) {
+        self.held = amount;
+    }
+
+    pub(super) fn holds(&self) -> bool {
+        self.held > 0
+    }
+
+    /// What was held, and this much more behind it.
+    pub(super) fn to_send(&self, amount: usize) -> &[u8] {
+        &self.output[..self.held + amount]
+    }
+
+    pub(super) fn sent(&mut self) {
+        self.held = 0;
+    }
+
+    /// Lets go of a large output: the request is sent.
+    pub(super) fn rest(&mut self) {
+        if self.output.len() > elastic::LEAST {
+            self.output = Vec::new();
+        }
+    }
+
+    fn make_room(&mut self) {
+        let wanted = self.held + room().output;
+        if self.output.len() < wanted {
+            self.output.resize(wanted, 0);
+        }
+    }
+
+    fn free_input(&mut self) -> &mut [u8] {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            if self.input.len() != self.size {
+                self.input = vec![0; self.size];
+            }
+        } else if self.end == self.input.len() {
+            if self.start > 0 {
+                self.input.copy_within(self.start..self.end, 0);
+                (self.start, self.end) = (0, self.end - self.start);
+            } else {
+                self.input.resize(elastic::next_size(self.end, self.end), 0);
+            }
+        }
+        &mut self.input[self.end..]
+    }
+}
+
+impl Buffers for ElasticBuffers {
+    fn output(&mut self) -> &mut [u8] {
+        self.make_room();
+        &mut self.output[self.held..]
+    }
+
+    fn input(&self) -> &[u8] {
+        &self.input[self.start..self.end]
+    }
+
+    fn input_append_buf(&mut self) -> &mut [u8] {
+        self.free_input()
+    }
+
+    fn input_appended(&mut self, amount: usize) {
+        self.end += amount;
+        self.size = elastic::next_size(self.input.len(), self.end);
+    }
+
+    fn input_consume(&mut self, amount: usize) {
+        self.progress = amount > 0;
+        self.start += amount;
+    }
+
+    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
+        self.make_room();
+        self.free_input();
+        let wanted = self.end + room().scratch;
+        if self.input.len() < wanted {
+            self.input.resize(wanted, 0);
+        }
+        (&mut self.input[self.end..], &mut self.output[self.held..])
+    }
+
+    fn can_use_input(&self) -> bool {
+        self.progress && self.start < self.end
+    }
+}
