@@ -4,6 +4,9 @@
 //! connection (RFC 9110, 7.6.1) and fields that are credentials. Limits: values are
 //! bytes and are not parsed beyond lists of names; line folding does not exist here.
 
+use std::fmt;
+use std::ops::Range;
+
 /// Fields that concern one connection only, beside those that `Connection` names.
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
@@ -21,9 +24,22 @@ const HOP_BY_HOP: [&str; 9] = [
 const CREDENTIALS: [&str; 6] =
     ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization"];
 
-/// A list of header fields.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(String, Vec<u8>)>);
+/// A list of header fields. The text of all is in two pieces, since lists are copied in
+/// every exchange.
+#[derive(Clone, Default)]
+pub struct Headers {
+    /// One behind the other, also those of fields that were taken out.
+    names: String,
+    values: Vec<u8>,
+    fields: Vec<Field>,
+}
+
+/// Where a field's name and value stand among all names and all values.
+#[derive(Clone)]
+struct Field {
+    name: Range<usize>,
+    value: Range<usize>,
+}
 
 impl Headers {
     /// An empty list.
@@ -32,21 +48,24 @@ impl Headers {
     }
 
     /// Adds a field at the end, beside any other of its name.
-    pub fn push(&mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) {
-        self.0.push((name.into(), value.into()));
+    pub fn push(&mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) {
+        let start = (self.names.len(), self.values.len());
+        self.names.push_str(name.as_ref());
+        self.values.extend_from_slice(value.as_ref());
+        let (name, value) = (start.0..self.names.len(), start.1..self.values.len());
+        self.fields.push(Field { name, value });
     }
 
     /// The same, for building a list in one expression.
     #[must_use]
-    pub fn with(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Headers {
+    pub fn with(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Headers {
         self.push(name, value);
         self
     }
 
     /// The value of the first field of that name.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        let of_name = |(n, _): &&(String, Vec<u8>)| n.eq_ignore_ascii_case(name);
-        self.0.iter().find(of_name).map(|(_, value)| value.as_slice())
+        self.get_all(name).next()
     }
 
     /// The same, where it is text.
@@ -56,8 +75,8 @@ impl Headers {
 
     /// The values of all fields of that name, in order.
     pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let of_name = move |(n, _): &&(String, Vec<u8>)| n.eq_ignore_ascii_case(name);
-        self.0.iter().filter(of_name).map(|(_, value)| value.as_slice())
+        let of_name = move |(n, _): &(&str, &[u8])| n.eq_ignore_ascii_case(name);
+        self.iter().filter(of_name).map(|(_, value)| value)
     }
 
     /// Whether there is a field of that name.
@@ -67,24 +86,30 @@ impl Headers {
 
     /// Takes out every field of that name.
     pub fn remove(&mut self, name: &str) {
-        self.0.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+        self.retain(|n| !n.eq_ignore_ascii_case(name));
     }
 
     /// Whether there is no field.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.fields.is_empty()
     }
 
     /// All fields, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+        let Headers { names, values, fields } = self;
+        fields.iter().map(|field| (&names[field.name.clone()], &values[field.value.clone()]))
+    }
+
+    fn retain(&mut self, stays: impl Fn(&str) -> bool) {
+        let Headers { names, fields, .. } = self;
+        fields.retain(|field| stays(&names[field.name.clone()]));
     }
 
     /// Takes out what belongs to one connection: every name that every `Connection`
     /// field lists, then the fixed list (RFC 9110, 7.6.1).
     pub fn strip_hop_by_hop(&mut self) {
         let listed: Vec<String> = self.get_all("connection").flat_map(list_of_names).collect();
-        self.0.retain(|(name, _)| {
+        self.retain(|name| {
             let is = |other: &str| name.eq_ignore_ascii_case(other);
             !listed.iter().any(|other| is(other)) && !HOP_BY_HOP.into_iter().any(is)
         });
@@ -92,7 +117,7 @@ impl Headers {
 
     /// Takes out every credential.
     pub fn strip_credentials(&mut self) {
-        self.0.retain(|(name, _)| !is_credential(name));
+        self.retain(|name| !is_credential(name));
     }
 
     /// The credentials alone, in order.
@@ -116,7 +141,7 @@ impl Headers {
             let start = name.as_bytes().get(..beginning.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(beginning.as_bytes()))
         };
-        self.0.retain(|(name, _)| !begins(name));
+        self.retain(|name| !begins(name));
     }
 
     /// Whether a field that is a list of names holds this one.
@@ -128,6 +153,20 @@ impl Headers {
     pub fn media_type(&self) -> Option<String> {
         let value = self.get_str("content-type")?;
         Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+    }
+}
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Headers) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Headers {}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 
