@@ -25,9 +25,6 @@ use crate::secret::Secret;
 use crate::server::Client;
 use transport::{Addresses, Call, Room};
 
-/// Connections kept open for later requests.
-const IDLE_CONNECTIONS: usize = 256;
-
 /// One direction's buffer of a connection. A header field longer than this is refused.
 const BUFFER: usize = 64 * 1024;
 
@@ -118,15 +115,14 @@ impl Upstream {
             .allow_non_standard_methods(true)
             .proxy(proxy)
             .tls_config(tls(config.ca_file.as_deref()))
-            .max_idle_connections(IDLE_CONNECTIONS)
-            .max_idle_connections_per_host(IDLE_CONNECTIONS)
+            .max_idle_connections(0) // the transport keeps them
             .input_buffer_size(BUFFER)
             .output_buffer_size(BUFFER)
             .timeout_resolve(Some(connect_timeout))
             .timeout_connect(Some(connect_timeout))
             .timeout_recv_response(Some(config.total_timeout))
             .build();
-        let connector = transport::connector(config.idle_timeout);
+        let connector = transport::connector(config.idle_timeout, config.proxy.is_some());
         Ok(Upstream {
             name: config.name.clone(),
             prefix: config.prefix.clone(),

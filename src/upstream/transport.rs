@@ -9,6 +9,7 @@
 //! covered by semver, hence the pinned version.
 
 mod buffers;
+mod idle;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -30,6 +31,7 @@ use ureq::unversioned::transport::{
 use ureq::{Error, Timeout};
 
 use self::buffers::ElasticBuffers;
+use self::idle::Reuse;
 use crate::elastic;
 use crate::server::Client;
 use crate::server::sockets::{Pending, pending};
@@ -162,12 +164,15 @@ fn still_wanted() -> Result<(), Error> {
     if left { Err(io::Error::other("the client left").into()) } else { Ok(()) }
 }
 
-/// The chain of connectors: an HTTP proxy where one is set, TCP, TLS, and the truth.
-pub(super) fn connector(idle_timeout: Duration) -> impl Connector {
-    ().chain(ConnectProxyConnector::default())
-        .chain(Tcp { idle_timeout })
-        .chain(RustlsConnector::default())
-        .chain(Truth)
+/// The chain of connectors: an HTTP proxy where one is set, TCP, TLS, and the truth; before
+/// all of them, what is open already.
+pub(super) fn connector(idle_timeout: Duration, has_proxy: bool) -> impl Connector {
+    let chain =
+        ().chain(ConnectProxyConnector::default())
+            .chain(Tcp { idle_timeout })
+            .chain(RustlsConnector::default())
+            .chain(Truth);
+    Reuse::new(chain, has_proxy)
 }
 
 /// Opens TCP connections.

@@ -1,0 +1,138 @@
+//! Connections to an upstream between two requests.
+//!
+//! ureq's own pool counts all idle connections several times for each request, under one
+//! lock, and uses the one that has rested longest. Here it is the one that was used last:
+//! its memory is warm, and those that only a burst needed grow old and are closed. ureq
+//! is told to keep none: it asks a connection whether it is open once the response is at
+//! its end, and then drops it. That is the moment at which it comes here. Limits: all
+//! connections of one pool lead to the same upstream.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use ureq::Error;
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
+
+/// How many connections are kept.
+const MOST: usize = 256;
+
+/// How long one is kept.
+const AGE: Duration = Duration::from_secs(15);
+
+/// Takes an idle connection where there is one, and has a new one made where there is none.
+#[derive(Debug)]
+pub(super) struct Reuse<C: Connector> {
+    connector: C,
+    idle: Arc<Idle<C::Out>>,
+    /// Whether the upstream is behind an HTTP proxy.
+    has_proxy: bool,
+}
+
+impl<C: Connector> Reuse<C> {
+    pub(super) fn new(connector: C, has_proxy: bool) -> Reuse<C> {
+        Reuse { connector, idle: Arc::new(Idle(Mutex::default())), has_proxy }
+    }
+}
+
+impl<C: Connector> Connector for Reuse<C> {
+    type Out = Reused<C::Out>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<()>,
+    ) -> Result<Option<Self::Out>, Error> {
+        // On the way to a tunnel ureq asks for a connection to the proxy itself.
+        let is_to_proxy = self.has_proxy && details.config.proxy().is_none();
+        let idle = (!is_to_proxy).then(|| Arc::clone(&self.idle));
+        let transport = match idle.as_ref().and_then(|idle| idle.take()) {
+            Some(transport) => Some(transport),
+            None => self.connector.connect(details, chained)?,
+        };
+        let reused = |transport| Reused { transport: Some(transport), is_at_rest: false, idle };
+        Ok(transport.map(reused))
+    }
+}
+
+/// The idle connections; the last was used last.
+#[derive(Debug)]
+struct Idle<T>(Mutex<VecDeque<(Instant, T)>>);
+
+impl<T: Transport> Idle<T> {
+    /// One that is open.
+    fn take(&self) -> Option<T> {
+        loop {
+            let (since, mut transport) = self.lock().pop_back()?;
+            if since.elapsed() < AGE && transport.is_open() {
+                return Some(transport);
+            }
+        }
+    }
+
+    fn keep(&self, transport: T) {
+        let mut idle = self.lock();
+        idle.push_back((Instant::now(), transport));
+        let is_superfluous = idle.len() > MOST || idle[0].0.elapsed() >= AGE;
+        // One for each that comes is enough for them to become fewer.
+        let closed = is_superfluous.then(|| idle.pop_front());
+        drop(idle);
+        drop(closed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(Instant, T)>> {
+        self.0.lock().expect("nothing panics under this lock")
+    }
+}
+
+/// A connection that is kept when ureq is done with it.
+#[derive(Debug)]
+pub(super) struct Reused<T: Transport> {
+    transport: Option<T>,
+    /// Whether the last response was read to its end.
+    is_at_rest: bool,
+    idle: Option<Arc<Idle<T>>>,
+}
+
+impl<T: Transport> Reused<T> {
+    fn transport(&mut self) -> &mut T {
+        self.transport.as_mut().expect("it is there until this is dropped")
+    }
+}
+
+impl<T: Transport> Transport for Reused<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.transport().buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.is_at_rest = false;
+        self.transport().transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.is_at_rest = false;
+        self.transport().await_input(timeout)
+    }
+
+    /// Asked once the response is at its end. Whether it is still open then does not
+    /// matter: that is asked again when it is taken.
+    fn is_open(&mut self) -> bool {
+        self.is_at_rest = self.idle.is_some();
+        self.is_at_rest || self.transport().is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.transport.as_ref().is_some_and(Transport::is_tls)
+    }
+}
+
+impl<T: Transport> Drop for Reused<T> {
+    fn drop(&mut self) {
+        if let (true, Some(idle), Some(transport)) =
+            (self.is_at_rest, &self.idle, self.transport.take())
+        {
+            idle.keep(transport);
+        }
+    }
+}
