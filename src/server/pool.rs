@@ -9,9 +9,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use super::client::Clients;
 use super::exchange::Exchange;
@@ -50,7 +50,6 @@ pub(super) struct Pool {
     /// Whether the workers are to end.
     retired: AtomicBool,
     crew: Mutex<Crew>,
-    lead_is_free: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +57,16 @@ struct Crew {
     workers: usize,
     idle: usize,
     led: bool,
+    /// Those who wait for the lead. The last came last and gets it first: its memory is
+    /// warm, and those that only a burst needed end.
+    resting: Vec<Arc<Seat>>,
+}
+
+/// Where one worker waits for the lead.
+#[derive(Debug)]
+struct Seat {
+    worker: Thread,
+    leads: AtomicBool,
 }
 
 impl Pool {
@@ -74,7 +83,6 @@ impl Pool {
             server,
             retired: AtomicBool::new(false),
             crew: Mutex::default(),
-            lead_is_free: Condvar::new(),
         });
         pool.start_worker()?;
         Ok(pool)
@@ -103,7 +111,8 @@ impl Pool {
     }
 
     fn work(self: Arc<Self>) {
-        while self.take_lead() {
+        let seat = Arc::new(Seat { worker: thread::current(), leads: AtomicBool::new(false) });
+        while self.take_lead(&seat) {
             let lead = Lead(&self);
             let Some(exchange) = self.next_request() else {
                 drop(lead);
@@ -117,16 +126,34 @@ impl Pool {
     }
 
     /// Waits for the lead; false where this worker was not needed for a while, and ends.
-    fn take_lead(&self) -> bool {
-        let crew = self.lead_is_free.wait_timeout_while(self.crew(), IDLE, |crew| crew.led);
-        let (mut crew, _) = crew.expect("nothing panics under this lock");
-        if crew.led {
-            crew.idle -= 1;
-            crew.workers -= 1;
-            return false;
+    fn take_lead(&self, seat: &Arc<Seat>) -> bool {
+        {
+            let mut crew = self.crew();
+            if !crew.led {
+                crew.led = true;
+                return true;
+            }
+            crew.resting.push(Arc::clone(seat));
         }
-        crew.led = true;
-        true
+        let deadline = Instant::now() + IDLE;
+        loop {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            thread::park_timeout(patience);
+            if seat.leads.swap(false, Ordering::Acquire) {
+                return true;
+            }
+            if patience.is_zero() {
+                let mut crew = self.crew();
+                let before = crew.resting.len();
+                crew.resting.retain(|other| !Arc::ptr_eq(other, seat));
+                if crew.resting.len() < before {
+                    crew.idle -= 1;
+                    crew.workers -= 1;
+                    return false;
+                }
+                // It was given the lead at this moment.
+            }
+        }
     }
 
     fn is_superfluous(&self) -> bool {
@@ -222,7 +249,13 @@ struct Lead<'a>(&'a Pool);
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        self.0.crew().led = false;
-        self.0.lead_is_free.notify_one();
+        let mut crew = self.0.crew();
+        let next = crew.resting.pop();
+        crew.led = next.is_some();
+        drop(crew);
+        if let Some(next) = next {
+            next.leads.store(true, Ordering::Release);
+            next.worker.unpark();
+        }
     }
 }
