@@ -9,12 +9,13 @@
 
 use std::fmt::{self, Display, Write as _};
 use std::io::Write as _;
+use std::iter;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, Thread};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use std::{iter, thread};
 
 use log::{Level, LevelFilter, Log, Metadata};
 
@@ -24,6 +25,9 @@ use crate::server::Sent;
 
 /// Lines that may wait to be written.
 const QUEUE: usize = 4096;
+
+/// Room for a line of usual length, in bytes.
+const USUAL_LINE: usize = 320;
 
 /// How long a line may wait for others.
 const MOMENT: Duration = Duration::from_millis(2);
@@ -38,9 +42,15 @@ static LOGGER: Logger = Logger {
 };
 
 struct Logger {
-    queue: OnceLock<SyncSender<Entry>>,
+    queue: OnceLock<Queue>,
     lost: AtomicUsize,
     has_priorities: AtomicBool,
+}
+
+/// The way to the thread that writes.
+struct Queue {
+    entries: SyncSender<Entry>,
+    writer: Thread,
 }
 
 enum Entry {
@@ -60,15 +70,15 @@ pub fn start(level: LevelFilter, is_journal: bool) {
     let (sender, entries) = sync_channel(QUEUE);
     let writer = thread::Builder::new().name("log".into());
     // Without a thread to spare each line is written where it comes up.
-    if writer.spawn(move || write_all(&entries)).is_ok() {
-        let _ = LOGGER.queue.set(sender);
+    if let Ok(writer) = writer.spawn(move || write_all(&entries)) {
+        let _ = LOGGER.queue.set(Queue { entries: sender, writer: writer.thread().clone() });
     }
 }
 
 fn write_all(entries: &Receiver<Entry>) {
     while let Ok(first) = entries.recv() {
         // What comes within a moment needs not wake this thread, and is written in one go.
-        thread::sleep(MOMENT);
+        thread::park_timeout(MOMENT);
         let mut lines = String::new();
         let mut flushed = Vec::new();
         for entry in iter::once(first).chain(entries.try_iter().take(QUEUE)) {
@@ -122,7 +132,10 @@ impl Logger {
             Level::Debug => "debug",
             Level::Trace => "trace",
         };
-        format!("{priority}time={time} level={level} {what}\n")
+        let mut line = String::with_capacity(USUAL_LINE);
+        // Writing to a String does not fail.
+        let _ = writeln!(line, "{priority}time={time} level={level} {what}");
+        line
     }
 
     /// What the journal reads off the front of a line.
@@ -148,7 +161,7 @@ impl Log for Logger {
         }
         let line = self.line(record.level(), *record.args());
         let Some(queue) = self.queue.get() else { return write_line(&line) };
-        if queue.try_send(Entry::Line(line)).is_err() {
+        if queue.entries.try_send(Entry::Line(line)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -156,7 +169,8 @@ impl Log for Logger {
     fn flush(&self) {
         let (done, told) = sync_channel(1);
         if let Some(queue) = self.queue.get() {
-            if queue.try_send(Entry::Flush(done)).is_ok() {
+            if queue.entries.try_send(Entry::Flush(done)).is_ok() {
+                queue.writer.unpark();
                 let _ = told.recv_timeout(FLUSH);
             }
         }

@@ -84,7 +84,10 @@ impl Recent {
     pub fn add(&self, record: &Record<'_>) {
         let time = now();
         let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
-        let short = |text: &str| text.chars().take(LENGTH).collect::<String>();
+        let short = |text: &str| {
+            let end = text.char_indices().nth(LENGTH).map_or(text.len(), |(end, _)| end);
+            text[..end].to_owned()
+        };
         let exchange = Exchange {
             time,
             method: short(record.method),
