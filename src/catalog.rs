@@ -14,14 +14,36 @@ use crate::reply::Reply;
 /// The header that names the upstreams whose lists are missing.
 pub const MISSING: &str = "x-model-filter-missing";
 
+/// A list that can be sent.
+pub enum Catalog {
+    /// That of the only upstream, as it is in the cache.
+    Only(Arc<Listing>),
+    /// One that was put together.
+    Union(Reply),
+}
+
+impl Catalog {
+    /// The answer to a client.
+    pub fn reply(&self) -> &Reply {
+        match self {
+            Catalog::Only(listing) => &listing.reply,
+            Catalog::Union(reply) => reply,
+        }
+    }
+}
+
 /// The list for a client that sent these fields and this query.
 ///
 /// # Errors
 /// Where no upstream gave a list: what the first of them gave instead.
-pub fn catalog(offers: &[Offer], headers: &Headers, query: Option<&str>) -> Result<Reply, Refusal> {
+pub fn catalog(
+    offers: &[Offer],
+    headers: &Headers,
+    query: Option<&str>,
+) -> Result<Catalog, Refusal> {
     let lists = lists(offers, headers, query);
     if let [list] = lists.as_slice() {
-        return list.clone().map(|listing| listing.reply.clone());
+        return list.clone().map(Catalog::Only);
     }
     let mut body = Vec::from(br#"{"object":"list","data":["#);
     let mut missing: Vec<&str> = Vec::new();
@@ -49,7 +71,7 @@ pub fn catalog(offers: &[Offer], headers: &Headers, query: Option<&str>) -> Resu
             if !missing.is_empty() {
                 reply.headers.push(MISSING, missing.join(", "));
             }
-            Ok(reply)
+            Ok(Catalog::Union(reply))
         }
     }
 }

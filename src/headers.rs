@@ -47,6 +47,12 @@ impl Headers {
         Headers::default()
     }
 
+    /// An empty list with room for some fields of usual length.
+    pub fn with_capacity(fields: usize) -> Headers {
+        let (names, values) = (String::with_capacity(16 * fields), Vec::with_capacity(32 * fields));
+        Headers { names, values, fields: Vec::with_capacity(fields) }
+    }
+
     /// Adds a field at the end, beside any other of its name.
     pub fn push(&mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) {
         let start = (self.names.len(), self.values.len());

@@ -3,6 +3,7 @@
 //! Nothing is parsed into a tree: what is not asked for is skipped, however deep it is
 //! nested, and keeps its spelling. Limits: the text must be UTF-8.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -72,6 +73,15 @@ pub fn span(part: &str, whole: &[u8]) -> Range<usize> {
     start..start + part.len()
 }
 
+/// What a string literal says; nothing where it is no valid text.
+fn unquoted(literal: &str) -> Cow<'_, str> {
+    let plain = literal.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match plain.filter(|text| !text.contains('\\')) {
+        Some(text) => Cow::Borrowed(text),
+        None => Cow::Owned(serde_json::from_str(literal).unwrap_or_default()),
+    }
+}
+
 struct Search<'k> {
     key: &'k str,
 }
@@ -95,7 +105,7 @@ impl<'de> Visitor<'de> for Search<'_> {
         let mut member = Member::default();
         // Raw keys, because a key that is no valid text (a lone surrogate) is none of our business.
         while let Some(key) = object.next_key::<&RawValue>()? {
-            let key = serde_json::from_str::<String>(key.get()).unwrap_or_default();
+            let key = unquoted(key.get());
             if key != self.key {
                 member.respelled |= key.eq_ignore_ascii_case(self.key);
                 object.next_value::<IgnoredAny>()?;

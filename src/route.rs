@@ -8,6 +8,8 @@
 
 mod class;
 
+use std::borrow::Cow;
+
 pub use self::class::Class;
 use crate::error::{Code, Error};
 
@@ -177,7 +179,10 @@ impl Segment {
 
 fn split(path: &str) -> Vec<Segment> {
     // As long as what it stands for, so that offsets stay right.
-    let slashed = path.replace("%2F", "///").replace("%2f", "///");
+    let slashed = match path.contains('%') {
+        true => Cow::Owned(path.replace("%2F", "///").replace("%2f", "///")),
+        false => Cow::Borrowed(path),
+    };
     let mut segments = Vec::new();
     let mut start = 0;
     for raw in slashed.split('/') {
@@ -213,6 +218,9 @@ fn ends_a_raw_segment(following: &str) -> bool {
 /// Percent-decodes. An escape that is none is left as it is, and bytes that are not UTF-8 become
 /// replacement characters.
 pub fn decode(raw: &str) -> String {
+    if !raw.contains('%') {
+        return raw.to_owned();
+    }
     let mut rest = raw.as_bytes();
     let mut bytes = Vec::with_capacity(rest.len());
     while let Some((byte, len)) = first_byte(rest) {

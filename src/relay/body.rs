@@ -103,6 +103,8 @@ pub(super) fn hold(exchange: &mut Exchange, look: &Look) -> Result<Held, Error> 
     if too_long {
         return Err(too_large(limit));
     }
+    let expected = length.unwrap_or_default().min(GLANCE).saturating_sub(body.len() as u64);
+    body.reserve_exact(expected as usize);
     read_rest(exchange, &mut body, limit)?;
     let field = match model_field::find(&kind, &body) {
         Ok(field) => field,

@@ -152,7 +152,7 @@ impl Relay {
             notes.upstream = Some(offer.upstream.name().to_owned());
         }
         match catalog(&self.offers, &passed(exchange.headers(), notes), query) {
-            Ok(reply) => exchange.respond(&reply),
+            Ok(catalog) => exchange.respond(catalog.reply()),
             Err(Refusal::Mirrored(reply)) => exchange.respond(&reply),
             Err(Refusal::Failed(error)) => refuse(exchange, error, notes),
         }

@@ -15,9 +15,6 @@ use crate::upstream::Answer;
 /// breaks off, the client gets an honest 502.
 const WHOLE: u64 = 64 * 1024;
 
-/// How much of a response is read at once.
-const CHUNK: usize = 32 * 1024;
-
 /// Sends the client what the upstream answers.
 pub(super) fn pass_on(exchange: Exchange, mut answer: Answer<'_>, notes: &mut Notes) -> Sent {
     if answer.status < 200 {
@@ -68,16 +65,19 @@ fn stream(
     notes: &mut Notes,
 ) -> Sent {
     let mut response = exchange.begin(status, headers, length);
-    let mut buffer = vec![0; CHUNK];
     // Whether what was sent so far ends with a whole event.
     let mut between_events = true;
+    // What has arrived goes out with the head, which does not wait for more.
+    let mut is_first = true;
     loop {
-        match answer.read(&mut buffer) {
-            Ok(0) => return response.end(),
-            Ok(read) => {
-                response.write(&buffer[..read]);
-                between_events = ends_event(&buffer[..read]);
-            }
+        let read = response.pass(|buffer| match is_first {
+            true => answer.read_arrived(buffer),
+            false => answer.read(buffer),
+        });
+        match read {
+            Ok([]) if is_first => response.flush(),
+            Ok([]) => return response.end(),
+            Ok(part) => between_events = ends_event(part),
             Err(error) => {
                 if events && error.source == Source::Upstream {
                     let gap = if between_events { "" } else { "\n\n" };
@@ -87,6 +87,7 @@ fn stream(
                 return response.abort();
             }
         }
+        is_first = false;
         if response.broken() {
             notes.error = Some(Error::client_left());
             return response.abort();

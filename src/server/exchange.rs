@@ -14,13 +14,17 @@ use std::time::{Duration, Instant};
 use super::client::Client;
 use super::framing::{self, BodyLength};
 use super::giants;
-use super::response::{Framing, Out, Response, Sent, WITH_THE_HEAD, WayOut};
+use super::response::{Framing, Out, Response, Sent, WayOut};
+use crate::elastic;
 use crate::error::{Code, Error};
 use crate::headers::Headers;
 use crate::reply::Reply;
 
 /// How much of a body that nobody wants is read, so that the connection can go on.
 const DRAIN_BYTES: usize = 256 * 1024;
+
+/// Room for a head of usual length, and a short body, in bytes.
+const USUAL_HEAD: usize = 2048;
 
 /// How long a client is given to finish sending what nobody wants.
 pub(super) const DRAIN_TIME: Duration = Duration::from_secs(2);
@@ -54,7 +58,7 @@ struct BodyState {
 
 impl Exchange {
     pub(super) fn new(request: tiny_http::Request, client: Arc<Client>, first: bool) -> Exchange {
-        let mut headers = Headers::new();
+        let mut headers = Headers::with_capacity(request.headers().len());
         for field in request.headers() {
             headers.push(field.field.as_str().as_str(), field.value.as_str());
         }
@@ -159,7 +163,7 @@ impl Exchange {
         }
     }
 
-    /// Sends the head. `headers` are without the fields that frame the body; `length` is
+    /// Begins the response: its head goes out with what is sent first. `headers` are without the fields that frame the body; `length` is
     /// the body's, where it is known. Failing writes are remembered, see [`Response::broken`].
     pub fn begin(mut self, status: u16, headers: &Headers, length: Option<u64>) -> Response {
         let bodiless = self.method() == "HEAD" || status == 204 || status == 304 || status < 200;
@@ -177,7 +181,8 @@ impl Exchange {
             && framing != Framing::Close
             && stays_open(&self.headers, old);
 
-        let mut head = format!("HTTP/1.1 {status} {}\r\n", reason(status)).into_bytes();
+        let mut head = Vec::with_capacity(USUAL_HEAD);
+        head.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason(status)).as_bytes());
         for (name, value) in headers.iter().chain(self.added.iter()) {
             field(&mut head, name, value);
         }
@@ -196,7 +201,7 @@ impl Exchange {
         head.extend_from_slice(b"\r\n");
 
         let request = self.request.take().expect("an exchange holds its request until it begins");
-        let mut response = Response {
+        Response {
             out: match way_out {
                 WayOut::Writer => Out::Writer(request.into_writer()),
                 WayOut::Socket => Out::Socket(request),
@@ -205,7 +210,9 @@ impl Exchange {
             client: Arc::clone(&self.client),
             framing,
             hurried: self.hurried,
-            frame: Vec::new(),
+            pending: head,
+            buffer: Vec::new(),
+            size: elastic::LEAST,
             broken: way_out == WayOut::Nowhere,
             gone: false,
             last,
@@ -219,14 +226,7 @@ impl Exchange {
                 complete: false,
             },
             started: self.started,
-        };
-        // A short answer of known length goes out with its head, in one system call.
-        if matches!(framing, Framing::Length { left } if left <= WITH_THE_HEAD) {
-            response.frame = head;
-        } else {
-            response.put(&head);
         }
-        response
     }
 
     /// How the response can reach the client. tiny_http's writer can only be had by

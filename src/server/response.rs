@@ -1,7 +1,8 @@
 //! A response on its way out, behind its head.
 //!
 //! The framing is written here and not by tiny_http, which would hold a stream back until
-//! 8 KiB are full. A response that ends without [`Response::end`] is always cut, so that no
+//! 8 KiB are full. The head waits for what is sent next, so that a response which has
+//! arrived goes out in one system call. A response that ends without [`Response::end`] is always cut, so that no
 //! client takes a part for the whole. Limits: no trailers.
 
 use std::io::{ErrorKind, Read, Write};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::client::Client;
 use super::exchange::DRAIN_TIME;
 use super::giants;
+use crate::elastic;
 
 /// What became of an exchange, for the log.
 #[derive(Debug, Clone, Copy)]
@@ -29,15 +31,19 @@ pub struct Sent {
     pub complete: bool,
 }
 
-/// A response whose head was sent. Dropped without [`Response::end`], it is cut.
+/// A response that has begun. Dropped without [`Response::end`], it is cut.
 pub struct Response {
     pub(super) out: Out,
     pub(super) client: Arc<Client>,
     pub(super) framing: Framing,
     /// Nothing is waited for.
     pub(super) hurried: bool,
-    /// What is put together before it is sent.
-    pub(super) frame: Vec<u8>,
+    /// What is to be sent in front of what comes next: the head, and a short body.
+    pub(super) pending: Vec<u8>,
+    /// Where parts of the body are read to, and sent from.
+    pub(super) buffer: Vec<u8>,
+    /// How much of the body the buffer is to hold.
+    pub(super) size: usize,
     pub(super) broken: bool,
     /// Whether the connection is known to have ended.
     pub(super) gone: bool,
@@ -74,40 +80,98 @@ pub(super) enum Framing {
     Close,
 }
 
-/// Answers up to this length are put together with their head before they are sent.
-pub(super) const WITH_THE_HEAD: u64 = 64 * 1024;
+/// A body of known length up to this is put together with its head before it is sent.
+const WITH_THE_HEAD: usize = 64 * 1024;
+
+/// Room for the line in front of a chunk, and for the one behind it.
+const SIZE_LINE: usize = 18;
+const LINE_END: &[u8] = b"\r\n";
 
 impl Response {
-    /// Sends a part of the body at once.
+    /// Sends a part of the body at once; a short one of known length waits for the end.
     pub fn write(&mut self, bytes: &[u8]) {
         if bytes.is_empty() || self.broken {
             return;
         }
-        self.sent.bytes_out += bytes.len() as u64;
-        match &mut self.framing {
-            Framing::None => self.sent.bytes_out = 0,
-            Framing::Close => self.put(bytes),
-            Framing::Length { left } => {
-                // More than was promised would be taken for the next response.
-                let fitting = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                *left -= fitting as u64;
-                if self.frame.is_empty() {
-                    self.put(&bytes[..fitting]);
-                } else {
-                    self.frame.extend_from_slice(&bytes[..fitting]);
-                }
+        let bytes = self.counted(bytes);
+        match self.framing {
+            Framing::None => {}
+            Framing::Length { .. } if bytes.len() <= WITH_THE_HEAD => {
+                self.pending.extend_from_slice(bytes);
+            }
+            Framing::Length { .. } | Framing::Close => {
+                self.flush();
+                self.put(bytes);
             }
             Framing::Chunked => {
-                let mut frame = std::mem::take(&mut self.frame);
-                frame.clear();
-                // Writing to a Vec does not fail.
-                let _ = write!(frame, "{:x}\r\n", bytes.len());
-                frame.extend_from_slice(bytes);
-                frame.extend_from_slice(b"\r\n");
-                self.put(&frame);
-                self.frame = frame;
+                self.pending.extend_from_slice(size_line(bytes.len(), &mut [0; SIZE_LINE]));
+                self.pending.extend_from_slice(bytes);
+                self.pending.extend_from_slice(LINE_END);
+                self.flush();
             }
         }
+    }
+
+    /// Reads a part of the body to where it is sent from, and sends it at once. Tells what
+    /// was read; nothing may be the end of the body.
+    pub fn pass<E>(
+        &mut self,
+        read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<&[u8], E> {
+        let start = self.pending.len() + SIZE_LINE;
+        let wanted = start + self.size + LINE_END.len();
+        if self.buffer.len() < wanted || self.buffer.len() > 2 * wanted {
+            self.buffer = vec![0; wanted];
+        }
+        let end = start + read(&mut self.buffer[start..start + self.size])?;
+        if start == end {
+            return Ok(&[]);
+        }
+        self.size = elastic::next_size(self.size, end - start);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let sent = start..start + self.counted(&buffer[start..end]).len();
+        let (mut first, mut last) = (sent.start, sent.end);
+        if self.framing == Framing::Chunked {
+            let mut line = [0; SIZE_LINE];
+            let line = size_line(sent.len(), &mut line);
+            first -= line.len();
+            buffer[first..sent.start].copy_from_slice(line);
+            last += LINE_END.len();
+            buffer[sent.end..last].copy_from_slice(LINE_END);
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let front = first - pending.len();
+        buffer[front..first].copy_from_slice(&pending);
+        if self.framing != Framing::None {
+            self.put(&buffer[front..last]);
+        }
+        self.buffer = buffer;
+        Ok(&self.buffer[start..end])
+    }
+
+    /// Sends what waits.
+    pub fn flush(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        if !pending.is_empty() {
+            self.put(&pending);
+        }
+    }
+
+    /// Counts a part of the body, and cuts off what was not promised: that would be taken
+    /// for the next response.
+    fn counted<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let bytes = match &mut self.framing {
+            Framing::Length { left } => {
+                let fitting = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= fitting as u64;
+                &bytes[..fitting]
+            }
+            _ => bytes,
+        };
+        if self.framing != Framing::None {
+            self.sent.bytes_out += bytes.len() as u64;
+        }
+        bytes
     }
 
     /// Whether the client can no longer be written to.
@@ -117,20 +181,17 @@ impl Response {
 
     /// Ends the response. One that is shorter than was promised is cut.
     pub fn end(mut self) -> Sent {
-        match self.framing {
-            Framing::Chunked => self.put(b"0\r\n\r\n"),
-            Framing::Length { .. } if !self.frame.is_empty() => {
-                let frame = std::mem::take(&mut self.frame);
-                self.put(&frame);
-            }
-            _ => {}
+        if self.framing == Framing::Chunked {
+            self.pending.extend_from_slice(b"0\r\n\r\n");
         }
+        self.flush();
         let short = matches!(self.framing, Framing::Length { left } if left > 0);
         self.close(!short && !self.broken)
     }
 
     /// Cuts the response: the client sees that it is not complete.
     pub fn abort(mut self) -> Sent {
+        self.flush();
         self.close(false)
     }
 
@@ -199,6 +260,15 @@ impl Drop for Response {
             self.close(false);
         }
     }
+}
+
+/// The line in front of a chunk.
+fn size_line(length: usize, room: &mut [u8; SIZE_LINE]) -> &[u8] {
+    let mut rest = &mut room[..];
+    // 16 digits and a line end fit.
+    let _ = write!(rest, "{length:x}\r\n");
+    let written = SIZE_LINE - rest.len();
+    &room[..written]
 }
 
 /// Gives the client a moment to read its answer while it still sends: a connection that

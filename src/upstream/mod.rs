@@ -232,7 +232,7 @@ impl Upstream {
 
     fn answer(&self, response: http::Response<ureq::Body>, call: Rc<Call>) -> Answer<'_> {
         let (head, body) = response.into_parts();
-        let mut headers = Headers::new();
+        let mut headers = Headers::with_capacity(head.headers.len());
         for (name, value) in &head.headers {
             headers.push(name.as_str(), value.as_bytes());
         }
@@ -245,10 +245,10 @@ impl Upstream {
 
     fn url(&self, place: Place<'_>) -> String {
         match place {
-            Place::Below(rest) => format!("{}{rest}", self.base_url),
+            Place::Below(rest) => [&self.base_url, rest].concat(),
             Place::Beside(path) => {
                 let host = self.base_url.strip_suffix("/v1").unwrap_or(&self.base_url);
-                format!("{host}{path}")
+                [host, path].concat()
             }
         }
     }
@@ -326,7 +326,25 @@ impl Answer<'_> {
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let Answer { body, call, upstream, .. } = self;
         let read = call.during(|| body.read(buffer));
-        read.map_err(|error| upstream.failure_inside(error, call))
+        read.map_err(|error| upstream.failure_inside(&error.into(), call))
+    }
+
+    /// Reads what has arrived of the body and does not wait: 0 bytes may also be its end.
+    ///
+    /// # Errors
+    /// As [`Answer::read`].
+    pub fn read_arrived(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let Answer { body, call, upstream, .. } = self;
+        match call.without_waiting(|| body.read(buffer)) {
+            Ok(read) => Ok(read),
+            Err(error) => {
+                let error = ureq::Error::from(error);
+                match transport::is_timeout(&error) {
+                    Some(_) => Ok(0),
+                    None => Err(upstream.failure_inside(&error, call)),
+                }
+            }
+        }
     }
 
     /// Reads the rest of the body.
@@ -334,18 +352,16 @@ impl Answer<'_> {
     /// # Errors
     /// As [`Answer::read`], and 502 for a body longer than `limit` bytes.
     pub fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, Error> {
-        let mut body = Vec::new();
-        let mut buffer = [0; 16 * 1024];
-        loop {
-            match self.read(&mut buffer)? {
-                0 => return Ok(body),
-                read if body.len() + read > limit => {
-                    let what = format!("the body is longer than {limit} bytes");
-                    return Err(self.invalid(&what));
-                }
-                read => body.extend_from_slice(&buffer[..read]),
-            }
+        let expected = self.length.map_or(0, |length| length.min(elastic::MOST as u64));
+        let mut whole = Vec::with_capacity(expected as usize);
+        let Answer { body, call, upstream, .. } = self;
+        let read = call.during(|| body.take(limit as u64 + 1).read_to_end(&mut whole));
+        read.map_err(|error| upstream.failure_inside(&error.into(), call))?;
+        if whole.len() > limit {
+            let what = format!("the body is longer than {limit} bytes");
+            return Err(self.invalid(&what));
         }
+        Ok(whole)
     }
 
     /// An error that says what is wrong with this answer.
@@ -356,12 +372,11 @@ impl Answer<'_> {
 }
 
 impl Upstream {
-    fn failure_inside(&self, error: io::Error, call: &Call) -> Error {
-        let error = ureq::Error::from(error);
+    fn failure_inside(&self, error: &ureq::Error, call: &Call) -> Error {
         if call.client_left() {
             return Error::client_left();
         }
-        let (code, what) = match transport::is_timeout(&error) {
+        let (code, what) = match transport::is_timeout(error) {
             Some(Timeout::Global) => {
                 let what = "the whole response did not arrive in time";
                 (Code::UpstreamTimeout, what.to_owned())
@@ -371,7 +386,7 @@ impl Upstream {
                 (Code::UpstreamTimeout, format!("the response made no progress for {waited} s"))
             }
             None => {
-                let what = format!("the response broke off: {}", cause(&error));
+                let what = format!("the response broke off: {}", cause(error));
                 (Code::UpstreamInvalidResponse, what)
             }
         };
@@ -428,6 +443,7 @@ fn head(
     length: Option<u64>,
 ) -> Result<http::Request<()>, Error> {
     let mut request = http::Request::new(());
+    request.headers_mut().reserve(headers.iter().count() + 1);
     *request.method_mut() = Method::from_bytes(method.as_bytes())
         .map_err(|_| Error::bad_request(format!("{method:?} is not a method")))?;
     *request.uri_mut() = url

@@ -114,6 +114,14 @@ impl Call {
         work()
     }
 
+    /// The same, where reads are only for what has arrived: else they time out at once.
+    pub(super) fn without_waiting<T>(self: &Rc<Self>, work: impl FnOnce() -> T) -> T {
+        self.at_once.set(true);
+        let done = self.during(work);
+        self.at_once.set(false);
+        done
+    }
+
     /// Whether a failure came while the connection was being made.
     pub(super) fn connecting(&self) -> bool {
         self.connecting.get()

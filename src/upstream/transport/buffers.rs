@@ -65,7 +65,8 @@ impl ElasticBuffers {
     }
 
     fn make_room(&mut self) {
-        let wanted = self.held + room().output;
+        // What is held is part of what there is room for; TLS may make a little more of it.
+        let wanted = room().output.max(self.held + elastic::LEAST / 4);
         if self.output.len() < wanted {
             self.output.resize(wanted, 0);
         }

@@ -48,7 +48,7 @@ impl<C: Connector> Connector for Reuse<C> {
         let idle = (!is_to_proxy).then(|| Arc::clone(&self.idle));
         let transport = match idle.as_ref().and_then(|idle| idle.take()) {
             Some(transport) => Some(transport),
-            None => self.connector.connect(details, chained)?,
+            None => self.connector.connect(details, chained)?.map(Box::new),
         };
         let reused = |transport| Reused { transport: Some(transport), is_at_rest: false, idle };
         Ok(transport.map(reused))
@@ -57,11 +57,11 @@ impl<C: Connector> Connector for Reuse<C> {
 
 /// The idle connections; the last was used last.
 #[derive(Debug)]
-struct Idle<T>(Mutex<VecDeque<(Instant, T)>>);
+struct Idle<T>(Mutex<VecDeque<(Instant, Box<T>)>>);
 
 impl<T: Transport> Idle<T> {
     /// One that is open.
-    fn take(&self) -> Option<T> {
+    fn take(&self) -> Option<Box<T>> {
         loop {
             let (since, mut transport) = self.lock().pop_back()?;
             if since.elapsed() < AGE && transport.is_open() {
@@ -70,7 +70,7 @@ impl<T: Transport> Idle<T> {
         }
     }
 
-    fn keep(&self, transport: T) {
+    fn keep(&self, transport: Box<T>) {
         let mut idle = self.lock();
         idle.push_back((Instant::now(), transport));
         let is_superfluous = idle.len() > MOST || idle[0].0.elapsed() >= AGE;
@@ -80,7 +80,7 @@ impl<T: Transport> Idle<T> {
         drop(closed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(Instant, T)>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(Instant, Box<T>)>> {
         self.0.lock().expect("nothing panics under this lock")
     }
 }
@@ -88,7 +88,7 @@ impl<T: Transport> Idle<T> {
 /// A connection that is kept when ureq is done with it.
 #[derive(Debug)]
 pub(super) struct Reused<T: Transport> {
-    transport: Option<T>,
+    transport: Option<Box<T>>,
     /// Whether the last response was read to its end.
     is_at_rest: bool,
     idle: Option<Arc<Idle<T>>>,
@@ -123,7 +123,7 @@ impl<T: Transport> Transport for Reused<T> {
     }
 
     fn is_tls(&self) -> bool {
-        self.transport.as_ref().is_some_and(Transport::is_tls)
+        self.transport.as_ref().is_some_and(|transport| transport.is_tls())
     }
 }
 
