@@ -2,7 +2,7 @@
 //! that a thousand streams at rest take little memory, and larger where reads fill it.
 
 /// The smallest buffer, in bytes: an event or a short answer fits.
-pub const LEAST: usize = 4 * 1024;
+pub const LEAST: usize = 1024;
 
 /// The largest buffer, in bytes: beyond that the system calls saved are few.
 pub const MOST: usize = 64 * 1024;

@@ -130,7 +130,7 @@ fn json_text(body: &[u8]) -> &[u8] {
 
 /// Reads up to where it can be told whether the body is a JSON object.
 fn begins_json(exchange: &mut Exchange, body: &mut Vec<u8>, limit: u64) -> Result<bool, Error> {
-    let mut buffer = [0; 4096];
+    let mut buffer = vec![0; 4096];
     loop {
         let text = json_text(body);
         let undecided = text.is_empty() || MARK.starts_with(body);

@@ -265,7 +265,8 @@ impl Exchange {
         let Some(socket) = client.socket() else { return false };
         let deadline = Instant::now() + DRAIN_TIME;
         let mut left = DRAIN_BYTES;
-        let mut buffer = [0; 8192];
+        // Not on the stack: that of every stream at rest would be as much larger.
+        let mut buffer = vec![0; 8192];
         while left > 0 && !self.body.ended {
             let patience = deadline.saturating_duration_since(Instant::now());
             if patience.is_zero() || socket.stream().set_read_timeout(Some(patience)).is_err() {

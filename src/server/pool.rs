@@ -57,16 +57,26 @@ struct Crew {
     workers: usize,
     idle: usize,
     led: bool,
-    /// Those who wait for the lead. The last came last and gets it first: its memory is
+    /// Those who wait for the lead. The last came last and is called first: its memory is
     /// warm, and those that only a burst needed end.
-    resting: Vec<Arc<Seat>>,
+    resting: Vec<Thread>,
+    /// The one that was called to take the lead, until it is there. Whoever has done its
+    /// exchange meanwhile takes it first, and need not rest.
+    called: Option<Thread>,
 }
 
-/// Where one worker waits for the lead.
-#[derive(Debug)]
-struct Seat {
-    worker: Thread,
-    leads: AtomicBool,
+impl Crew {
+    fn rest(&mut self, worker: &Thread) {
+        self.forget(worker);
+        self.resting.push(worker.clone());
+    }
+
+    fn forget(&mut self, worker: &Thread) {
+        let is_it = |other: &Thread| other.id() == worker.id();
+        if self.called.take_if(|called| is_it(called)).is_none() {
+            self.resting.retain(|other| !is_it(other));
+        }
+    }
 }
 
 impl Pool {
@@ -111,8 +121,7 @@ impl Pool {
     }
 
     fn work(self: Arc<Self>) {
-        let seat = Arc::new(Seat { worker: thread::current(), leads: AtomicBool::new(false) });
-        while self.take_lead(&seat) {
+        while self.take_lead() {
             let lead = Lead(&self);
             let Some(exchange) = self.next_request() else {
                 drop(lead);
@@ -126,33 +135,26 @@ impl Pool {
     }
 
     /// Waits for the lead; false where this worker was not needed for a while, and ends.
-    fn take_lead(&self, seat: &Arc<Seat>) -> bool {
-        {
-            let mut crew = self.crew();
-            if !crew.led {
-                crew.led = true;
-                return true;
-            }
-            crew.resting.push(Arc::clone(seat));
-        }
+    fn take_lead(&self) -> bool {
+        let worker = thread::current();
         let deadline = Instant::now() + IDLE;
         loop {
             let patience = deadline.saturating_duration_since(Instant::now());
-            thread::park_timeout(patience);
-            if seat.leads.swap(false, Ordering::Acquire) {
+            let mut crew = self.crew();
+            if !crew.led {
+                crew.led = true;
+                crew.forget(&worker);
                 return true;
             }
             if patience.is_zero() {
-                let mut crew = self.crew();
-                let before = crew.resting.len();
-                crew.resting.retain(|other| !Arc::ptr_eq(other, seat));
-                if crew.resting.len() < before {
-                    crew.idle -= 1;
-                    crew.workers -= 1;
-                    return false;
-                }
-                // It was given the lead at this moment.
+                crew.idle -= 1;
+                crew.workers -= 1;
+                crew.forget(&worker);
+                return false;
             }
+            crew.rest(&worker);
+            drop(crew);
+            thread::park_timeout(patience);
         }
     }
 
@@ -250,12 +252,15 @@ struct Lead<'a>(&'a Pool);
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
         let mut crew = self.0.crew();
-        let next = crew.resting.pop();
-        crew.led = next.is_some();
+        crew.led = false;
+        if crew.called.is_some() {
+            return;
+        }
+        crew.called = crew.resting.pop();
+        let called = crew.called.clone();
         drop(crew);
-        if let Some(next) = next {
-            next.leads.store(true, Ordering::Release);
-            next.worker.unpark();
+        if let Some(worker) = called {
+            worker.unpark();
         }
     }
 }

@@ -277,7 +277,7 @@ fn linger(client: &Client) {
     let Some(socket) = client.socket() else { return };
     socket.finish();
     let deadline = Instant::now() + DRAIN_TIME;
-    let mut buffer = [0; 16 * 1024];
+    let mut buffer = vec![0; 16 * 1024];
     loop {
         let patience = deadline.saturating_duration_since(Instant::now());
         if patience.is_zero() || socket.stream().set_read_timeout(Some(patience)).is_err() {
