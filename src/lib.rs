@@ -43,7 +43,7 @@
 //! - Only [`server`] names tiny_http and only [`upstream`] names ureq.
 //! - Only [`config`] reads the environment; only `main.rs` prints, and [`logging`] writes the log.
 //! - The pure modules do no IO and know no other module but [`error`] and [`json`].
-//! - Unsafe code is in `server/sockets.rs` alone.
+//! - Unsafe code is in `server/sockets.rs` and `server/memory.rs` alone.
 //! - A response that is not complete is never ended cleanly.
 //! - No log line, error or answer shows a credential.
 

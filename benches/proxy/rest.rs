@@ -17,8 +17,9 @@ const ROUNDS: usize = 3;
 /// How many streams; the second number includes the first.
 const STREAMS: [usize; 2] = [200, 1000];
 
-/// For what goes on after an answer: idle threads that end, log lines.
-const SETTLING: Duration = Duration::from_millis(500);
+/// For what goes on after an answer, log lines for example, and for the program to notice
+/// that a stream rests.
+const SETTLING: Duration = Duration::from_secs(2);
 
 pub const IDLE: &str = "at rest, no stream";
 pub const EACH: &str = "memory for each stream, KB";

@@ -8,6 +8,7 @@ mod client;
 mod exchange;
 mod framing;
 mod giants;
+pub(crate) mod memory;
 mod pool;
 mod response;
 pub(crate) mod sockets;

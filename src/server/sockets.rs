@@ -5,7 +5,7 @@
 //! process's own file descriptors, by its peer and local port, and duplicated; what is
 //! done to the duplicate happens to the connection. Limits: Linux 4.1 or newer
 //! (`TCP_INFO`); a look-up costs a system call for each open descriptor, so it is done
-//! only once something needs it. The only unsafe code of the program is here.
+//! only once something needs it. Unsafe code is here and in [`super::memory`] alone.
 #![allow(unsafe_code)]
 
 use std::collections::HashSet;
@@ -271,19 +271,6 @@ pub fn raise_file_limit() -> u64 {
     limit
 }
 
-/// Makes glibc keep less of what is freed: it would hold on to an arena for each of many
-/// short-lived threads.
-pub fn keep_little_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: these set numbers, and may be called at any time from any thread.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 4);
-        libc::mallopt(libc::M_TOP_PAD, 0);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 128 * 1024);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024);
-    }
-}
-
 /// The time of the clock that systemd counts by, in microseconds.
 pub fn monotonic_micros() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -328,15 +315,6 @@ pub fn replace(listening: RawFd) -> io::Result<()> {
     // SAFETY: both are open descriptors; the one that is closed by this belongs to tiny_http,
     // which goes on to close the number once, with the file that it then stands for.
     check(unsafe { libc::dup2(other.as_raw_fd(), listening) }.min(0))
-}
-
-/// Gives freed memory back to the system, which glibc else keeps for each thread that was.
-pub fn return_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it may be called at any time from any thread.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 /// Up to where descriptors are looked for.

@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::framing::MAX_HEAD;
-use super::giants;
 use super::pool::{Pool, Shared};
 use super::sockets::{self, ClientSocket, Sighting};
+use super::{giants, memory};
 use crate::metrics::METRICS;
 use crate::probe::reachable;
 
@@ -141,7 +141,7 @@ impl Watch {
             closed: None,
             expected: true,
         };
-        sockets::keep_little_memory();
+        memory::keep_little_memory();
         watch.open()?;
         thread::Builder::new().name("watch".into()).spawn(move || watch.run()).map(drop)
     }
@@ -167,7 +167,7 @@ impl Watch {
             self.look(&requests, &sightings);
             let traffic = (self.shared.clients.entered(), self.known.len());
             if calm.has_come(traffic) {
-                sockets::return_memory();
+                memory::return_memory();
             }
             let pause = if self.haste { HASTE } else { INTERVAL };
             if self.known.is_empty() {

@@ -34,6 +34,7 @@ use self::buffers::ElasticBuffers;
 use self::idle::Reuse;
 use crate::elastic;
 use crate::server::Client;
+use crate::server::memory;
 use crate::server::sockets::{Pending, pending};
 
 /// How long the socket is waited for before the exchange is asked again.
@@ -341,6 +342,7 @@ impl Transport for TcpTransport {
         if at_once && pending(&self.stream) == Pending::Nothing {
             return Err(Error::Timeout(timeout.reason));
         }
+        let mut is_settled = false;
         loop {
             match (&*self.stream).read(self.buffers.input_append_buf()) {
                 Ok(read) => {
@@ -352,6 +354,11 @@ impl Transport for TcpTransport {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                         self.go_on(since, &timeout)?;
+                        // There may be a thousand such streams, for minutes.
+                        if !std::mem::replace(&mut is_settled, true) {
+                            self.buffers.settle();
+                            memory::release_stack();
+                        }
                     }
                     _ => return Err(error.into()),
                 },

@@ -64,6 +64,16 @@ impl ElasticBuffers {
         }
     }
 
+    /// Lets go of all that a connection at rest does not need.
+    pub(super) fn settle(&mut self) {
+        self.output = Vec::new();
+        self.size = elastic::LEAST;
+        if self.start == self.end {
+            self.input = Vec::new();
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
     fn make_room(&mut self) {
         // What is held is part of what there is room for; TLS may make a little more of it.
         let wanted = room().output.max(self.held + elastic::LEAST / 4);
