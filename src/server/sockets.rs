@@ -11,7 +11,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
@@ -166,6 +166,77 @@ impl ClientSocket {
     }
 }
 
+/// Begins to connect to an address, without waiting: [`is_connected`] tells when that has come
+/// about.
+///
+/// # Errors
+/// Where it cannot even be tried, or was refused at once.
+pub fn begin_to_connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: a plain system call.
+    let fd = unsafe { libc::socket(family, kind, 0) };
+    check(fd.min(0))?;
+    // SAFETY: the call succeeded, so the descriptor is open, and nobody else knows it.
+    let socket = TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    let begun = match address {
+        SocketAddr::V4(address) => {
+            let address = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: address.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from(*address.ip()).to_be() },
+                sin_zero: [0; 8],
+            };
+            let length = size_of_val(&address) as libc::socklen_t;
+            // SAFETY: address and length describe a valid `sockaddr_in`.
+            check(unsafe { libc::connect(fd, (&raw const address).cast(), length) })
+        }
+        SocketAddr::V6(address) => {
+            let address = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: address.port().to_be(),
+                sin6_flowinfo: address.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
+                sin6_scope_id: address.scope_id(),
+            };
+            let length = size_of_val(&address) as libc::socklen_t;
+            // SAFETY: address and length describe a valid `sockaddr_in6`.
+            check(unsafe { libc::connect(fd, (&raw const address).cast(), length) })
+        }
+    };
+    match begun {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(socket),
+    }
+}
+
+/// Waits for a connection that was begun; says whether it has come about in time. From then
+/// on the socket waits, as any other.
+///
+/// # Errors
+/// Why there will be no connection.
+pub fn is_connected(socket: &TcpStream, within: Duration) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // Rounded up: the end of a deadline must not be waited for in no time at all.
+    let millis = i32::try_from(within.as_millis() + 1).unwrap_or(i32::MAX);
+    // SAFETY: the pointer is to one valid `pollfd`.
+    match unsafe { libc::poll(&raw mut poll, 1, millis) } {
+        0 => Ok(false),
+        1 => {
+            if let Some(error) = socket.take_error()? {
+                return Err(error);
+            }
+            socket.set_nonblocking(false)?;
+            Ok(true)
+        }
+        _ => match io::Error::last_os_error() {
+            // A machine that was asleep interrupts it.
+            error if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            error => Err(error),
+        },
+    }
+}
+
 /// What a socket would say to a read, without taking anything from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pending {
@@ -297,7 +368,7 @@ pub fn inherited() -> io::Result<TcpListener> {
     }
     // SAFETY: the variables that were checked say that descriptor 3 is ours to take, and
     // this is called once.
-    let socket = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(FIRST) };
+    let socket = unsafe { OwnedFd::from_raw_fd(FIRST) };
     let socket = TcpStream::from(socket);
     // systemd's sockets do not wait, and `accept` must.
     socket.set_nonblocking(false)?;

@@ -4,9 +4,8 @@
 //! before. So the socket here is waited for in slices, and between them the exchange is
 //! asked whether it is still wanted. Two more things that ureq does not tell are told
 //! here: a connection that breaks is never taken for the end of a body, and an upstream
-//! that answers without reading the whole request (413) is heard. Limits: opening a
-//! connection and the look-up of a name are not sliced; `ureq::unversioned` is not
-//! covered by semver, hence the pinned version.
+//! that answers without reading the whole request (413) is heard. Limits: the look-up of a
+//! name is not sliced; `ureq::unversioned` is not covered by semver, hence the pinned version.
 
 mod buffers;
 mod idle;
@@ -14,7 +13,7 @@ mod idle;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -35,7 +34,7 @@ use self::idle::Reuse;
 use crate::elastic;
 use crate::server::Client;
 use crate::server::memory;
-use crate::server::sockets::{Pending, pending};
+use crate::server::sockets::{self, Pending, pending};
 
 /// How long the socket is waited for before the exchange is asked again.
 const SLICE: Duration = Duration::from_millis(500);
@@ -224,19 +223,19 @@ fn connect(details: &ConnectionDetails<'_>) -> Result<TcpStream, Error> {
     let mut failure = Error::ConnectionFailed;
     let mut addresses = details.addrs.iter().collect::<Vec<_>>().into_iter();
     while let Some(address) = addresses.next() {
-        let connected = match deadline {
-            None => TcpStream::connect(address),
+        let until = match deadline {
+            None => None,
             Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
+                let now = Instant::now();
+                let left = deadline.saturating_duration_since(now);
                 if left.is_zero() {
                     return Err(Error::Timeout(details.timeout.reason));
                 }
                 // An address that does not answer shall leave time for those behind it.
-                let share = if addresses.len() == 0 { left } else { left / 2 };
-                TcpStream::connect_timeout(address, share)
+                Some(if addresses.len() == 0 { deadline } else { now + left / 2 })
             }
         };
-        failure = match connected {
+        failure = match connect_until(*address, until)? {
             Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 Error::Timeout(details.timeout.reason)
@@ -245,6 +244,28 @@ fn connect(details: &ConnectionDetails<'_>) -> Result<TcpStream, Error> {
         };
     }
     Err(failure)
+}
+
+/// Opens a connection to one address, for as long as the exchange is wanted.
+fn connect_until(
+    address: SocketAddr,
+    until: Option<Instant>,
+) -> Result<io::Result<TcpStream>, Error> {
+    let stream = match sockets::begin_to_connect(address) {
+        Ok(stream) => stream,
+        Err(error) => return Ok(Err(error)),
+    };
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        match sockets::is_connected(&stream, left.map_or(SLICE, |left| left.min(SLICE))) {
+            Ok(true) => return Ok(Ok(stream)),
+            Ok(false) if left.is_some_and(|left| left.is_zero()) => {
+                return Ok(Err(io::ErrorKind::TimedOut.into()));
+            }
+            Ok(false) => still_wanted()?,
+            Err(error) => return Ok(Err(error)),
+        }
+    }
 }
 
 fn deadline(timeout: &NextTimeout) -> Option<Instant> {

@@ -27,6 +27,7 @@ mod going_down; // SIGTERM and SIGINT
 mod headers; // which headers go on, both ways
 mod hidden; // requests that name a hidden model, where they are rejected
 mod keep_alive; // connections are used again
+mod leaving; // clients that go while a connection or a list is waited for
 mod limits; // the server section's, and heads and chunks without an end
 mod log; // one line for an exchange
 mod memory; // constant, however long the body
