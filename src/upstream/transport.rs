@@ -60,7 +60,8 @@ const ADDRESS_TTL: Duration = Duration::from_secs(10);
 pub(super) struct Call {
     client: Option<Arc<Client>>,
     room: Room,
-    connecting: Cell<bool>,
+    /// How many connections are being made: behind an HTTP proxy there is one within the other.
+    connecting: Cell<u32>,
     connected: Cell<bool>,
     client_left: Cell<bool>,
     upload_refused: Cell<bool>,
@@ -92,7 +93,7 @@ impl Call {
         Rc::new(Call {
             client,
             room,
-            connecting: Cell::new(false),
+            connecting: Cell::new(0),
             connected: Cell::new(false),
             client_left: Cell::new(false),
             upload_refused: Cell::new(false),
@@ -111,6 +112,7 @@ impl Call {
             }
         }
         let _restore = Restore(CALL.replace(Some(Rc::clone(self))));
+        self.connecting.set(0);
         work()
     }
 
@@ -124,7 +126,15 @@ impl Call {
 
     /// Whether a failure came while the connection was being made.
     pub(super) fn connecting(&self) -> bool {
-        self.connecting.get()
+        self.connecting.get() > 0
+    }
+
+    fn begin_connecting(&self) {
+        self.connecting.set(self.connecting.get() + 1);
+    }
+
+    fn end_connecting(&self) {
+        self.connecting.set(self.connecting.get().saturating_sub(1));
     }
 
     /// Whether a connection was made for this call, and none taken from the pool.
@@ -176,11 +186,30 @@ fn still_wanted() -> Result<(), Error> {
 /// all of them, what is open already.
 pub(super) fn connector(idle_timeout: Duration, has_proxy: bool) -> impl Connector {
     let chain =
-        ().chain(ConnectProxyConnector::default())
+        ().chain(Beginning)
+            .chain(ConnectProxyConnector::default())
             .chain(Tcp { idle_timeout })
             .chain(RustlsConnector::default())
             .chain(Truth);
     Reuse::new(chain, has_proxy)
+}
+
+/// Opens nothing: it tells that a connection is being made, until [`Truth`] tells that it has
+/// been, with all that belongs to it. An HTTP proxy has been asked by then, and TLS is spoken.
+#[derive(Debug)]
+struct Beginning;
+
+impl<In: Transport> Connector<In> for Beginning {
+    type Out = In;
+
+    fn connect(
+        &self,
+        _: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, Error> {
+        on_call(Call::begin_connecting);
+        Ok(chained)
+    }
 }
 
 /// Opens TCP connections.
@@ -200,7 +229,6 @@ impl<In: Transport> Connector<In> for Tcp {
         if let Some(tunnel) = chained {
             return Ok(Some(Either::A(tunnel)));
         }
-        on_call(|call| call.connecting.set(true));
         let stream = connect(details)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(SLICE))?;
@@ -409,7 +437,7 @@ impl<In: Transport> Connector<In> for Truth {
     ) -> Result<Option<Self::Out>, Error> {
         let mut socket = None;
         on_call(|call| {
-            call.connecting.set(false);
+            call.end_connecting();
             call.connected.set(true);
             socket = call.socket.take();
         });
@@ -564,9 +592,9 @@ impl Resolver for Addresses {
             }
             _ => {}
         }
-        on_call(|call| call.connecting.set(true));
+        on_call(Call::begin_connecting);
         let addresses = self.look_up(uri, config, timeout)?;
-        on_call(|call| call.connecting.set(false));
+        on_call(Call::end_connecting);
         known().insert(host, (Instant::now(), addresses.clone()));
         Ok(addresses)
     }

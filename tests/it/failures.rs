@@ -171,3 +171,39 @@ fn a_silent_upstream_does_not_hold_up_the_start() {
     proxy.get("/v1/../x").own_error(400, "bad_request");
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }
+
+/// What is answered for an upstream behind an HTTP proxy that does this with a request for a
+/// tunnel.
+fn behind(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> String {
+    let between = Fake::scripted(move |conn| {
+        if conn.read_request().is_some() {
+            script(conn);
+        }
+    });
+    let remote = plain("https://upstream.invalid/v1", "");
+    let proxy = Proxy::start_with(&remote, &[], &[("HTTPS_PROXY", &between.url(""))]);
+    let message = proxy.post("/v1/x", "{}").own_error(502, "upstream_unreachable");
+    assert_eq!(proxy.exchange("/v1/x").get("side").as_deref(), Some("upstream"));
+    assert!(message.contains("no connection to https://upstream.invalid"), "{message}");
+    let asked = between.requests();
+    assert!(!asked.is_empty());
+    assert!(asked.iter().all(|r| r.line == "CONNECT upstream.invalid:443 HTTP/1.1"), "{asked:?}");
+    message
+}
+
+#[test]
+fn a_tunnel_that_an_http_proxy_refuses_is_502_unreachable() {
+    let message = behind(|conn| {
+        conn.write(json(403, "{}"));
+    });
+    assert!(message.contains("403"), "{message}");
+}
+
+#[test]
+fn a_tunnel_that_an_http_proxy_breaks_off_is_502_unreachable() {
+    behind(|conn| conn.cut());
+    behind(|conn| {
+        conn.write("HTTP/1.1 200 OK\r\n\r\n");
+        conn.write("and no TLS");
+    });
+}
