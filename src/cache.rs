@@ -1,13 +1,18 @@
 //! What was fetched, for as long as it is good: a time to live, one fetch for each key
 //! at a time, old values for when a refresh fails, and a rest after that.
 //!
-//! Limits: a bounded number of keys and of bytes; the oldest makes room, but for a value
-//! that alone is larger. Values are cloned out, so they are cheap to clone. Failures are told
-//! to everybody who waited for the same fetch, and kept for the rest only.
+//! A fetch has a thread of its own, so that whoever waits for it may stop waiting; it goes on
+//! without them, and what it gives is there for the next. Limits: a bounded number of keys and
+//! of bytes; the oldest makes room, but for a value that alone is larger. Values are cloned
+//! out, so they are cheap to clone. Failures are told to everybody who waited for the same
+//! fetch, and kept for the rest only. A bounded number of fetches have a thread: beyond that,
+//! and where none can be had, whoever asks fetches, and cannot stop.
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Keys that are remembered at once.
@@ -15,6 +20,13 @@ const CAPACITY: usize = 64;
 
 /// What is kept may take this much memory, in bytes.
 const ROOM: usize = 16 * 1024 * 1024;
+
+/// Fetches that may have a thread at once, of all caches. Clients that leave can have many under
+/// way, one for each key.
+const THREADS: usize = 256;
+
+/// The stack of such a thread: that of a worker.
+const STACK: usize = 512 * 1024;
 
 /// What something takes of a cache's memory.
 pub trait Size {
@@ -59,24 +71,39 @@ pub enum Origin {
 /// An answer, and where it came from.
 pub type Answer<V, E> = (Result<V, E>, Origin);
 
+/// What was asked for, and may still be on its way.
+#[derive(Debug)]
+pub struct Asked<V, E>(State<V, E>);
+
+#[derive(Debug)]
+enum State<V, E> {
+    Known(Answer<V, E>),
+    Awaited {
+        fetch: Arc<Fetch<V, E>>,
+        /// Whether the fetch is for this.
+        is_own: bool,
+    },
+}
+
 #[derive(Debug)]
 enum Outcome<V, E> {
     Pending,
-    Settled(Result<V, E>),
+    /// With what, and whether that is an old value.
+    Settled(Result<V, E>, bool),
     /// The thread that fetched panicked.
     Lost,
 }
 
-impl<K: Eq + Hash + Clone, V: Clone + Size, E: Clone + Size> Cache<K, V, E> {
+impl<K, V, E> Cache<K, V, E>
+where
+    K: Eq + Hash + Clone + Send + 'static,
+    V: Clone + Size + Send + 'static,
+    E: Clone + Size + Send + 'static,
+{
     /// A cache whose values are fresh for `time_to_live` (zero: never kept), and serve for
     /// `stale` longer where a refresh fails. After a failure nothing is fetched for `rest`.
     pub fn new(time_to_live: Duration, stale: Duration, rest: Duration) -> Cache<K, V, E> {
         Cache { time_to_live, stale, rest, entries: Mutex::default() }
-    }
-
-    /// What [`Cache::get`] would give without a fetch.
-    pub fn known(&self, key: &K) -> Option<Answer<V, E>> {
-        self.entries().get(key).and_then(|entry| self.answer(entry))
     }
 
     fn answer(&self, entry: &Entry<V, E>) -> Option<Answer<V, E>> {
@@ -95,53 +122,45 @@ impl<K: Eq + Hash + Clone, V: Clone + Size, E: Clone + Size> Cache<K, V, E> {
         }
     }
 
-    /// The value of a key: from here while it is fresh, else by `fetch`; or what `fetch`
-    /// failed with, where there is no old value that may still serve.
-    pub fn get(&self, key: &K, fetch: impl FnOnce() -> Result<V, E>) -> Answer<V, E> {
-        let mut fetch = Some(fetch);
-        loop {
-            let mut entries = self.entries();
-            let entry = entries.entry(key.clone());
-            let entry = entry.or_insert_with(|| Entry { value: None, failure: None, fetch: None });
-            if let Some(answer) = self.answer(entry) {
-                return answer;
-            }
-            if let Some(under_way) = entry.fetch.clone() {
-                drop(entries);
-                match under_way.wait() {
-                    Some(result) => return (result, Origin::Cache),
-                    None => continue,
-                }
-            }
-            let under_way = Arc::new(Fetch::default());
-            entry.fetch = Some(Arc::clone(&under_way));
-            drop(entries);
-            let fetch = fetch.take().expect("the loop ends with the fetch of its own");
-            return self.settle(key, &under_way, fetch);
+    /// Asks for the value of a key: from here while it is fresh, else by `fetch`; or for what
+    /// `fetch` fails with, where there is no old value that may still serve.
+    pub fn ask(
+        self: &Arc<Self>,
+        key: &K,
+        fetch: impl FnOnce() -> Result<V, E> + Send + 'static,
+    ) -> Asked<V, E> {
+        let mut entries = self.entries();
+        let entry = entries.entry(key.clone());
+        let entry = entry.or_insert_with(|| Entry { value: None, failure: None, fetch: None });
+        if let Some(answer) = self.answer(entry) {
+            return Asked(State::Known(answer));
         }
+        if let Some(under_way) = &entry.fetch {
+            return Asked(State::Awaited { fetch: Arc::clone(under_way), is_own: false });
+        }
+        let under_way = Arc::new(Fetch::default());
+        entry.fetch = Some(Arc::clone(&under_way));
+        drop(entries);
+        let (cache, key, settled) = (Arc::clone(self), key.clone(), Arc::clone(&under_way));
+        on_a_thread(move || cache.settle(&key, &settled, fetch));
+        Asked(State::Awaited { fetch: under_way, is_own: true })
     }
 
-    fn settle(
-        &self,
-        key: &K,
-        under_way: &Fetch<V, E>,
-        fetch: impl FnOnce() -> Result<V, E>,
-    ) -> Answer<V, E> {
+    fn settle(&self, key: &K, under_way: &Fetch<V, E>, fetch: impl FnOnce() -> Result<V, E>) {
         /// Lets those who wait go on where `fetch` panics.
-        struct Lost<'a, K: Eq + Hash + Clone, V: Clone + Size, E: Clone + Size>(
-            &'a Cache<K, V, E>,
-            &'a K,
-            &'a Fetch<V, E>,
-        );
-        impl<K: Eq + Hash + Clone, V: Clone + Size, E: Clone + Size> Drop for Lost<'_, K, V, E> {
+        struct Lost<'a, F: FnMut()>(&'a mut F);
+        impl<F: FnMut()> Drop for Lost<'_, F> {
             fn drop(&mut self) {
-                if let Some(entry) = self.0.entries().get_mut(self.1) {
-                    entry.fetch = None;
-                }
-                self.2.settle(Outcome::Lost);
+                (self.0)();
             }
         }
-        let lost = Lost(self, key, under_way);
+        let mut lose = || {
+            if let Some(entry) = self.entries().get_mut(key) {
+                entry.fetch = None;
+            }
+            under_way.settle(Outcome::Lost);
+        };
+        let lost = Lost(&mut lose);
         let fetched = fetch();
         std::mem::forget(lost);
 
@@ -161,9 +180,8 @@ impl<K: Eq + Hash + Clone, V: Clone + Size, E: Clone + Size> Cache<K, V, E> {
             entries.insert(key.clone(), entry);
         }
         drop(entries);
-        under_way.settle(Outcome::Settled(result.clone()));
         let is_old = failed && result.is_ok();
-        (result, if is_old { Origin::Stale } else { Origin::Fetch })
+        under_way.settle(Outcome::Settled(result, is_old));
     }
 
     fn make_room(&self, entries: &mut HashMap<K, Entry<V, E>>, size: usize) {
@@ -223,17 +241,68 @@ impl<V: Clone, E: Clone> Fetch<V, E> {
         *self.outcome.lock().expect("nothing panics under this lock") = outcome;
         self.settled.notify_all();
     }
+}
 
-    /// The result; none where there never will be one.
-    fn wait(&self) -> Option<Result<V, E>> {
-        let mut outcome = self.outcome.lock().expect("nothing panics under this lock");
-        loop {
-            match &*outcome {
-                Outcome::Settled(result) => return Some(result.clone()),
-                Outcome::Lost => return None,
-                Outcome::Pending => {}
+impl<V: Clone, E: Clone> Asked<V, E> {
+    /// The answer, where it is there within this time.
+    ///
+    /// # Panics
+    /// Where the fetch did.
+    pub fn within(&self, time: Duration) -> Option<Answer<V, E>> {
+        let (fetch, is_own) = match &self.0 {
+            State::Known(answer) => return Some(answer.clone()),
+            State::Awaited { fetch, is_own } => (fetch, *is_own),
+        };
+        let outcome = fetch.outcome.lock().expect("nothing panics under this lock");
+        let is_pending = |outcome: &mut Outcome<V, E>| matches!(outcome, Outcome::Pending);
+        let waited = fetch.settled.wait_timeout_while(outcome, time, is_pending);
+        let (outcome, _) = waited.expect("nothing panics under this lock");
+        let (result, is_old) = match &*outcome {
+            Outcome::Pending => return None,
+            Outcome::Settled(result, is_old) => (result.clone(), *is_old),
+            Outcome::Lost => {
+                drop(outcome);
+                panic!("what was waited for ended in a panic");
             }
-            outcome = self.settled.wait(outcome).expect("nothing panics under this lock");
+        };
+        let origin = match (is_own, is_old) {
+            (false, _) => Origin::Cache,
+            (true, true) => Origin::Stale,
+            (true, false) => Origin::Fetch,
+        };
+        Some((result, origin))
+    }
+}
+
+/// Does some work on a thread of its own; here, where none is to be had.
+fn on_a_thread(work: impl FnOnce() + Send + 'static) {
+    static THREADED: AtomicUsize = AtomicUsize::new(0);
+    struct Counted;
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            THREADED.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    let before = THREADED.fetch_add(1, Ordering::Relaxed);
+    let counted = Counted;
+    if before >= THREADS {
+        drop(counted);
+        return work();
+    }
+    // A thread that cannot be started takes with it what it was to do.
+    let work = Arc::new(Mutex::new(Some(work)));
+    let offered = Arc::clone(&work);
+    let take =
+        |work: &Mutex<Option<_>>| work.lock().expect("nothing panics under this lock").take();
+    let threaded = thread::Builder::new().name("fetch".into()).stack_size(STACK).spawn(move || {
+        let _counted = counted;
+        if let Some(work) = take(&offered) {
+            work();
+        }
+    });
+    if threaded.is_err() {
+        if let Some(work) = take(&work) {
+            work();
         }
     }
 }

@@ -5,11 +5,12 @@
 //! nothing is merged where two upstreams show the same id.
 
 use std::sync::Arc;
-use std::thread;
 
+use crate::error::Error;
 use crate::headers::Headers;
 use crate::offer::{Inventory, Listing, Offer, Refusal};
 use crate::reply::Reply;
+use crate::server::Client;
 
 /// The header that names the upstreams whose lists are missing.
 pub const MISSING: &str = "x-model-filter-missing";
@@ -32,16 +33,21 @@ impl Catalog {
     }
 }
 
+/// What each upstream gave, in their order; an error where the client left meanwhile.
+pub type Answers<T> = Result<Vec<Result<Arc<T>, Refusal>>, Error>;
+
 /// The list for a client that sent these fields and this query.
 ///
 /// # Errors
-/// Where no upstream gave a list: what the first of them gave instead.
+/// Where no upstream gave a list: what the first of them gave instead. And 499 where the
+/// client left meanwhile.
 pub fn catalog(
-    offers: &[Offer],
+    offers: &[Arc<Offer>],
     headers: &Headers,
     query: Option<&str>,
+    client: &Client,
 ) -> Result<Catalog, Refusal> {
-    let lists = lists(offers, headers, query);
+    let lists = lists(offers, headers, query, Some(client)).map_err(Refusal::Failed)?;
     if let [list] = lists.as_slice() {
         return list.clone().map(Catalog::Only);
     }
@@ -77,61 +83,29 @@ pub fn catalog(
 }
 
 /// Every upstream's list, in their order; those that must be asked are asked at once.
+///
+/// # Errors
+/// 499 where the client, if it is for one, left meanwhile.
 pub fn lists(
-    offers: &[Offer],
+    offers: &[Arc<Offer>],
     headers: &Headers,
     query: Option<&str>,
-) -> Vec<Result<Arc<Listing>, Refusal>> {
-    let known = |offer: &Offer| offer.known(&offer.question(headers, query));
-    side_by_side(offers, known, |offer| offer.list(offer.question(headers, query)))
+    client: Option<&Client>,
+) -> Answers<Listing> {
+    let ask = |offer: &Arc<Offer>| offer.ask_list(offer.question(headers, query));
+    let asked: Vec<_> = offers.iter().map(ask).collect();
+    offers.iter().zip(&asked).map(|(offer, asked)| offer.list(asked, client)).collect()
 }
 
 /// All models of every upstream, in their order.
-pub fn inventories(offers: &[Offer], headers: &Headers) -> Vec<Result<Arc<Inventory>, Refusal>> {
-    side_by_side(offers, |_| None, |offer| offer.inventory(headers))
-}
-
-/// What each upstream gives, where that is not known already: asked at once.
-fn side_by_side<T: Send>(
-    offers: &[Offer],
-    known: impl Fn(&Offer) -> Option<T>,
-    ask: impl Fn(&Offer) -> T + Sync,
-) -> Vec<T> {
-    if let [only] = offers {
-        return vec![known(only).unwrap_or_else(|| ask(only))];
-    }
-    thread::scope(|scope| {
-        let mut pending = Vec::new();
-        for offer in offers {
-            let ask = &ask;
-            pending.push(match known(offer) {
-                Some(answer) => Pending::Known(answer),
-                None => {
-                    let thread = thread::Builder::new().name("list".into());
-                    match thread.spawn_scoped(scope, move || ask(offer)) {
-                        Ok(thread) => Pending::Asked(thread),
-                        // Without a thread to spare they are asked one after the other.
-                        Err(_) => Pending::Known(ask(offer)),
-                    }
-                }
-            });
-        }
-        pending.into_iter().map(Pending::wait).collect()
-    })
-}
-
-enum Pending<'scope, T> {
-    Known(T),
-    Asked(thread::ScopedJoinHandle<'scope, T>),
-}
-
-impl<T> Pending<'_, T> {
-    fn wait(self) -> T {
-        match self {
-            Pending::Known(answer) => answer,
-            Pending::Asked(thread) => {
-                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            }
-        }
-    }
+///
+/// # Errors
+/// As [`lists`].
+pub fn inventories(
+    offers: &[Arc<Offer>],
+    headers: &Headers,
+    client: Option<&Client>,
+) -> Answers<Inventory> {
+    let asked: Vec<_> = offers.iter().map(|offer| offer.ask_inventory(headers)).collect();
+    offers.iter().zip(&asked).map(|(offer, asked)| offer.inventory(asked, client)).collect()
 }

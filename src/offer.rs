@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
-use crate::cache::{self, Cache, Origin, Size};
+use crate::cache::{self, Asked, Cache, Origin, Size};
 use crate::config::{self, Hidden};
 use crate::error::Error;
 use crate::filter::Filter;
@@ -21,6 +21,7 @@ use crate::json;
 use crate::logging::Value;
 use crate::metrics::{ListEvent, METRICS};
 use crate::reply::Reply;
+use crate::server::Client;
 use crate::upstream::{Answer, Place, Request, Upload, Upstream};
 
 /// The longest list that is read, in bytes.
@@ -37,6 +38,9 @@ const GLIMPSE: Duration = Duration::from_secs(10);
 
 /// How long an upstream whose list failed is left in peace, where others can serve.
 const REST: Duration = Duration::from_secs(5);
+
+/// How long a list is waited for before it is asked whether its client is still there.
+const SLICE: Duration = Duration::from_millis(500);
 
 /// One upstream and what of it clients may see.
 #[derive(Debug)]
@@ -56,8 +60,8 @@ pub struct Offer {
     covered: bool,
     /// When a list could last be had.
     well: Mutex<Option<Instant>>,
-    cache: Cache<Key, Arc<Listing>, Refusal>,
-    inventories: Cache<Key, Arc<Inventory>, Refusal>,
+    cache: Arc<Cache<Key, Arc<Listing>, Refusal>>,
+    inventories: Arc<Cache<Key, Arc<Inventory>, Refusal>>,
 }
 
 /// All models of an upstream.
@@ -154,8 +158,8 @@ impl Offer {
             list_timeout: settings.list_timeout,
             covered: among_others || !settings.cache_stale.is_zero(),
             well: Mutex::default(),
-            inventories: Cache::new(GLIMPSE, Duration::ZERO, REST),
-            cache: Cache::new(time_to_live, settings.cache_stale, rest),
+            inventories: Arc::new(Cache::new(GLIMPSE, Duration::ZERO, REST)),
+            cache: Arc::new(Cache::new(time_to_live, settings.cache_stale, rest)),
         }
     }
 
@@ -175,27 +179,32 @@ impl Offer {
         Question { headers: asking, key }
     }
 
-    /// The list, where it can be told without asking the upstream.
-    pub fn known(&self, question: &Question) -> Option<Result<Arc<Listing>, Refusal>> {
-        self.cache.known(&question.key).map(|answer| self.counted(answer))
-    }
-
-    /// The list.
-    ///
-    /// # Errors
-    /// Where the upstream gave none, and there is no old one that may serve.
-    pub fn list(&self, question: Question) -> Result<Arc<Listing>, Refusal> {
+    /// Asks for the list: [`Offer::list`] has it.
+    pub fn ask_list(self: &Arc<Self>, question: Question) -> Asked<Arc<Listing>, Refusal> {
         let Question { headers, key } = question;
-        let answer = self.cache.get(&key, || {
-            let fetched = self.fetch(headers, key.1.as_deref());
+        let (offer, query) = (Arc::clone(self), key.1.clone());
+        self.cache.ask(&key, move || {
+            let fetched = offer.fetch(headers, query.as_deref());
             match &fetched {
-                Err(refusal) if self.covered => self.tell(refusal),
+                Err(refusal) if offer.covered => offer.tell(refusal),
                 _ => {}
             }
-            self.note(&fetched);
+            offer.note(&fetched);
             fetched
-        });
-        self.counted(answer)
+        })
+    }
+
+    /// The list that was asked for; or its refusal, where the upstream gave none and there is
+    /// no old one that may serve.
+    ///
+    /// # Errors
+    /// 499 where the client left meanwhile.
+    pub fn list(
+        &self,
+        asked: &Asked<Arc<Listing>, Refusal>,
+        client: Option<&Client>,
+    ) -> Result<Result<Arc<Listing>, Refusal>, Error> {
+        awaited(asked, client).map(|answer| self.counted(answer))
     }
 
     /// Whether a list could be had within this time; or an answer that asks for the
@@ -273,20 +282,30 @@ impl Offer {
             .map_err(|what| Refusal::Failed(answer.invalid(&format!("its list of models {what}"))))
     }
 
-    /// All models that the upstream lists, as the page shows them: from a moment ago, or now.
-    ///
-    /// # Errors
-    /// As [`Offer::list`].
-    pub fn inventory(&self, headers: &Headers) -> Result<Arc<Inventory>, Refusal> {
+    /// Asks for all models that the upstream lists, as the page shows them: from a moment ago,
+    /// or now. [`Offer::inventory`] has them.
+    pub fn ask_inventory(self: &Arc<Self>, headers: &Headers) -> Asked<Arc<Inventory>, Refusal> {
         let Question { headers, key } = self.question(headers, None);
-        let (inventory, _) = self.inventories.get(&key, || {
+        let offer = Arc::clone(self);
+        self.inventories.ask(&key, move || {
             let started = Instant::now();
-            let entries = self.ask(headers, None, entries)?;
+            let entries = offer.ask(headers, None, entries)?;
             let now = Instant::now();
             let took = now.duration_since(started);
             Ok(Arc::new(Inventory { entries, took, fetched: now }))
-        });
-        inventory
+        })
+    }
+
+    /// The models that were asked for; or the refusal, as [`Offer::list`].
+    ///
+    /// # Errors
+    /// 499 where the client left meanwhile.
+    pub fn inventory(
+        &self,
+        asked: &Asked<Arc<Inventory>, Refusal>,
+        client: Option<&Client>,
+    ) -> Result<Result<Arc<Inventory>, Refusal>, Error> {
+        awaited(asked, client).map(|(inventory, _)| inventory)
     }
 
     fn filtered(&self, body: &[u8]) -> Result<Listing, String> {
@@ -312,6 +331,21 @@ impl Offer {
         let body = format!("{}[{shown}]{}", &text[..list.start], &text[list.end..]);
         let reply = Reply::json(200, body);
         Ok(Listing { reply, models, kept: kept.len(), total: objects.len() })
+    }
+}
+
+/// Waits for what was asked for, for as long as the client is there.
+fn awaited<V: Clone>(
+    asked: &Asked<V, Refusal>,
+    client: Option<&Client>,
+) -> Result<cache::Answer<V, Refusal>, Error> {
+    loop {
+        if let Some(answer) = asked.within(SLICE) {
+            return Ok(answer);
+        }
+        if client.is_some_and(Client::left) {
+            return Err(Error::client_left());
+        }
     }
 }
 

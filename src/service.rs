@@ -161,7 +161,7 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
 ///
 /// # Errors
 /// Where one of them cannot be set up; the text names it.
-pub fn offers(config: &Config) -> Result<Vec<Offer>, Failure> {
+pub fn offers(config: &Config) -> Result<Vec<Arc<Offer>>, Failure> {
     let needs_sample = config.upstreams.iter().any(|u| u.base_url == BaseUrl::Sample);
     let sample = match SAMPLE.get() {
         None if needs_sample => {
@@ -176,7 +176,7 @@ pub fn offers(config: &Config) -> Result<Vec<Offer>, Failure> {
         let upstream = Upstream::new(settings, sample)
             .map_err(|error| format!("upstream {:?}: {error}", settings.name))?;
         METRICS.expect_lists(upstream.name());
-        offers.push(Offer::new(upstream, settings, among_others));
+        offers.push(Arc::new(Offer::new(upstream, settings, among_others)));
     }
     Ok(offers)
 }

@@ -29,7 +29,7 @@ struct Survey<'a> {
 /// # Errors
 /// A saved list that cannot be read, and what writing fails with.
 pub fn show(
-    offers: &[Offer],
+    offers: &[Arc<Offer>],
     selection: &Selection,
     colours: bool,
     out: &mut dyn Write,
@@ -59,7 +59,7 @@ pub fn show(
     Ok(surveys.iter().all(|survey| survey.models.is_ok()))
 }
 
-fn asked<'a>(offers: &'a [Offer], selection: &Selection) -> Vec<Survey<'a>> {
+fn asked<'a>(offers: &'a [Arc<Offer>], selection: &Selection) -> Vec<Survey<'a>> {
     let mut headers = Headers::new();
     if let Some(key) = &selection.key {
         headers.push("Authorization", format!("Bearer {}", key.expose()));
@@ -76,11 +76,13 @@ fn asked<'a>(offers: &'a [Offer], selection: &Selection) -> Vec<Survey<'a>> {
         });
         Survey::new(offer, entries, seconds)
     };
-    offers.iter().zip(inventories(offers, &headers)).map(survey).collect()
+    // Nobody who could leave: there are always answers.
+    let inventories = inventories(offers, &headers, None).unwrap_or_default();
+    offers.iter().map(|offer| &**offer).zip(inventories).map(survey).collect()
 }
 
 /// Every upstream's filter, on the same list.
-fn saved<'a>(offers: &'a [Offer], list: &[u8]) -> Vec<Survey<'a>> {
+fn saved<'a>(offers: &'a [Arc<Offer>], list: &[u8]) -> Vec<Survey<'a>> {
     let entries = entries(list).map_err(|what| format!("the saved list {what}"));
     let entries = || entries.as_deref().map_err(String::clone);
     offers.iter().map(|offer| Survey::new(offer, entries(), 0.0)).collect()

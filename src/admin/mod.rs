@@ -6,6 +6,7 @@ mod models;
 mod page;
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -18,7 +19,7 @@ use crate::metrics::METRICS;
 use crate::offer::{Offer, Refusal};
 use crate::recent::RECENT;
 use crate::reply::Reply;
-use crate::server::Exchange;
+use crate::server::{Client, Exchange};
 
 /// How long a list that could be had says that the program can do its work.
 const FRESH: Duration = Duration::from_secs(60);
@@ -30,11 +31,11 @@ const RULES_LIMIT: u64 = 256 * 1024;
 ///
 /// # Errors
 /// 401 and 403 for who may not ask, 404 for a path at which there is nothing, 400 for a
-/// method that is not understood there.
+/// method that is not understood there, 499 where the client left meanwhile.
 pub fn answer(
     exchange: &mut Exchange,
     path: &str,
-    offers: &[Offer],
+    offers: &[Arc<Offer>],
     admission: &Admission,
 ) -> Result<Reply, Error> {
     let reads = matches!(exchange.method(), "GET" | "HEAD");
@@ -54,18 +55,19 @@ pub fn answer(
         (_, Some(file)) => Ok(file),
         ("preview", _) if exchange.method() == "POST" => {
             let headers = end_to_end(exchange);
-            models::preview(offers, &headers, &rules(exchange)?)
+            let rules = rules(exchange)?;
+            models::preview(offers, &headers, &rules, &exchange.client())
         }
         ("health" | "ready" | "metrics" | "models.json" | "exchanges.json", _) if !reads => {
             Err(Error::bad_request(format!("{path} can be read only")))
         }
         ("health", _) => Ok(text(200, "ok\n".to_owned())),
-        ("ready", _) => Ok(match unready(offers) {
+        ("ready", _) => Ok(match unready(offers, &exchange.client())? {
             None => text(200, "ready\n".to_owned()),
             Some(why) => text(503, why),
         }),
         ("metrics", _) => Ok(plain(200, "text/plain; version=0.0.4", METRICS.to_string())),
-        ("models.json", _) => Ok(models::overview(offers, &end_to_end(exchange))),
+        ("models.json", _) => models::overview(offers, &end_to_end(exchange), &exchange.client()),
         ("exchanges.json", _) => Ok(in_json(&RECENT.snapshot())),
         _ => Err(Error::client(Code::NotFound, format!("there is nothing at {path}"))),
     }
@@ -97,14 +99,17 @@ fn in_json(value: &impl Serialize) -> Reply {
 
 /// Why no list can be had, one line for each upstream; none where one can, or could
 /// within the last minute.
-fn unready(offers: &[Offer]) -> Option<String> {
+///
+/// # Errors
+/// 499 where the client left meanwhile.
+fn unready(offers: &[Arc<Offer>], client: &Client) -> Result<Option<String>, Error> {
     let any_is_well = || offers.iter().any(|offer| offer.was_well_within(FRESH));
     if any_is_well() {
-        return None;
+        return Ok(None);
     }
-    let lists = lists(offers, &Headers::new(), None);
+    let lists = lists(offers, &Headers::new(), None, Some(client))?;
     if any_is_well() || lists.iter().any(Result::is_ok) {
-        return None;
+        return Ok(None);
     }
     let failures = offers.iter().zip(lists).filter_map(|(offer, list)| {
         let why = match list.err()? {
@@ -113,7 +118,7 @@ fn unready(offers: &[Offer]) -> Option<String> {
         };
         Some(format!("{}: {why}\n", offer.upstream.name()))
     });
-    Some(failures.collect())
+    Ok(Some(failures.collect()))
 }
 
 fn plain(status: u16, content_type: &str, body: String) -> Reply {

@@ -5,6 +5,7 @@
 //! rules that are tried.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use crate::filter::{Filter, Rule, Rules};
 use crate::headers::Headers;
 use crate::offer::{Entry, Inventory, Offer, Refusal};
 use crate::reply::Reply;
+use crate::server::Client;
 
 use super::in_json;
 
@@ -111,17 +113,30 @@ struct Fault {
 }
 
 /// All upstreams with all their models, and what the running rules make of them.
-pub(super) fn overview(offers: &[Offer], headers: &Headers) -> Reply {
-    let asked = offers.iter().zip(inventories(offers, headers));
+///
+/// # Errors
+/// 499 where the client left meanwhile.
+pub(super) fn overview(
+    offers: &[Arc<Offer>],
+    headers: &Headers,
+    client: &Client,
+) -> Result<Reply, Error> {
+    let asked = offers.iter().zip(inventories(offers, headers, Some(client))?);
     let upstreams = asked.map(|(offer, inventory)| UpstreamView::new(offer, inventory)).collect();
-    in_json(&Overview { version: env!("CARGO_PKG_VERSION"), upstreams })
+    Ok(in_json(&Overview { version: env!("CARGO_PKG_VERSION"), upstreams }))
 }
 
 /// What rules would make of an upstream's models, and how they are written down.
 ///
 /// # Errors
-/// 400 for a question that cannot be understood; what the upstream has instead of a list.
-pub(super) fn preview(offers: &[Offer], headers: &Headers, body: &[u8]) -> Result<Reply, Error> {
+/// 400 for a question that cannot be understood; what the upstream has instead of a list; 499
+/// where the client left meanwhile.
+pub(super) fn preview(
+    offers: &[Arc<Offer>],
+    headers: &Headers,
+    body: &[u8],
+    client: &Client,
+) -> Result<Reply, Error> {
     let trial: Trial = serde_json::from_slice(body)
         .map_err(|error| Error::bad_request(format!("the rules cannot be read: {error}")))?;
     let offer = offers.iter().find(|offer| offer.upstream.name() == trial.upstream);
@@ -132,7 +147,8 @@ pub(super) fn preview(offers: &[Offer], headers: &Headers, body: &[u8]) -> Resul
     let judgement = match Filter::new(&trial.rules.into()) {
         Err(error) => Judgement::Bad { error: Fault { key: error.key, message: error.message } },
         Ok(filter) => {
-            let inventory = offer.inventory(headers).map_err(reason)?;
+            let asked = offer.ask_inventory(headers);
+            let inventory = offer.inventory(&asked, Some(client))?.map_err(reason)?;
             Judgement::Good { verdicts: Verdicts::new(&filter, &inventory.entries), yaml }
         }
     };
@@ -150,10 +166,7 @@ fn reason(refusal: Refusal) -> Error {
 }
 
 impl<'a> UpstreamView<'a> {
-    fn new(
-        offer: &'a Offer,
-        inventory: Result<std::sync::Arc<Inventory>, Refusal>,
-    ) -> UpstreamView<'a> {
+    fn new(offer: &'a Offer, inventory: Result<Arc<Inventory>, Refusal>) -> UpstreamView<'a> {
         let mut view = UpstreamView {
             name: offer.upstream.name(),
             prefix: offer.upstream.prefix(),

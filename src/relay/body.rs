@@ -6,6 +6,7 @@
 //! not compressed.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use crate::config::Hidden;
 use crate::error::{Code, Error};
@@ -30,7 +31,7 @@ pub(super) struct Look {
 
 impl Look {
     /// What is needed in front of these upstreams.
-    pub(super) fn of(offers: &[Offer]) -> Look {
+    pub(super) fn of(offers: &[Arc<Offer>]) -> Look {
         let rejects = offers.iter().any(|offer| offer.hidden == Hidden::Reject);
         let prefixed = offers.iter().any(|offer| !offer.upstream.prefix().is_empty());
         let is_needed = offers.len() > 1 || prefixed || rejects;

@@ -31,7 +31,7 @@ const MODEL_LIMIT: usize = 4 * 1024 * 1024;
 /// The proxy: who may call, where requests go, and what clients see.
 #[derive(Debug)]
 pub struct Relay {
-    offers: Vec<Offer>,
+    offers: Vec<Arc<Offer>>,
     look: Look,
     admission: Admission,
     root_path: String,
@@ -52,14 +52,16 @@ struct Notes {
 
 impl Relay {
     /// A relay to these upstreams. Paths are taken without `root_path`.
-    pub fn new(offers: Vec<Offer>, admission: Admission, root_path: String) -> Relay {
+    pub fn new(offers: Vec<Arc<Offer>>, admission: Admission, root_path: String) -> Relay {
         Relay { look: Look::of(&offers), offers, admission, root_path }
     }
 
     /// The list of each upstream, with its name, as a client without credentials gets it.
     pub fn lists(&self) -> Vec<(&str, Result<Arc<Listing>, Refusal>)> {
         let names = self.offers.iter().map(|offer| offer.upstream.name());
-        names.zip(lists(&self.offers, &Headers::new(), None)).collect()
+        // Nobody who could leave: there are always answers.
+        let lists = lists(&self.offers, &Headers::new(), None, None).unwrap_or_default();
+        names.zip(lists).collect()
     }
 
     /// Answers a request, and writes its line to the log.
@@ -151,7 +153,8 @@ impl Relay {
         if let [offer] = self.offers.as_slice() {
             notes.upstream = Some(offer.upstream.name().to_owned());
         }
-        match catalog(&self.offers, &passed(exchange.headers(), notes), query) {
+        let (headers, client) = (passed(exchange.headers(), notes), exchange.client());
+        match catalog(&self.offers, &headers, query, &client) {
             Ok(catalog) => exchange.respond(catalog.reply()),
             Err(Refusal::Mirrored(reply)) => exchange.respond(&reply),
             Err(Refusal::Failed(error)) => refuse(exchange, error, notes),

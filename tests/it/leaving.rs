@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use crate::client::Client;
+use crate::fake::{Fake, Request, json, models};
 use crate::proxy::{Proxy, plain};
-use crate::wait::eventually;
+use crate::several::upstreams;
+use crate::wait::{Gate, eventually};
 
 /// Somebody who neither accepts nor refuses: the kernel drops what asks for a connection.
 struct Silent {
@@ -33,23 +35,29 @@ impl Silent {
     }
 }
 
+/// Whether so many exchanges are under way, beside the one that asks for this.
+fn are_open(proxy: &Proxy, count: u32) -> bool {
+    let metrics = proxy.get("/-/metrics").text();
+    metrics.lines().any(|line| line == format!("model_filter_exchanges_open {}", count + 1))
+}
+
 /// Asserts that who asks for this and leaves is soon forgotten.
-fn assert_is_noticed(proxy: &Proxy, method: &str, target: &str, body: &[u8]) {
+fn assert_is_forgotten(proxy: &Proxy, method: &str, target: &str, body: &[u8]) {
     let mut client = Client::of(proxy);
-    client.send(method, target, &[], body);
-    let open = |count: u32| {
-        let metrics = proxy.get("/-/metrics").text();
-        // The one who asks for this is among them.
-        metrics.lines().any(|line| line == format!("model_filter_exchanges_open {}", count + 1))
-    };
-    eventually("the request is under way", || open(1));
+    client.send(method, target, &[("Authorization", "Bearer gone")], body);
+    eventually("the request is under way", || are_open(proxy, 1));
     let left = Instant::now();
     drop(client);
+    eventually("nothing is under way", || are_open(proxy, 0));
+    assert!(left.elapsed() < Duration::from_secs(2), "{target}: {:?}", left.elapsed());
+}
+
+/// Asserts beside this that the log tells the truth.
+fn assert_is_noticed(proxy: &Proxy, method: &str, target: &str, body: &[u8]) {
+    assert_is_forgotten(proxy, method, target, body);
     let line = proxy.exchange(target);
-    assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
     assert_eq!(line.get("status").as_deref(), Some("499"), "{line:?}");
     assert_eq!(line.get("side").as_deref(), Some("client"), "{line:?}");
-    eventually("nothing is under way", || open(0));
 }
 
 #[test]
@@ -70,4 +78,84 @@ fn a_connection_that_is_not_opened_is_504_after_connection_timeout() {
     let took = begun.elapsed();
     assert!(message.contains("no connection"), "{message}");
     assert!(took > Duration::from_millis(900) && took < Duration::from_secs(3), "{took:?}");
+}
+
+/// Says nothing to whoever asks for a list.
+fn silent() -> Fake {
+    Fake::scripted(|conn| {
+        if conn.read_request().is_some() {
+            conn.wait_until_closed();
+        }
+    })
+    .showing_lists()
+}
+
+#[test]
+fn a_client_that_leaves_while_a_list_is_fetched_is_noticed() {
+    let fake = silent();
+    let proxy = Proxy::before(&fake, "list_timeout: 60");
+    assert_is_noticed(&proxy, "GET", "/v1/models", b"");
+    assert_is_noticed(&proxy, "HEAD", "/models", b"");
+    assert_is_noticed(&proxy, "GET", "/v1/models/m", b"");
+    for target in ["/-/models.json", "/-/ready"] {
+        assert_is_forgotten(&proxy, "GET", target, b"");
+    }
+    let rules = format!(r#"{{"upstream":"{}","rules":{{}}}}"#, fake.host());
+    assert_is_forgotten(&proxy, "POST", "/-/preview", rules.as_bytes());
+}
+
+#[test]
+fn a_client_that_leaves_while_several_lists_are_fetched_is_noticed() {
+    let fakes: Vec<Fake> = (0..4).map(|_| silent()).collect();
+    let urls: Vec<String> = fakes.iter().map(|fake| fake.url("/v1")).collect();
+    let names = ["a", "b", "c", "d"];
+    let entries = names.iter().zip(&urls).map(|(name, url)| (*name, &**url, "list_timeout: 60"));
+    let proxy = Proxy::start(&upstreams(&entries.collect::<Vec<_>>()));
+    assert_is_noticed(&proxy, "GET", "/v1/models", b"");
+}
+
+/// Lists a model for clients with a key once the gate is open.
+fn listing_behind(gate: &Gate) -> Fake {
+    let opened = gate.clone();
+    Fake::answering(move |request: &Request| {
+        if request.header("authorization").is_some() {
+            opened.wait();
+        }
+        json(200, &models(&["m"]))
+    })
+    .showing_lists()
+}
+
+#[test]
+fn who_leaves_does_not_end_the_fetch_for_others() {
+    let gate = Gate::new();
+    let fake = listing_behind(&gate);
+    let proxy = Proxy::before(&fake, "cache_ttl: 60");
+    let ask = || {
+        let mut client = Client::of(&proxy);
+        client.send("GET", "/v1/models", &[("Authorization", "Bearer a")], b"");
+        client
+    };
+    let first = ask();
+    eventually("the list is asked for", || fake.lists_for("Bearer a") == 1);
+    let mut second = ask();
+    eventually("both wait", || are_open(&proxy, 2));
+    drop(first);
+    eventually("one waits", || are_open(&proxy, 1));
+    gate.open();
+    assert_eq!(second.response().ids(), ["m"]);
+    assert_eq!(ask().response().ids(), ["m"]);
+    assert_eq!(fake.lists_for("Bearer a"), 1);
+}
+
+#[test]
+fn a_fetch_that_nobody_waits_for_is_for_the_next() {
+    let gate = Gate::new();
+    let fake = listing_behind(&gate);
+    let proxy = Proxy::before(&fake, "cache_ttl: 60");
+    assert_is_forgotten(&proxy, "GET", "/v1/models", b"");
+    gate.open();
+    let list = proxy.ask("GET", "/v1/models", &[("Authorization", "Bearer gone")], b"");
+    assert_eq!(list.ids(), ["m"]);
+    assert_eq!(fake.lists_for("Bearer gone"), 1);
 }
