@@ -20,10 +20,10 @@
 //! | [`admission`] | who may call: client keys, and what browsers may do |
 //! | [`catalog`] | the list that clients see: the union of the offers |
 //! | [`offer`] | one upstream and what of it clients may see |
-//! | [`cache`] | time to live, one fetch for each key, old values in need |
 //! | [`recent`] | the last exchanges and minutes |
 //! | [`logging`] | the log, and the line of an exchange |
 //! | [`upstream`] | one remote API: address, credentials, ureq, a transport that notices who left |
+//! | [`cache`] | time to live, one fetch for each key, old values in need |
 //! | [`sample`] | the built-in sample upstream |
 //! | [`server`] | the listener: the rooms that name tiny_http |
 //! | [`metrics`] | what is counted, in the format of Prometheus |

@@ -4,25 +4,23 @@
 //! before. So the socket here is waited for in slices, and between them the exchange is
 //! asked whether it is still wanted. Two more things that ureq does not tell are told
 //! here: a connection that breaks is never taken for the end of a body, and an upstream
-//! that answers without reading the whole request (413) is heard. Limits: the look-up of a
-//! name is not sliced; `ureq::unversioned` is not covered by semver, hence the pinned version.
+//! that answers without reading the whole request (413) is heard. Limits: a look-up of a name
+//! that nobody waits for goes on to its end; `ureq::unversioned` is not covered by semver,
+//! hence the pinned version.
 
 mod buffers;
 mod idle;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::time::Duration as Wait;
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, NextTimeout,
     RustlsConnector, Transport,
@@ -31,6 +29,7 @@ use ureq::{Error, Timeout};
 
 use self::buffers::ElasticBuffers;
 use self::idle::Reuse;
+use crate::cache::{Cache, Size};
 use crate::elastic;
 use crate::server::Client;
 use crate::server::memory;
@@ -54,6 +53,9 @@ const STUBBORN: u32 = 4;
 /// How long a resolved name is believed. ureq looks it up for every request, also where
 /// it has a connection.
 const ADDRESS_TTL: Duration = Duration::from_secs(10);
+
+/// How many addresses of a name are tried: as many as ureq has room for.
+const MOST_ADDRESSES: usize = 16;
 
 /// What the transport and the exchange whose thread it works on tell each other.
 #[derive(Debug)]
@@ -552,28 +554,47 @@ impl std::fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 /// Looks names up, and remembers them for a while.
-#[derive(Debug, Default)]
-pub(super) struct Addresses {
-    resolver: DefaultResolver,
-    known: Mutex<HashMap<String, (Instant, ResolvedSocketAddrs)>>,
+#[derive(Debug)]
+pub(super) struct Addresses(Arc<Cache<String, Vec<SocketAddr>, String>>);
+
+impl Size for Vec<SocketAddr> {
+    fn size(&self) -> usize {
+        size_of_val(self.as_slice())
+    }
+}
+
+impl Size for String {
+    fn size(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Default for Addresses {
+    fn default() -> Addresses {
+        Addresses(Arc::new(Cache::new(ADDRESS_TTL, Duration::ZERO, Duration::ZERO)))
+    }
 }
 
 impl Addresses {
-    /// Looks a name up, on a thread where one can be had: otherwise it may take longer than
-    /// the deadline. ureq would panic there. An address needs no looking up.
-    fn look_up(
-        &self,
-        uri: &Uri,
-        config: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, Error> {
-        let patient = NextTimeout { after: Wait::NotHappening, ..timeout };
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let is_address = host.parse::<IpAddr>().is_ok();
-        if is_address || thread::Builder::new().spawn(|| {}).is_err() {
-            return self.resolver.resolve(uri, config, patient);
+    /// Looks a host and its port up, for as long as the exchange is wanted.
+    fn look_up(&self, host: String, timeout: &NextTimeout) -> Result<Vec<SocketAddr>, Error> {
+        let deadline = deadline(timeout);
+        let name = host.clone();
+        let asked = self.0.ask(&host, move || match name.to_socket_addrs() {
+            Ok(addresses) => Ok(addresses.collect()),
+            Err(error) => Err(error.to_string()),
+        });
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match asked.within(left.map_or(SLICE, |left| left.min(SLICE))) {
+                Some((Ok(addresses), _)) => return Ok(addresses),
+                Some((Err(what), _)) => return Err(io::Error::other(what).into()),
+                None if left.is_some_and(|left| left.is_zero()) => {
+                    return Err(Error::Timeout(timeout.reason));
+                }
+                None => still_wanted()?,
+            }
         }
-        self.resolver.resolve(uri, config, timeout)
     }
 }
 
@@ -581,22 +602,25 @@ impl Resolver for Addresses {
     fn resolve(
         &self,
         uri: &Uri,
-        config: &Config,
+        _: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        let host = uri.authority().map(ToString::to_string).unwrap_or_default();
-        let known = || self.known.lock().expect("nothing panics under this lock");
-        match known().get(&host) {
-            Some((since, addresses)) if since.elapsed() < ADDRESS_TTL => {
-                return Ok(addresses.clone());
-            }
-            _ => {}
-        }
         on_call(Call::begin_connecting);
-        let addresses = self.look_up(uri, config, timeout)?;
+        let parts = uri.scheme().zip(uri.authority());
+        let host = parts.and_then(|(scheme, rest)| DefaultResolver::host_and_port(scheme, rest));
+        let host = host.ok_or(Error::HostNotFound)?;
+        // An address needs no looking up.
+        let addresses = match host.parse() {
+            Ok(address) => vec![address],
+            Err(_) => self.look_up(host, &timeout)?,
+        };
+        if addresses.is_empty() {
+            return Err(Error::HostNotFound);
+        }
         on_call(Call::end_connecting);
-        known().insert(host, (Instant::now(), addresses.clone()));
-        Ok(addresses)
+        let mut resolved = self.empty();
+        addresses.into_iter().take(MOST_ADDRESSES).for_each(|address| resolved.push(address));
+        Ok(resolved)
     }
 }
 
