@@ -57,7 +57,7 @@ pub enum Code {
     UpstreamUnreachable,
     /// 502: the upstream's answer is not HTTP, is cut, or is not what was asked for.
     UpstreamInvalidResponse,
-    /// 503: all workers are taken.
+    /// 503: all workers are taken, or all the room for bodies.
     Overloaded,
     /// 503: the program is about to end.
     ShuttingDown,

@@ -38,13 +38,14 @@ pub enum Form {
 }
 
 impl ModelField {
-    /// The body with another name. `body` must be the one in which this field was found.
-    pub fn replace(&self, body: &[u8], name: &str) -> Vec<u8> {
+    /// Gives the body another name, in its place: a body may be long, and there is to be one of
+    /// it. `body` must be the one in which this field was found.
+    pub fn replace(&self, body: &mut Vec<u8>, name: &str) {
         let written = match self.form {
             Form::Json => serde_json::Value::from(name).to_string(),
             Form::Multipart => name.to_owned(),
         };
-        [&body[..self.span.start], written.as_bytes(), &body[self.span.end..]].concat()
+        body.splice(self.span.clone(), written.into_bytes());
     }
 }
 
@@ -309,7 +310,9 @@ mod tests {
 
     fn renamed(body: &str, name: &str) -> String {
         let field = json(body).unwrap();
-        String::from_utf8(field.replace(body.as_bytes(), name)).unwrap()
+        let mut body = body.as_bytes().to_vec();
+        field.replace(&mut body, name);
+        String::from_utf8(body).unwrap()
     }
 
     fn multipart(boundary: &str) -> BodyKind {
@@ -464,7 +467,8 @@ mod tests {
         let body = |name| format!("{before}{}{after}", part("name=\"model\"", name));
         let field = find(&multipart("B"), body("p/whisper").as_bytes()).unwrap().unwrap();
         assert_eq!(field.name, "p/whisper");
-        let replaced = field.replace(body("p/whisper").as_bytes(), "whis\"per");
+        let mut replaced = body("p/whisper").into_bytes();
+        field.replace(&mut replaced, "whis\"per");
         assert_eq!(String::from_utf8(replaced).unwrap(), body("whis\"per"));
     }
 

@@ -24,7 +24,8 @@ pub fn check(kind: &BodyKind, body: &[u8], field: &ModelField) {
 }
 
 fn rename(kind: &BodyKind, body: &[u8], field: &ModelField, name: &str) {
-    let new = field.replace(body, name);
+    let mut new = body.to_vec();
+    field.replace(&mut new, name);
     let (before, after) = (&body[..field.span.start], &body[field.span.end..]);
     assert!(new.starts_with(before), "what stands before the name changed");
     assert!(new[before.len()..].ends_with(after), "what stands behind the name changed");

@@ -3,10 +3,11 @@
 //! Bodies pass as they are, in constant memory. One that must be searched for its model, to
 //! choose an upstream, to take a prefix off or to reject it, is held; so is a short one, for
 //! the log alone, which names the model. Limits: a held body is at most `max_body` long, and
-//! not compressed.
+//! not compressed; all of them together are bounded too.
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::Hidden;
 use crate::error::{Code, Error};
@@ -18,6 +19,47 @@ use crate::server::{BodyLength, Exchange};
 /// A body up to this length, in bytes, is held for the sake of the log.
 const GLANCE: u64 = 64 * 1024;
 
+/// How many bytes of a body are read before it is asked again whether there is room.
+const STEP: u64 = 64 * 1024;
+
+/// How many bodies of the greatest length there is room for at once.
+const LONGEST: u64 = 4;
+
+/// What all held bodies may take in any case, in bytes.
+const LEAST_ROOM: u64 = 256 * 1024 * 1024;
+
+/// What all held bodies of the process take, in bytes.
+static HELD: AtomicU64 = AtomicU64::new(0);
+
+/// What was read of a body, in the room that there is for all bodies. Dropped, it gives its
+/// room back.
+#[derive(Default)]
+pub(super) struct Bytes {
+    pub(super) bytes: Vec<u8>,
+    /// What room it has taken, in bytes.
+    room: u64,
+}
+
+impl Bytes {
+    /// Takes room for more. The first step is always given: a few long bodies that hardly come
+    /// in must not keep the short ones out.
+    fn take_room(&mut self, more: u64, most: u64) -> Result<(), Error> {
+        let all = HELD.fetch_add(more, Ordering::Relaxed) + more;
+        self.room += more;
+        if self.room > STEP && all > most {
+            let what = format!("the bodies of all requests may take {most} bytes at once");
+            return Err(Error::proxy(Code::Overloaded, what));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.room, Ordering::Relaxed);
+    }
+}
+
 /// What bodies are looked at for.
 #[derive(Debug)]
 pub(super) struct Look {
@@ -27,6 +69,8 @@ pub(super) struct Look {
     rejects: bool,
     /// How much of a body is held, in bytes.
     limit: u64,
+    /// How much of all bodies, in bytes.
+    room: u64,
 }
 
 impl Look {
@@ -36,26 +80,31 @@ impl Look {
         let prefixed = offers.iter().any(|offer| !offer.upstream.prefix().is_empty());
         let is_needed = offers.len() > 1 || prefixed || rejects;
         let most = offers.iter().map(|offer| offer.max_body).max().unwrap_or_default();
-        Look { is_needed, rejects, limit: if is_needed { most } else { GLANCE } }
+        let (limit, room) = match is_needed {
+            true => (most, most.saturating_mul(LONGEST).max(LEAST_ROOM)),
+            // For so little nobody is turned away.
+            false => (GLANCE, u64::MAX),
+        };
+        Look { is_needed, rejects, limit, room }
     }
 }
 
 /// What was read of a request's body.
 pub(super) enum Held {
     /// All of it, and where its model stands.
-    Whole { body: Vec<u8>, field: Option<ModelField> },
+    Whole { body: Bytes, field: Option<ModelField> },
     /// So much; the rest is streamed.
-    Beginning(Vec<u8>),
+    Beginning(Bytes),
 }
 
 impl Held {
     /// Nothing: all of it is streamed.
     pub(super) fn nothing() -> Held {
-        Held::Beginning(Vec::new())
+        Held::Beginning(Bytes::default())
     }
 
     pub(super) fn was_read(&self) -> bool {
-        !matches!(self, Held::Beginning(front) if front.is_empty())
+        !matches!(self, Held::Beginning(front) if front.bytes.is_empty())
     }
 
     /// The model that the body names.
@@ -70,9 +119,10 @@ impl Held {
 /// Reads the body where its model must be known, or where it is short.
 ///
 /// # Errors
-/// 400 for a body that names no model in a way that can be relied on, 408 and 413.
+/// 400 for a body that names no model in a way that can be relied on, 408, 413, and 503 where
+/// other bodies take all the room.
 pub(super) fn hold(exchange: &mut Exchange, look: &Look) -> Result<Held, Error> {
-    let Look { is_needed, rejects, limit } = *look;
+    let Look { is_needed, rejects, limit, .. } = *look;
     let mut kind = body_kind(exchange.headers().get_str("content-type"));
     let declared = kind != BodyKind::Opaque;
     let length = match exchange.body_length() {
@@ -93,10 +143,11 @@ pub(super) fn hold(exchange: &mut Exchange, look: &Look) -> Result<Held, Error> 
         return Ok(Held::nothing());
     }
     let too_long = length.is_some_and(|length| length > limit);
-    let mut body = Vec::new();
+    let mut body = Bytes::default();
     if !declared {
         // Many a server reads JSON whatever it is called.
-        if !begins_json(exchange, &mut body, limit)? || (too_long && !rejects) {
+        let begins_json = begins_json(exchange, &mut body, look)?;
+        if !begins_json || (too_long && !rejects) {
             return Ok(Held::Beginning(body));
         }
         kind = BodyKind::Json;
@@ -104,12 +155,12 @@ pub(super) fn hold(exchange: &mut Exchange, look: &Look) -> Result<Held, Error> 
     if too_long {
         return Err(too_large(limit));
     }
-    let expected = length.unwrap_or_default().min(GLANCE).saturating_sub(body.len() as u64);
-    body.reserve_exact(expected as usize);
-    read_rest(exchange, &mut body, limit)?;
-    let field = match model_field::find(&kind, &body) {
+    let expected = length.unwrap_or_default().min(GLANCE).saturating_sub(body.bytes.len() as u64);
+    body.bytes.reserve_exact(expected as usize);
+    read_rest(exchange, &mut body, look)?;
+    let field = match model_field::find(&kind, &body.bytes) {
         Ok(field) => field,
-        Err(error) if is_needed && (declared || (rejects && may_be_json(&body))) => {
+        Err(error) if is_needed && (declared || (rejects && may_be_json(&body.bytes))) => {
             return Err(error);
         }
         // It is the upstream's to judge.
@@ -130,25 +181,37 @@ fn json_text(body: &[u8]) -> &[u8] {
 }
 
 /// Reads up to where it can be told whether the body is a JSON object.
-fn begins_json(exchange: &mut Exchange, body: &mut Vec<u8>, limit: u64) -> Result<bool, Error> {
+fn begins_json(exchange: &mut Exchange, body: &mut Bytes, look: &Look) -> Result<bool, Error> {
     let mut buffer = vec![0; 4096];
     loop {
-        let text = json_text(body);
-        let undecided = text.is_empty() || MARK.starts_with(body);
-        if !undecided || body.len() as u64 > limit {
+        let text = json_text(&body.bytes);
+        let undecided = text.is_empty() || MARK.starts_with(&body.bytes);
+        if !undecided || body.bytes.len() as u64 > look.limit {
             return Ok(text.starts_with(b"{"));
         }
         match exchange.body().read(&mut buffer).map_err(|error| client_fault(&error))? {
             0 => return Ok(false),
-            read => body.extend_from_slice(&buffer[..read]),
+            read => {
+                body.take_room(read as u64, look.room)?;
+                body.bytes.extend_from_slice(&buffer[..read]);
+            }
         }
     }
 }
 
-fn read_rest(exchange: &mut Exchange, body: &mut Vec<u8>, limit: u64) -> Result<(), Error> {
-    let room = (limit + 1).saturating_sub(body.len() as u64);
-    exchange.body().take(room).read_to_end(body).map_err(|error| client_fault(&error))?;
-    if body.len() as u64 > limit { Err(too_large(limit)) } else { Ok(()) }
+fn read_rest(exchange: &mut Exchange, body: &mut Bytes, look: &Look) -> Result<(), Error> {
+    loop {
+        let step = STEP.min((look.limit + 1).saturating_sub(body.bytes.len() as u64));
+        body.take_room(step, look.room)?;
+        let read = exchange.body().take(step).read_to_end(&mut body.bytes);
+        let read = read.map_err(|error| client_fault(&error))? as u64;
+        if body.bytes.len() as u64 > look.limit {
+            return Err(too_large(look.limit));
+        }
+        if read < step {
+            return Ok(());
+        }
+    }
 }
 
 pub(super) fn too_large(limit: u64) -> Error {
@@ -180,10 +243,11 @@ pub(super) struct PassedBody<'a> {
 
 impl<'a> PassedBody<'a> {
     pub(super) fn new(held: &'a Held, exchange: &'a mut Exchange) -> PassedBody<'a> {
-        match held {
-            Held::Whole { body, .. } => PassedBody { front: body, rest: None, failure: None },
-            Held::Beginning(front) => PassedBody { front, rest: Some(exchange), failure: None },
-        }
+        let (held, rest) = match held {
+            Held::Whole { body, .. } => (body, None),
+            Held::Beginning(front) => (front, Some(exchange)),
+        };
+        PassedBody { front: &held.bytes, rest, failure: None }
     }
 
     /// What went wrong on the client's side.

@@ -214,26 +214,25 @@ impl Relay {
             Err(error) => return refuse(exchange, error, notes),
         };
         let offer = choice.offer;
-        let (field, body) = match held {
+        let (field, mut body) = match held {
             Held::Whole { field, body } => (field, body),
-            Held::Beginning(_) => return self.send(exchange, offer, place, held, notes),
+            Held::Beginning(..) => return self.send(exchange, offer, place, held, notes),
         };
-        if self.look.is_needed && body.len() as u64 > offer.max_body {
+        if self.look.is_needed && body.bytes.len() as u64 > offer.max_body {
             return refuse(exchange, too_large(offer.max_body), notes);
         }
-        let body = match (&field, &notes.model) {
+        match (&field, &notes.model) {
             (Some(field), Some(model)) if !choice.prefix.is_empty() => {
-                field.replace(&body, &model[choice.prefix.len()..])
+                field.replace(&mut body.bytes, &model[choice.prefix.len()..]);
             }
             (Some(_), Some(model)) if !offer.upstream.prefix().is_empty() => {
                 let (model, prefix) = (Value(model), Value(offer.upstream.prefix()));
                 log::warn!(
                     "msg=\"the model does not bear the prefix\" model={model} prefix={prefix}"
                 );
-                body
             }
-            _ => body,
-        };
+            _ => {}
+        }
         self.send(exchange, offer, place, Held::Whole { body, field }, notes)
     }
 
@@ -289,8 +288,8 @@ impl Relay {
         notes.upstream = Some(offer.upstream.name().to_owned());
         let (method, client) = (exchange.method().to_owned(), exchange.client());
         let length = match &held {
-            Held::Whole { body, .. } => BodyLength::Known(body.len() as u64),
-            Held::Beginning(_) => exchange.body_length(),
+            Held::Whole { body, .. } => BodyLength::Known(body.bytes.len() as u64),
+            Held::Beginning(..) => exchange.body_length(),
         };
         let mut body = PassedBody::new(&held, &mut exchange);
         let upload = match length {
@@ -302,6 +301,8 @@ impl Relay {
         let answer = offer.upstream.send(request, client);
         // Where the client's body failed, that is why the upstream's answer did.
         let failure = body.failure();
+        // It has been sent, and the answer may be a long stream.
+        drop(held);
         match (answer, failure) {
             (_, Some(error)) | (Err(error), None) => refuse(exchange, error, notes),
             (Ok(answer), None) => pass_on(exchange, answer, notes),

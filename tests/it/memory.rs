@@ -1,8 +1,9 @@
 use std::io::Write;
 
 use crate::client::{Client, End};
-use crate::fake::{Fake, chunk, json};
+use crate::fake::{EVENTS, Fake, LAST_CHUNK, chunk, json};
 use crate::proxy::Proxy;
+use crate::wait::Gate;
 
 const MEGABYTE: usize = 1024 * 1024;
 /// The most that the process may grow, in KiB.
@@ -58,6 +59,73 @@ fn fifty_megabytes_go_up_in_constant_memory() {
     assert_eq!(client.response().status, 200);
     let grown = proxy.peak_memory() - before;
     assert!(grown < GROWTH, "{grown} KiB");
+}
+
+/// A body that must be held, in pieces of a megabyte.
+struct Long(usize);
+
+impl Long {
+    const HEAD: &str = r#"{"model":"my/a","text":""#;
+
+    /// Sends the request up to the last two bytes of its body.
+    fn send_most(&self, proxy: &Proxy) -> Client {
+        let mut client = Client::of(proxy);
+        let length = (Long::HEAD.len() + self.0 * MEGABYTE + 2).to_string();
+        let headers = [("Content-Type", "application/json"), ("Content-Length", length.as_str())];
+        client.send("POST", "/v1/x", &headers, Long::HEAD.as_bytes());
+        let piece = vec![b'x'; MEGABYTE];
+        let _ = (0..self.0).all(|_| client.offer(&piece));
+        client
+    }
+
+    fn send(&self, proxy: &Proxy) -> Client {
+        let mut client = self.send_most(proxy);
+        client.offer(r#""}"#);
+        client
+    }
+}
+
+/// They may take 256 MiB. A client's last bytes may be on their way still, some megabytes.
+#[test]
+fn bodies_that_are_held_do_not_add_up() {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let fake = Fake::scripted(move |conn| {
+        while let Some(request) = conn.read_head() {
+            let length: usize = request.header("content-length").unwrap().parse().unwrap();
+            if !conn.skip(length) {
+                return;
+            }
+            conn.write([EVENTS.as_bytes(), &chunk("data: 1\n\n")].concat());
+            opened.wait();
+            conn.write(LAST_CHUNK);
+        }
+    });
+    let proxy = Proxy::with_prefix(&fake, "");
+    let mut held: Vec<Client> = (0..4).map(|_| Long(60).send_most(&proxy)).collect();
+
+    let refused = Long(60).send(&proxy).response();
+    let message = refused.own_error(503, "overloaded");
+    assert!(message.contains("268435456"), "{message}");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    // There is always room for a short one.
+    let mut short = Client::of(&proxy);
+    short.send("POST", "/v1/x", &[], br#"{"model":"my/a"}"#);
+    assert_eq!(short.head().status, 200);
+
+    // What was sent takes no room, however long the answer is.
+    for client in &mut held {
+        client.more(r#""}"#);
+        assert_eq!(client.head().status, 200);
+    }
+    let mut another = Long(60).send(&proxy);
+    assert_eq!(another.head().status, 200);
+    gate.open();
+    for mut client in held.into_iter().chain([short, another]) {
+        assert_eq!(client.rest(), (b"data: 1\n\n".to_vec(), End::Complete));
+    }
+    let peak = proxy.peak_memory();
+    assert!(peak < 320 * 1024, "{peak} KiB");
 }
 
 #[test]

@@ -46,7 +46,8 @@ impl Deref for Body {
 
 /// What must hold of every replacement.
 fn replaced(field: &ModelField, body: &[u8], name: &str) -> Vec<u8> {
-    let new = field.replace(body, name);
+    let mut new = body.to_vec();
+    field.replace(&mut new, name);
     let after = body.len() - field.span.end;
     assert_eq!(new[..field.span.start], body[..field.span.start]);
     assert_eq!(new[new.len() - after..], body[field.span.end..]);
