@@ -176,24 +176,29 @@ const MARK: &[u8] = "\u{feff}".as_bytes();
 fn json_text(body: &[u8]) -> &[u8] {
     let marks = [MARK, b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"];
     let text = marks.iter().find_map(|mark| body.strip_prefix(*mark)).unwrap_or(body);
-    let skipped = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
-    &text[text.iter().take_while(|byte| skipped(byte)).count()..]
+    &text[text.iter().take_while(|byte| is_blank(byte)).count()..]
+}
+
+fn is_blank(byte: &u8) -> bool {
+    byte.is_ascii_whitespace() || *byte == 0
 }
 
 /// Reads up to where it can be told whether the body is a JSON object.
 fn begins_json(exchange: &mut Exchange, body: &mut Bytes, look: &Look) -> Result<bool, Error> {
     let mut buffer = vec![0; 4096];
     loop {
-        let text = json_text(&body.bytes);
-        let undecided = text.is_empty() || MARK.starts_with(&body.bytes);
-        if !undecided || body.bytes.len() as u64 > look.limit {
-            return Ok(text.starts_with(b"{"));
+        let read = exchange.body().read(&mut buffer).map_err(|error| client_fault(&error))?;
+        body.take_room(read as u64, look.room)?;
+        body.bytes.extend_from_slice(&buffer[..read]);
+        if read == 0 || body.bytes.len() as u64 > look.limit {
+            return Ok(json_text(&body.bytes).starts_with(b"{"));
         }
-        match exchange.body().read(&mut buffer).map_err(|error| client_fault(&error))? {
-            0 => return Ok(false),
-            read => {
-                body.take_room(read as u64, look.room)?;
-                body.bytes.extend_from_slice(&buffer[..read]);
+        // What is blank decides nothing. It may be long, and is not to be looked at again.
+        if !buffer[..read].iter().all(is_blank) {
+            let text = json_text(&body.bytes);
+            let undecided = text.is_empty() || MARK.starts_with(&body.bytes);
+            if !undecided {
+                return Ok(text.starts_with(b"{"));
             }
         }
     }

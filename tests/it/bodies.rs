@@ -260,3 +260,15 @@ fn a_form_that_does_not_end_is_refused() {
     let body = "--a b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nmy/a";
     refused(FORM, body).own_error(400, "bad_request");
 }
+
+#[test]
+fn a_long_blank_body_is_looked_at_once() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::with_prefix(&fake, "");
+    let blank = vec![b' '; 8 << 20];
+    let begun = std::time::Instant::now();
+    let answer = proxy.ask("POST", "/v1/x", &[("Content-Type", "text/plain")], &blank);
+    assert_eq!(answer.status, 200);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(fake.request().body == blank);
+}
