@@ -77,15 +77,14 @@ impl ClientSocket {
         Ok(None)
     }
 
-    /// The connection that was seen; none where it is closed already.
+    /// The connection that was seen; none where that descriptor of it is closed already. It is
+    /// not looked for: where many have been closed meanwhile, that would take longer than a
+    /// busy machine lets us work at a time, and the next look shows what is still there.
     ///
     /// # Errors
     /// As [`ClientSocket::find`].
-    pub fn of(seen: &Sighting, local_port: u16) -> io::Result<Option<ClientSocket>> {
-        match ClientSocket::hold(seen.descriptor, seen.peer)? {
-            Some(socket) => Ok(Some(socket)),
-            None => ClientSocket::find(seen.peer, local_port),
-        }
+    pub fn of(seen: &Sighting) -> io::Result<Option<ClientSocket>> {
+        ClientSocket::hold(seen.descriptor, seen.peer)
     }
 
     /// Duplicates a descriptor, if it is that of a connection to this client.
@@ -218,7 +217,7 @@ pub fn begin_to_connect(address: SocketAddr) -> io::Result<TcpStream> {
 pub fn is_connected(socket: &TcpStream, within: Duration) -> io::Result<bool> {
     let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     // Rounded up: the end of a deadline must not be waited for in no time at all.
-    let millis = i32::try_from(within.as_millis() + 1).unwrap_or(i32::MAX);
+    let millis = i32::try_from(within.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
     // SAFETY: the pointer is to one valid `pollfd`.
     match unsafe { libc::poll(&raw mut poll, 1, millis) } {
         0 => Ok(false),

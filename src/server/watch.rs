@@ -299,7 +299,7 @@ impl Watch {
 
     /// Ends a connection that nobody serves.
     fn end(&mut self, seen: &Sighting) {
-        match ClientSocket::of(seen, self.address.port()) {
+        match ClientSocket::of(seen) {
             Ok(Some(socket)) => {
                 socket.cut();
                 // Where nothing was read it waits in the queue, and no thread has it yet.
