@@ -238,21 +238,17 @@ fn client_fault(error: &io::Error) -> Error {
     }
 }
 
-/// The body as ureq reads it: what was read of it already, and then the rest. What goes wrong
+/// A body as ureq reads it: what was read of it already, and then the rest. What goes wrong
 /// with it is kept, because ureq would lay it on the upstream.
 pub(super) struct PassedBody<'a> {
     front: &'a [u8],
-    rest: Option<&'a mut Exchange>,
+    rest: &'a mut Exchange,
     failure: Option<Error>,
 }
 
 impl<'a> PassedBody<'a> {
-    pub(super) fn new(held: &'a Held, exchange: &'a mut Exchange) -> PassedBody<'a> {
-        let (held, rest) = match held {
-            Held::Whole { body, .. } => (body, None),
-            Held::Beginning(front) => (front, Some(exchange)),
-        };
-        PassedBody { front: &held.bytes, rest, failure: None }
+    pub(super) fn new(front: &'a [u8], rest: &'a mut Exchange) -> PassedBody<'a> {
+        PassedBody { front, rest, failure: None }
     }
 
     /// What went wrong on the client's side.
@@ -263,15 +259,13 @@ impl<'a> PassedBody<'a> {
 
 impl Read for PassedBody<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.rest {
-            Some(exchange) if self.front.is_empty() => {
-                let read = exchange.body().read(buffer);
-                if let Err(error) = &read {
-                    self.failure = Some(client_fault(error));
-                }
-                read
-            }
-            _ => self.front.read(buffer),
+        if !self.front.is_empty() {
+            return self.front.read(buffer);
         }
+        let read = self.rest.body().read(buffer);
+        if let Err(error) = &read {
+            self.failure = Some(client_fault(error));
+        }
+        read
     }
 }

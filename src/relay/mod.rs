@@ -287,20 +287,24 @@ impl Relay {
         }
         notes.upstream = Some(offer.upstream.name().to_owned());
         let (method, client) = (exchange.method().to_owned(), exchange.client());
-        let length = match &held {
-            Held::Whole { body, .. } => BodyLength::Known(body.bytes.len() as u64),
-            Held::Beginning(..) => exchange.body_length(),
+        let send = |upload| {
+            let request = Request { method: &method, place, headers, upload };
+            offer.upstream.send(request, client)
         };
-        let mut body = PassedBody::new(&held, &mut exchange);
-        let upload = match length {
-            BodyLength::None => Upload::None,
-            BodyLength::Known(length) => Upload::Known(length, &mut body),
-            BodyLength::Chunked => Upload::Chunked(&mut body),
+        let (answer, failure) = match &held {
+            Held::Whole { body, .. } => (send(Upload::Whole(&body.bytes)), None),
+            Held::Beginning(front) => {
+                let length = exchange.body_length();
+                let mut body = PassedBody::new(&front.bytes, &mut exchange);
+                let answer = send(match length {
+                    BodyLength::None => Upload::None,
+                    BodyLength::Known(length) => Upload::Known(length, &mut body),
+                    BodyLength::Chunked => Upload::Chunked(&mut body),
+                });
+                // Where the client's body failed, that is why the upstream's answer did.
+                (answer, body.failure())
+            }
         };
-        let request = Request { method: &method, place, headers, upload };
-        let answer = offer.upstream.send(request, client);
-        // Where the client's body failed, that is why the upstream's answer did.
-        let failure = body.failure();
         // It has been sent, and the answer may be a long stream.
         drop(held);
         match (answer, failure) {

@@ -52,16 +52,18 @@ pub(super) fn pass_on(exchange: Exchange, mut answer: Answer<'_>, notes: &mut No
     }
     let plain = !headers.contains("content-encoding");
     let head = (status, &headers, length);
-    stream(exchange, head, &mut answer, events && plain, notes)
+    // Of a promised length, what is told in the stream would be taken for a part of it.
+    let tells = events && plain && length.is_none();
+    stream(exchange, head, &mut answer, tells, notes)
 }
 
-/// Copies a response's body, each read at once. `events` says that an error can be told in
+/// Copies a response's body, each read at once. `tells` says that an error can be told in
 /// the stream itself.
 fn stream(
     exchange: Exchange,
     (status, headers, length): (u16, &Headers, Option<u64>),
     answer: &mut Answer<'_>,
-    events: bool,
+    tells: bool,
     notes: &mut Notes,
 ) -> Sent {
     let mut response = exchange.begin(status, headers, length);
@@ -79,7 +81,7 @@ fn stream(
             Ok([]) => return response.end(),
             Ok(part) => between_events = ends_event(part),
             Err(error) => {
-                if events && error.source == Source::Upstream {
+                if tells && error.source == Source::Upstream {
                     let gap = if between_events { "" } else { "\n\n" };
                     response.write(format!("{gap}data: {}\n\n", error_object(&error)).as_bytes());
                 }

@@ -3,7 +3,8 @@
 //! Dropping one reads what is left of its body, and for that allocates all that was
 //! announced and not delivered, at once: a `Content-Length` of 1000000000000 would abort
 //! the process. So the socket is shut down first, after which there is nothing to read;
-//! and a request that announced too much to be allocated is never dropped, but forgotten.
+//! and a request that announced too much to be allocated, or more than this machine has, is
+//! never dropped, but forgotten.
 //! The same is done to a connection whose thread hangs: tiny_http waits for itself where a
 //! request line says `HTTP/2.0`. Limits: each forgotten connection leaves some 20 KB, a
 //! sleeping thread and two descriptors behind. To close those by their numbers would risk
@@ -12,6 +13,7 @@
 //! watches it starts it anew.
 
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::client::Client;
@@ -22,6 +24,12 @@ const MOST: usize = 1_000;
 
 /// The same, as one part in this many of the files that may be open.
 const SHARE: usize = 8;
+
+/// From how many announced bytes on it is asked first whether there is so much memory.
+const LARGE: usize = 1024 * 1024;
+
+/// Held while a request is dropped that announced more than that.
+static ALLOCATING: Mutex<()> = Mutex::new(());
 
 static FORGOTTEN: AtomicUsize = AtomicUsize::new(0);
 
@@ -37,11 +45,17 @@ pub(super) fn allow_for(files: usize) {
 /// go of the request.
 pub(super) fn let_go(request: tiny_http::Request, client: &Client) {
     client.cut();
-    if request.body_length().is_none_or(|length| length as u64 <= framing::MAX_BODY) {
+    let length = request.body_length().unwrap_or_default();
+    // One large one after the other, so that what was found to be there is not taken by another.
+    let alone =
+        (length > LARGE).then(|| ALLOCATING.lock().expect("nothing panics under this lock"));
+    let is_there = length <= LARGE || Vec::<u8>::new().try_reserve_exact(length).is_ok();
+    if length as u64 <= framing::MAX_BODY && is_there {
         // Dropping the request itself would answer it, and wait for its turn to do so.
         drop(request.into_writer());
         return;
     }
+    drop(alone);
     std::mem::forget(request);
     give_up(client.peer());
 }

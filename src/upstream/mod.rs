@@ -56,7 +56,9 @@ pub enum Place<'a> {
 pub enum Upload<'a> {
     /// No body.
     None,
-    /// A body of this many bytes.
+    /// A body that is there.
+    Whole(&'a [u8]),
+    /// A body of this many bytes, to be read.
     Known(u64, &'a mut dyn Read),
     /// A body that ends when its reader does.
     Chunked(&'a mut dyn Read),
@@ -184,16 +186,22 @@ impl Upstream {
         within: Option<Duration>,
     ) -> Result<Answer<'_>, Error> {
         let Request { method, place, headers, upload } = request;
-        let (length, body) = match upload {
+        let is_there = matches!(upload, Upload::None | Upload::Whole(_));
+        let mut whole: &[u8];
+        let (length, body): (_, Option<&mut dyn Read>) = match upload {
             // A method that may have a body says that it has none (RFC 9110, 8.6).
             Upload::None if matches!(method, "POST" | "PUT" | "PATCH") => (Some(0), None),
             Upload::None => (None, None),
-            Upload::Known(0, _) => (Some(0), None),
+            Upload::Whole([]) | Upload::Known(0, _) => (Some(0), None),
+            Upload::Whole(bytes) => {
+                whole = bytes;
+                (Some(bytes.len() as u64), Some(&mut whole))
+            }
             Upload::Known(length, reader) => (Some(length), Some(reader)),
             Upload::Chunked(reader) => (None, Some(reader)),
         };
         let url = self.url(place);
-        let room = room(&url, &headers, length, body.is_some());
+        let room = Room { holds: is_there, ..room(&url, &headers, length, body.is_some()) };
         let call = Call::new(client, room);
         let request = head(method, &url, &headers, length)?;
         let response = match body {
@@ -203,7 +211,12 @@ impl Upstream {
                 let stale = response.as_ref().is_err_and(transport::is_break) && !call.connected();
                 // An upstream may close a connection just when it is used again. Only what
                 // changes nothing is asked once more.
-                if stale && matches!(method, "GET" | "HEAD") { ask() } else { response }
+                if stale && matches!(method, "GET" | "HEAD") {
+                    call.renew();
+                    ask()
+                } else {
+                    response
+                }
             }
             Some(reader) => {
                 let mut wanted = Wanted { reader, left: length, call: &call };
@@ -433,7 +446,8 @@ fn room(url: &str, headers: &Headers, length: Option<u64>, has_body: bool) -> Ro
         None => 0,
     };
     let is_chunked = has_body && length.is_none();
-    Room { output: (head + body).max(elastic::LEAST), scratch: if is_chunked { body } else { 0 } }
+    let output = (head + body).max(elastic::LEAST);
+    Room { output, scratch: if is_chunked { body } else { 0 }, holds: true }
 }
 
 fn head(

@@ -67,6 +67,8 @@ pub(super) struct Call {
     connected: Cell<bool>,
     client_left: Cell<bool>,
     upload_refused: Cell<bool>,
+    /// Whether only a new connection will do.
+    renewed: Cell<bool>,
     /// Whether a read is only for what has arrived already.
     at_once: Cell<bool>,
     /// When it was last asked whether the client is still there.
@@ -82,6 +84,8 @@ pub(super) struct Room {
     pub(super) output: usize,
     /// For a body that is put into chunks.
     pub(super) scratch: usize,
+    /// Whether all of it is there: then its head waits for its body.
+    pub(super) holds: bool,
 }
 
 thread_local! {
@@ -99,6 +103,7 @@ impl Call {
             connected: Cell::new(false),
             client_left: Cell::new(false),
             upload_refused: Cell::new(false),
+            renewed: Cell::new(false),
             at_once: Cell::new(false),
             asked: Cell::new(Instant::now()),
             socket: RefCell::default(),
@@ -144,6 +149,11 @@ impl Call {
         self.connected.get()
     }
 
+    /// Asks for a new connection: one that was open already has broken.
+    pub(super) fn renew(&self) {
+        self.renewed.set(true);
+    }
+
     /// Whether the transport gave up because the client had left.
     pub(super) fn client_left(&self) -> bool {
         self.client_left.get()
@@ -155,9 +165,16 @@ impl Call {
     }
 }
 
+/// Whether the request that is being sent needs a new connection.
+fn is_renewed() -> bool {
+    let mut renewed = false;
+    on_call(|call| renewed = call.renewed.get());
+    renewed
+}
+
 /// What the request that is being sent needs of the buffers.
 fn room() -> Room {
-    let mut room = Room { output: elastic::LEAST, scratch: 0 };
+    let mut room = Room { output: elastic::LEAST, scratch: 0, holds: true };
     on_call(|call| room = call.room);
     room
 }
@@ -190,9 +207,9 @@ pub(super) fn connector(idle_timeout: Duration, has_proxy: bool) -> impl Connect
     let chain =
         ().chain(Beginning)
             .chain(ConnectProxyConnector::default())
-            .chain(Tcp { idle_timeout })
+            .chain(Tcp { idle_timeout, has_proxy })
             .chain(RustlsConnector::default())
-            .chain(Truth);
+            .chain(Truth { has_proxy });
     Reuse::new(chain, has_proxy)
 }
 
@@ -218,6 +235,7 @@ impl<In: Transport> Connector<In> for Beginning {
 #[derive(Debug)]
 struct Tcp {
     idle_timeout: Duration,
+    has_proxy: bool,
 }
 
 impl<In: Transport> Connector<In> for Tcp {
@@ -242,8 +260,9 @@ impl<In: Transport> Connector<In> for Tcp {
             buffers: ElasticBuffers::new(),
             sending: false,
             idle_timeout: self.idle_timeout,
-            plain: !details.needs_tls(),
+            plain: !details.needs_tls() && !self.has_proxy,
             deaf: false,
+            unseen: false,
         })))
     }
 }
@@ -310,10 +329,13 @@ struct TcpTransport {
     /// Whether some of a request was given to us since the upstream was last waited for.
     sending: bool,
     idle_timeout: Duration,
+    /// Whether what is read is the upstream's answer, and not TLS.
     plain: bool,
     /// The upstream no longer reads: what is written is dropped, so that ureq goes on to
     /// read the answer that says why.
     deaf: bool,
+    /// That answer was read while the request was being sent, and ureq does not know of it.
+    unseen: bool,
 }
 
 impl TcpTransport {
@@ -345,7 +367,7 @@ impl TcpTransport {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                         slices += 1;
                         let patience = if self.plain { 1 } else { STUBBORN };
-                        if slices >= patience && pending(&self.stream) == Pending::Bytes {
+                        if slices >= patience && self.is_answered() {
                             self.stop_sending();
                         } else {
                             self.go_on(since, &timeout)?;
@@ -362,6 +384,21 @@ impl TcpTransport {
         Ok(())
     }
 
+    /// Whether the upstream answers a request of which it takes no more.
+    fn is_answered(&mut self) -> bool {
+        if pending(&self.stream) != Pending::Bytes {
+            return false;
+        }
+        if !self.plain {
+            return true;
+        }
+        if let Ok(read) = (&*self.stream).read(self.buffers.input_append_buf()) {
+            self.buffers.input_appended(read);
+            self.unseen = true;
+        }
+        has_final_answer(&mut self.buffers)
+    }
+
     fn stop_sending(&mut self) {
         self.deaf = true;
         on_call(|call| call.upload_refused.set(true));
@@ -374,9 +411,9 @@ impl Transport for TcpTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        // The head comes first, and its body at once behind it, where it has one.
+        // The head comes first; its body is at once behind it, or the answer is waited for.
         let is_first = !std::mem::replace(&mut self.sending, true);
-        if is_first && amount <= HELD {
+        if is_first && amount <= HELD && room().holds {
             self.buffers.hold(amount);
             return Ok(());
         }
@@ -387,6 +424,9 @@ impl Transport for TcpTransport {
         self.send(0, timeout)?;
         self.sending = false;
         self.buffers.rest();
+        if std::mem::take(&mut self.unseen) && !self.buffers.input().is_empty() {
+            return Ok(true);
+        }
         let since = Instant::now();
         let mut at_once = false;
         on_call(|call| at_once = call.at_once.get());
@@ -418,7 +458,9 @@ impl Transport for TcpTransport {
     }
 
     fn is_open(&mut self) -> bool {
-        !self.deaf && !self.buffers.holds() && pending(&self.stream) == Pending::Nothing
+        // ureq looks at what it can read itself: under TLS there may be more here.
+        let is_clean = !self.buffers.holds() && self.buffers.input().is_empty();
+        is_clean && !self.deaf && pending(&self.stream) == Pending::Nothing
     }
 }
 
@@ -427,21 +469,27 @@ impl Transport for TcpTransport {
 /// saying so. And an upstream that answers while the request is still being sent is heard:
 /// once it closes, the kernel throws away what was not read.
 #[derive(Debug)]
-struct Truth;
+struct Truth {
+    has_proxy: bool,
+}
 
 impl<In: Transport> Connector<In> for Truth {
     type Out = TruthfulTransport<In>;
 
     fn connect(
         &self,
-        _: &ConnectionDetails<'_>,
+        details: &ConnectionDetails<'_>,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
         let mut socket = None;
+        // What comes from a proxy itself may be TLS that it passes on.
+        let is_to_proxy = self.has_proxy && details.config.proxy().is_none();
         on_call(|call| {
             call.end_connecting();
             call.connected.set(true);
-            socket = call.socket.take();
+            if !is_to_proxy {
+                socket = call.socket.take();
+            }
         });
         Ok(chained.map(|inner| TruthfulTransport {
             inner,
@@ -456,7 +504,7 @@ impl<In: Transport> Connector<In> for Truth {
 #[derive(Debug)]
 struct TruthfulTransport<T> {
     inner: T,
-    /// None behind an HTTP proxy.
+    /// None on the way to an HTTP proxy.
     socket: Option<Arc<TcpStream>>,
     /// Bytes that were sent since the upstream last said something.
     unanswered: usize,
@@ -471,18 +519,21 @@ impl<T: Transport> TruthfulTransport<T> {
     /// alone, and is taken in by this.
     fn is_answered(&mut self, timeout: NextTimeout) -> bool {
         let Some(socket) = self.socket.clone() else { return false };
-        while pending(&socket) == Pending::Bytes {
-            on_call(|call| call.at_once.set(true));
-            let read = self.inner.await_input(timeout);
-            on_call(|call| call.at_once.set(false));
-            if !self.inner.buffers().input().is_empty() {
+        let mut reads = true;
+        while reads && pending(&socket) == Pending::Bytes {
+            reads = matches!(self.read_arrived(timeout), Ok(true));
+            if has_final_answer(self.inner.buffers()) {
                 return true;
-            }
-            if !matches!(read, Ok(true)) {
-                break;
             }
         }
         false
+    }
+
+    fn read_arrived(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        on_call(|call| call.at_once.set(true));
+        let read = self.inner.await_input(timeout);
+        on_call(|call| call.at_once.set(false));
+        read
     }
 }
 
@@ -517,11 +568,38 @@ impl<T: Transport> Transport for TruthfulTransport<T> {
     }
 
     fn is_open(&mut self) -> bool {
-        !self.deaf && self.inner.is_open()
+        // What has arrived under TLS may be for TLS alone; anything else belongs to no request.
+        let is_clean = !self.inner.is_tls() || {
+            let read = self.read_arrived(NextTimeout::default());
+            let nothing = read.is_err_and(|error| is_timeout(&error).is_some());
+            nothing && self.inner.buffers().input().is_empty()
+        };
+        is_clean && !self.deaf && self.inner.is_open()
     }
 
     fn is_tls(&self) -> bool {
         self.inner.is_tls()
+    }
+}
+
+/// How the heads begin that announce nothing but that the answer is still to come.
+const INFORMATIONAL: &[u8] = b"HTTP/1.1 1";
+
+/// Whether what was read is the answer itself, or its beginning. What comes in front of it
+/// (100, 102, 103) is dropped.
+fn has_final_answer(buffers: &mut dyn Buffers) -> bool {
+    loop {
+        let input = buffers.input();
+        if input.len() < INFORMATIONAL.len() {
+            return !INFORMATIONAL.starts_with(input);
+        }
+        if !input.starts_with(INFORMATIONAL) {
+            return true;
+        }
+        let Some(end) = input.windows(4).position(|four| four == b"\r\n\r\n") else {
+            return false;
+        };
+        buffers.input_consume(end + 4);
     }
 }
 

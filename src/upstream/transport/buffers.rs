@@ -93,7 +93,8 @@ impl ElasticBuffers {
                 self.input.copy_within(self.start..self.end, 0);
                 (self.start, self.end) = (0, self.end - self.start);
             } else {
-                self.input.resize(elastic::next_size(self.end, self.end), 0);
+                // None is left where a body's chunks needed more than the most.
+                self.input.resize(elastic::next_size(self.end, self.end).max(self.end), 0);
             }
         }
         &mut self.input[self.end..]

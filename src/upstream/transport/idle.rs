@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
+use super::is_renewed;
+
 /// How many connections are kept.
 const MOST: usize = 256;
 
@@ -46,6 +48,10 @@ impl<C: Connector> Connector for Reuse<C> {
         // On the way to a tunnel ureq asks for a connection to the proxy itself.
         let is_to_proxy = self.has_proxy && details.config.proxy().is_none();
         let idle = (!is_to_proxy).then(|| Arc::clone(&self.idle));
+        if is_renewed() {
+            // What one has lost, the others are likely to have lost too.
+            self.idle.lock().clear();
+        }
         let transport = match idle.as_ref().and_then(|idle| idle.take()) {
             Some(transport) => Some(transport),
             None => self.connector.connect(details, chained)?.map(Box::new),
