@@ -421,18 +421,21 @@ impl Transport for TcpTransport {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.send(0, timeout)?;
-        self.sending = false;
-        self.buffers.rest();
+        let mut at_once = false;
+        on_call(|call| at_once = call.at_once.get());
+        // A look in the middle of a request leaves what is to be sent as it is.
+        if !at_once {
+            self.send(0, timeout)?;
+            self.sending = false;
+            self.buffers.rest();
+        }
         if std::mem::take(&mut self.unseen) && !self.buffers.input().is_empty() {
             return Ok(true);
         }
-        let since = Instant::now();
-        let mut at_once = false;
-        on_call(|call| at_once = call.at_once.get());
         if at_once && pending(&self.stream) == Pending::Nothing {
             return Err(Error::Timeout(timeout.reason));
         }
+        let since = Instant::now();
         let mut is_settled = false;
         loop {
             match (&*self.stream).read(self.buffers.input_append_buf()) {
