@@ -136,17 +136,16 @@ impl Pool {
 
     /// Waits for the lead; false where this worker was not needed for a while, and ends.
     fn take_lead(&self) -> bool {
-        let worker = thread::current();
-        let deadline = Instant::now() + IDLE;
+        let (worker, since) = (thread::current(), Instant::now());
         loop {
-            let patience = deadline.saturating_duration_since(Instant::now());
             let mut crew = self.crew();
             if !crew.led {
                 crew.led = true;
                 crew.forget(&worker);
                 return true;
             }
-            if patience.is_zero() {
+            // The last idle one is counted on: whoever leads may be about to give the lead up.
+            if since.elapsed() >= IDLE && crew.idle > 1 {
                 crew.idle -= 1;
                 crew.workers -= 1;
                 crew.forget(&worker);
@@ -154,7 +153,7 @@ impl Pool {
             }
             crew.rest(&worker);
             drop(crew);
-            thread::park_timeout(patience);
+            thread::park_timeout(IDLE);
         }
     }
 
