@@ -7,6 +7,11 @@ pub const LEAST: usize = 1024;
 /// The largest buffer, in bytes: beyond that the system calls saved are few.
 pub const MOST: usize = 64 * 1024;
 
+/// The size of a buffer for a body of known length.
+pub fn size_for(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(MOST).clamp(LEAST, MOST)
+}
+
 /// The size of the next buffer after one of `size` bytes, of which a read used `used`.
 pub fn next_size(size: usize, used: usize) -> usize {
     match used {

@@ -212,7 +212,7 @@ impl Exchange {
             hurried: self.hurried,
             pending: head,
             buffer: Vec::new(),
-            size: elastic::LEAST,
+            size: length.map_or(elastic::LEAST, elastic::size_for),
             broken: way_out == WayOut::Nowhere,
             gone: false,
             last,

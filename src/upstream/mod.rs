@@ -441,7 +441,7 @@ fn room(url: &str, headers: &Headers, length: Option<u64>, has_body: bool) -> Ro
     let fields: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
     let head = FRAMING + 2 * url.len() + fields;
     let body = match length {
-        Some(length) => usize::try_from(length).unwrap_or(elastic::MOST).min(elastic::MOST),
+        Some(length) => elastic::size_for(length),
         None if has_body => elastic::MOST,
         None => 0,
     };
