@@ -8,7 +8,7 @@
 
 use ureq::unversioned::transport::Buffers;
 
-use super::room;
+use super::call::room;
 use crate::elastic;
 
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-use super::is_renewed;
+use super::call::is_renewed;
 
 /// How many connections are kept.
 const MOST: usize = 256;
