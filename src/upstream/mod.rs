@@ -118,7 +118,7 @@ impl Upstream {
             .proxy(proxy)
             .tls_config(tls(config.ca_file.as_deref()))
             .max_idle_connections(0) // the transport keeps them
-            .input_buffer_size(BUFFER)
+            .input_buffer_size(BUFFER + elastic::LEAST) // more than a head may have, to be told why
             .output_buffer_size(BUFFER)
             .timeout_resolve(Some(connect_timeout))
             .timeout_connect(Some(connect_timeout))

@@ -11,6 +11,9 @@ use ureq::unversioned::transport::Buffers;
 use super::call::room;
 use crate::elastic;
 
+/// How large an input may be that is kept between two requests, in bytes.
+const SLIM: usize = 4 * elastic::LEAST;
+
 #[derive(Debug)]
 pub(super) struct ElasticBuffers {
     input: Vec<u8>,
@@ -64,6 +67,14 @@ impl ElasticBuffers {
         }
     }
 
+    /// Lets go of what was large, between two requests.
+    pub(super) fn slim(&mut self) {
+        if self.start == self.end && self.input.len() > SLIM {
+            self.input = Vec::new();
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
     /// Lets go of all that a connection at rest does not need.
     pub(super) fn settle(&mut self) {
         self.output = Vec::new();
@@ -93,8 +104,9 @@ impl ElasticBuffers {
                 self.input.copy_within(self.start..self.end, 0);
                 (self.start, self.end) = (0, self.end - self.start);
             } else {
-                // None is left where a body's chunks needed more than the most.
-                self.input.resize(elastic::next_size(self.end, self.end).max(self.end), 0);
+                // A little beyond the most, for ureq to see that a head is too long.
+                let most = elastic::MOST + elastic::LEAST;
+                self.input.resize((2 * self.end).min(most).max(self.end), 0);
             }
         }
         &mut self.input[self.end..]

@@ -8,7 +8,9 @@
 //! connections of one pool lead to the same upstream.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::Error;
@@ -19,8 +21,11 @@ use super::call::is_renewed;
 /// How many connections are kept.
 const MOST: usize = 256;
 
-/// How long one is kept.
+/// How long one is kept, at least, and at most twice as long.
 const AGE: Duration = Duration::from_secs(15);
+
+/// The stack of the thread that closes them.
+const STACK: usize = 128 * 1024;
 
 /// Takes an idle connection where there is one, and has a new one made where there is none.
 #[derive(Debug)]
@@ -33,7 +38,8 @@ pub(super) struct Reuse<C: Connector> {
 
 impl<C: Connector> Reuse<C> {
     pub(super) fn new(connector: C, has_proxy: bool) -> Reuse<C> {
-        Reuse { connector, idle: Arc::new(Idle(Mutex::default())), has_proxy }
+        let idle = Idle { connections: Mutex::default(), is_tended: AtomicBool::new(false) };
+        Reuse { connector, idle: Arc::new(idle), has_proxy }
     }
 }
 
@@ -61,9 +67,15 @@ impl<C: Connector> Connector for Reuse<C> {
     }
 }
 
-/// The idle connections; the last was used last.
 #[derive(Debug)]
-struct Idle<T>(Mutex<VecDeque<(Instant, Box<T>)>>);
+struct Idle<T> {
+    /// The last was used last.
+    connections: Mutex<Connections<T>>,
+    /// Whether there is a thread that closes those that have grown old.
+    is_tended: AtomicBool,
+}
+
+type Connections<T> = VecDeque<(Instant, Box<T>)>;
 
 impl<T: Transport> Idle<T> {
     /// One that is open.
@@ -76,18 +88,38 @@ impl<T: Transport> Idle<T> {
         }
     }
 
-    fn keep(&self, transport: Box<T>) {
-        let mut idle = self.lock();
-        idle.push_back((Instant::now(), transport));
-        let is_superfluous = idle.len() > MOST || idle[0].0.elapsed() >= AGE;
-        // One for each that comes is enough for them to become fewer.
-        let closed = is_superfluous.then(|| idle.pop_front());
-        drop(idle);
-        drop(closed);
+    fn keep(self: &Arc<Self>, transport: Box<T>) {
+        let mut connections = self.lock();
+        connections.push_back((Instant::now(), transport));
+        let surplus = if connections.len() > MOST { connections.pop_front() } else { None };
+        drop(connections);
+        drop(surplus);
+        if !self.is_tended.swap(true, Ordering::Relaxed) {
+            let idle = Arc::downgrade(self);
+            let thread = thread::Builder::new().name("idle".into()).stack_size(STACK);
+            // Without a thread to spare, the next one that is kept tries again.
+            if thread.spawn(move || while Idle::tend(&idle) {}).is_err() {
+                self.is_tended.store(false, Ordering::Relaxed);
+            }
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(Instant, Box<T>)>> {
-        self.0.lock().expect("nothing panics under this lock")
+    /// Waits, and closes what has grown old meanwhile; false where none is left.
+    fn tend(idle: &Weak<Self>) -> bool {
+        thread::sleep(AGE);
+        let Some(idle) = idle.upgrade() else { return false };
+        let mut connections = idle.lock();
+        let old = connections.iter().take_while(|(since, _)| since.elapsed() >= AGE).count();
+        let old: Connections<T> = connections.drain(..old).collect();
+        let goes_on = !connections.is_empty();
+        idle.is_tended.store(goes_on, Ordering::Relaxed);
+        drop(connections);
+        drop(old);
+        goes_on
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connections<T>> {
+        self.connections.lock().expect("nothing panics under this lock")
     }
 }
 
@@ -121,11 +153,11 @@ impl<T: Transport> Transport for Reused<T> {
         self.transport().await_input(timeout)
     }
 
-    /// Asked once the response is at its end. Whether it is still open then does not
-    /// matter: that is asked again when it is taken.
+    /// Asked once the response is at its end.
     fn is_open(&mut self) -> bool {
-        self.is_at_rest = self.idle.is_some();
-        self.is_at_rest || self.transport().is_open()
+        let is_open = self.transport().is_open();
+        self.is_at_rest = is_open && self.idle.is_some();
+        is_open
     }
 
     fn is_tls(&self) -> bool {

@@ -219,7 +219,8 @@ impl Transport for TcpTransport {
         // A look in the middle of a request leaves what is to be sent as it is.
         if !at_once {
             self.send(0, timeout)?;
-            self.sending = false;
+            // Behind a 100 comes the rest of the request.
+            self.sending = timeout.reason == Timeout::Await100;
             self.buffers.rest();
         }
         if std::mem::take(&mut self.unseen) && !self.buffers.input().is_empty() {
@@ -254,6 +255,7 @@ impl Transport for TcpTransport {
     }
 
     fn is_open(&mut self) -> bool {
+        self.buffers.slim();
         // ureq looks at what it can read itself: under TLS there may be more here.
         let is_clean = !self.buffers.holds() && self.buffers.input().is_empty();
         is_clean && !self.deaf && pending(&self.stream) == Pending::Nothing
