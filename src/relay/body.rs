@@ -103,10 +103,6 @@ impl Held {
         Held::Beginning(Bytes::default())
     }
 
-    pub(super) fn was_read(&self) -> bool {
-        !matches!(self, Held::Beginning(front) if front.bytes.is_empty())
-    }
-
     /// The model that the body names.
     pub(super) fn model(&self) -> Option<&str> {
         match self {

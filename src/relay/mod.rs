@@ -280,11 +280,7 @@ impl Relay {
         held: Held,
         notes: &mut Notes,
     ) -> Sent {
-        let mut headers = passed(exchange.headers(), notes);
-        if held.was_read() {
-            // The client was told to continue when its body was read.
-            headers.remove("expect");
-        }
+        let headers = passed(exchange.headers(), notes);
         notes.upstream = Some(offer.upstream.name().to_owned());
         let (method, client) = (exchange.method().to_owned(), exchange.client());
         let send = |upload| {
@@ -380,6 +376,8 @@ fn passed(headers: &Headers, notes: &Notes) -> Headers {
     }
     headers.remove("host");
     headers.remove("content-length");
+    // The client is told to continue as soon as its body is read here.
+    headers.remove("expect");
     headers
 }
 

@@ -69,17 +69,24 @@ fn stream(
     let mut response = exchange.begin(status, headers, length);
     // Whether what was sent so far ends with a whole event.
     let mut between_events = true;
-    // What has arrived goes out with the head, which does not wait for more.
-    let mut is_first = true;
+    // What has arrived goes out with the head, which does not wait for more; nor does a large
+    // buffer wait.
+    let mut waits = false;
     loop {
-        let read = response.pass(|buffer| match is_first {
-            true => answer.read_arrived(buffer),
-            false => answer.read(buffer),
+        let read = response.pass(|buffer| match waits {
+            true => answer.read(buffer),
+            false => answer.read_arrived(buffer),
         });
         match read {
-            Ok([]) if is_first => response.flush(),
+            Ok([]) if !waits => {
+                response.rest();
+                waits = true;
+            }
             Ok([]) => return response.end(),
-            Ok(part) => between_events = ends_event(part),
+            Ok(part) => {
+                between_events = ends_event(part);
+                waits = !response.is_large();
+            }
             Err(error) => {
                 if tells && error.source == Source::Upstream {
                     let gap = if between_events { "" } else { "\n\n" };
@@ -89,7 +96,6 @@ fn stream(
                 return response.abort();
             }
         }
-        is_first = false;
         if response.broken() {
             notes.error = Some(Error::client_left());
             return response.abort();

@@ -440,6 +440,18 @@ pub fn open_descriptors() -> Vec<RawFd> {
     }
 }
 
+/// How many descriptors there are of connections to a local port that broke before it could be
+/// told whose they were.
+pub fn nameless(local_port: u16) -> usize {
+    let is_nameless = |fd: &&RawFd| {
+        let local = address(**fd, libc::getsockname).ok().flatten();
+        local.is_some_and(|local| local.port() == local_port)
+            && address(**fd, libc::getpeername) == Err(libc::ENOTCONN)
+            && !listens(**fd, local_port)
+    };
+    open_descriptors().iter().filter(is_nameless).count()
+}
+
 /// What a descriptor refers to: a device and a number on it.
 pub type Identity = (u64, u64);
 

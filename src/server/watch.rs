@@ -56,6 +56,16 @@ const FULL_LISTING: u32 = 20;
 /// How long a thread of tiny_http's may take to notice that its connection was cut.
 const STUCK: Duration = Duration::from_secs(10);
 
+/// How many connections are rescued at once of those that broke before they had a name: what
+/// tiny_http does with one ends its thread, and leaves others in the queue.
+const NAMELESS: usize = 16;
+
+/// How long a server accepts that counts as steady.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// How long one that gave up sooner than that waits for another in its place, at most.
+const IMPATIENCE: Duration = Duration::from_secs(1);
+
 /// How long clients may go on asking where nobody shall notice that the program ends: each
 /// answer tells its client to connect anew.
 const LENIENCE: Duration = Duration::from_millis(500);
@@ -77,6 +87,11 @@ pub(super) struct Watch {
     ending: Vec<Ending>,
     known: HashMap<SocketAddr, Connection>,
     haste: bool,
+    /// When the server was made that accepts now.
+    opened: Instant,
+    /// How long it is left alone at least, though it may have given up: each one that is made
+    /// leaves threads behind for some seconds.
+    patience: Duration,
     /// When the port was given up.
     closed: Option<Instant>,
     /// Whether a request was expected at the last look.
@@ -138,6 +153,8 @@ impl Watch {
             ending: Vec::new(),
             known: HashMap::new(),
             haste: false,
+            opened: Instant::now(),
+            patience: Duration::ZERO,
             closed: None,
             expected: true,
         };
@@ -152,13 +169,15 @@ impl Watch {
         loop {
             if self.shared.clients.are_closing() {
                 self.close();
-            } else if !sockets::listens(self.accepting, self.address.port()) {
+            } else if !self.accepts() && self.opened.elapsed() >= self.patience {
                 self.reopen();
             }
             looks = looks.wrapping_add(1);
             if looks % FULL_LISTING == 0 {
-                sockets::open_descriptors();
+                let nameless = sockets::nameless(self.address.port());
                 self.give_up_stuck();
+                // There are two descriptors of each.
+                self.rescue(nameless.div_ceil(2).min(NAMELESS));
             }
             let started = Instant::now();
             let requests = self.shared.clients.snapshot();
@@ -244,10 +263,20 @@ impl Watch {
         });
         let gone = |peer: &_| requests.contains_key(peer) && !self.known.contains_key(peer);
         self.shared.clients.forget(gone, |peer| self.known.contains_key(peer));
+        self.rescue(forgotten);
+    }
+
+    /// Has tiny_http start threads, each of which takes a connection out of its queue.
+    fn rescue(&self, connections: usize) {
         // One failure means that nobody accepts, and more would only fill the queue.
-        let accepting = sockets::listens(self.accepting, self.address.port());
-        let poked = (0..forgotten).take_while(|_| accepting && self.poke()).count();
+        let accepts = self.accepts();
+        let poked = (0..connections).take_while(|_| accepts && self.poke()).count();
         METRICS.rescued(poked as u64);
+    }
+
+    /// Whether tiny_http still has its listening socket, and has not given up.
+    fn accepts(&self) -> bool {
+        sockets::listens(self.accepting, self.address.port())
     }
 
     /// Why a connection without a request must end: it has used up its time or its room.
@@ -352,10 +381,19 @@ impl Watch {
         if !self.has_room() {
             return;
         }
+        let lasted = self.opened.elapsed();
+        self.patience = match lasted < STEADY {
+            true => (2 * self.patience).clamp(INTERVAL, IMPATIENCE),
+            false => INTERVAL,
+        };
+        self.opened = Instant::now();
         let retired = self.pool.take();
         // Nobody accepts at this moment: these are all that the servers so far have.
-        let left = sockets::connections(self.address.port());
-        let connections = left.iter().map(|seen| seen.peer).collect();
+        let left = sockets::connections(self.address.port()).into_iter().map(|seen| seen.peer);
+        let is_older = |peer: &SocketAddr| {
+            self.retiring.iter().any(|server| server.connections.contains(peer))
+        };
+        let connections = left.filter(|peer| !is_older(peer)).collect();
         match catch_unwind(AssertUnwindSafe(|| self.open())) {
             Ok(Ok(())) => {
                 log::warn!("msg=\"the listener had given up and was started anew\"");
