@@ -83,8 +83,11 @@ fn exchanges_are_counted_by_what_was_configured_and_never_by_what_a_client_chose
     proxy.get("/v1/../x");
     // One is counted when its client has its answer already.
     let all = "model_filter_exchanges_open 1\n";
-    eventually("all have ended", || metrics(&proxy).contains(all));
-    let text = metrics(&proxy);
+    let mut text = String::new();
+    eventually("all have ended", || {
+        text = metrics(&proxy);
+        text.contains(all)
+    });
     let count = |path, status| {
         let labels = format!("upstream=\"up\",path=\"{path}\",status=\"{status}\"");
         sample(&text, &format!("model_filter_exchanges_total{{{labels}}}"))

@@ -254,7 +254,8 @@ impl Conn {
         Some(Request { connection: self.id, line, headers, body: Vec::new() })
     }
 
-    fn read_body(&mut self, request: &Request) -> Option<Vec<u8>> {
+    /// The body of a request of which the head was read.
+    pub fn read_body(&mut self, request: &Request) -> Option<Vec<u8>> {
         if request.header("transfer-encoding") == Some("chunked") {
             let mut body = Vec::new();
             loop {
@@ -293,6 +294,34 @@ impl Conn {
                 rustls::Stream::new(tls, &mut self.stream).write_all(bytes.as_ref()).is_ok()
             }
         }
+    }
+
+    /// Writes each as a record of TLS of its own, all of them at once.
+    pub fn write_records(&mut self, records: [&[u8]; 2]) {
+        let tls = self.tls.as_mut().unwrap();
+        let mut together = Vec::new();
+        for record in records {
+            tls.writer().write_all(record).unwrap();
+            tls.write_tls(&mut together).unwrap();
+        }
+        assert!(!tls.wants_write());
+        self.stream.write_all(&together).unwrap();
+    }
+
+    /// Passes on to an address what comes from the proxy, and back, whatever it is.
+    pub fn tunnel_to(&mut self, address: &str) {
+        let there = TcpStream::connect(address).unwrap();
+        let (mut from_here, mut to_there) = (self.stream.try_clone().unwrap(), &there);
+        let (mut from_there, mut to_here) = (&there, &self.stream);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                // Ends where either of them closes.
+                let _ = io::copy(&mut from_here, &mut to_there);
+                let _ = to_there.shutdown(Shutdown::Both);
+            });
+            let _ = io::copy(&mut from_there, &mut to_here);
+            let _ = to_here.shutdown(Shutdown::Both);
+        });
     }
 
     /// Says, as TLS asks for, that nothing more comes; a connection that closes without is cut.

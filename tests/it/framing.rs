@@ -87,6 +87,20 @@ fn giant_lengths_leave_little_memory_behind() {
     assert!(grown < 16 * 1024, "{grown} KiB");
 }
 
+/// For the system that is the whole memory of a small machine.
+#[test]
+fn a_length_beyond_this_machines_memory_does_not_end_the_process() {
+    let fake = upstream();
+    let yaml = crate::proxy::limited(&fake, "");
+    let proxy = Proxy::by_shell(r#"ulimit -v 900000; exec "$0" "$@""#, &yaml);
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/../x", &[("Content-Length", "1073741824")], b"{");
+    client.response().own_error(400, "bad_request");
+    drop(client);
+    proxy.wait_for_log("a connection was given up");
+    assert_eq!(proxy.get("/v1/after").text(), "/v1/after");
+}
+
 /// What they leave behind cannot be taken back, so there is an end to it.
 #[test]
 fn before_giant_lengths_have_taken_all_files_the_program_ends() {

@@ -74,6 +74,35 @@ fn a_connection_that_the_upstream_closed_while_idle_is_not_used() {
 }
 
 #[test]
+fn a_get_survives_several_idle_connections_that_are_dead() {
+    let all = Gate::new();
+    let opened = all.clone();
+    let fake = Fake::scripted(move |conn| {
+        let mut was_used = false;
+        while let Some(request) = conn.read_request() {
+            if request.target() == "/v1/idle" {
+                opened.wait();
+                was_used = true;
+            } else if was_used {
+                return;
+            }
+            conn.write(json(200, "{}"));
+        }
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut clients: Vec<Client> = (0..4).map(|_| Client::of(&proxy)).collect();
+    for client in &mut clients {
+        client.send("GET", "/v1/idle", &[], b"");
+    }
+    assert!(fake.counts_within("/v1/idle", 4, DEADLINE));
+    all.open();
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+    assert_eq!(proxy.get("/v1/x").status, 200);
+    let asked = fake.requests().iter().filter(|request| request.target() == "/v1/x").count();
+    assert_eq!(asked, 2, "once over one that was dead, and once over a new one");
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_order() {
     let other = Gate::new();
     let opened = other.clone();

@@ -87,6 +87,36 @@ fn a_request_streams_up_as_it_comes() {
     assert_eq!(client.response().status, 200);
 }
 
+/// Asserts that the upstream gets the head of such an upload before its client has sent any of it,
+/// over a new connection and over one that was open.
+fn assert_the_head_comes_first(framing: (&str, &str), body: &[u8]) {
+    let fake = Fake::scripted(|conn| {
+        while let Some(request) = conn.read_head() {
+            let Some(body) = conn.read_body(&request) else { return };
+            conn.write(response("200 OK\nContent-Type: x/y", body));
+        }
+    });
+    let proxy = Proxy::before(&fake, "");
+    for target in ["/v1/first", "/v1/second"] {
+        let mut client = Client::of(&proxy);
+        client.send("POST", target, &[framing], b"");
+        fake.wait_for(target);
+        client.more(body);
+        assert!(client.response().body == noise(100_000));
+    }
+}
+
+#[test]
+fn the_head_of_a_chunked_upload_does_not_wait_for_its_first_chunk() {
+    let body = [chunk(noise(100_000)), LAST_CHUNK.into()].concat();
+    assert_the_head_comes_first(("Transfer-Encoding", "chunked"), &body);
+}
+
+#[test]
+fn the_head_of_a_long_upload_does_not_wait_for_its_first_byte() {
+    assert_the_head_comes_first(("Content-Length", "100000"), &noise(100_000));
+}
+
 #[test]
 fn a_chunked_response_arrives_whole() {
     let fake = Fake::answering(|_| {
@@ -317,4 +347,30 @@ fn an_early_answer_arrives_though_the_client_stops_sending() {
     seen.open();
     drop((client, proxy));
     upload.join().unwrap();
+}
+
+/// What ureq has read of the answer by then is more than what is read at once otherwise.
+#[test]
+fn an_early_answer_to_a_chunked_upload_with_a_chunk_size_without_end_is_cut() {
+    let sent = Gate::new();
+    let opened = sent.clone();
+    let fake = Fake::scripted(move |conn| {
+        if conn.read_head().is_some() {
+            conn.write([CHUNKED, "55555555555555555555"].concat());
+            opened.wait();
+            while conn.write([b'5'; 3000]) {}
+        }
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/x", &[("Transfer-Encoding", "chunked")], b"");
+    fake.wait_for("/v1/x");
+    for _ in 0..100 {
+        client.more(chunk([b'x'; 6000]));
+    }
+    sent.open();
+    client.more(LAST_CHUNK);
+    assert_eq!(client.response().end, End::Cut);
+    assert_eq!(proxy.exchange("/v1/x").get("side").as_deref(), Some("upstream"));
+    assert!(!proxy.log().iter().any(|line| line.contains("panic")), "{:#?}", proxy.log());
 }

@@ -209,6 +209,18 @@ fn a_long_body_of_known_length_is_cut() {
     assert_eq!(after_the_cut("", [head.as_slice(), &[b'x'; 70_000]].concat()).1, End::Cut);
 }
 
+#[test]
+fn an_event_stream_of_known_length_is_cut_however_near_its_end() {
+    let head =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 70000\r\n\r\n";
+    for missing in [1, 100, 1000] {
+        let beginning = [head.as_bytes(), &vec![b'x'; 70_000 - missing]].concat();
+        let (rest, end) = after_the_cut("", beginning);
+        assert_eq!(end, End::Cut, "{missing}");
+        assert!(rest.iter().all(|byte| *byte == b'x'), "{}", String::from_utf8_lossy(&rest));
+    }
+}
+
 /// An HTTP/1.0 client's only sign of the end is the close, so a cut must be an error.
 #[test]
 fn a_cut_breaks_the_connection_of_an_http_1_0_client() {

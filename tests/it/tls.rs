@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, End};
 use crate::fake::{Conn, EVENTS, Fake, LAST_CHUNK, chunk, json, response};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, plain};
 use crate::wait::{DEADLINE, Gate};
 
 /// In front of an upstream with a certificate of our own making, which it is told to trust.
@@ -211,4 +211,81 @@ fn an_upstream_that_takes_no_more_is_504_after_idle_timeout() {
     let message = answer.own_error(504, "upstream_timeout");
     assert!(message.contains("no progress") && message.contains("for 1 s"), "{message}");
     seen.open();
+}
+
+#[test]
+fn what_is_left_of_one_answer_is_not_the_answer_to_the_next_request() {
+    const LEFT_OVER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nleft";
+    // A record has 22 bytes more, and 4096 are taken in at once: it ends with them, is a little
+    // shorter, or both are among them.
+    for length in [4074, 4060, 1000] {
+        let head = json(200, &"x".repeat(length)).len() - length;
+        let answer = json(200, &"x".repeat(length - head));
+        let fake = Fake::scripted_tls(move |conn| {
+            while let Some(request) = conn.read_request() {
+                match request.target() {
+                    "/v1/long" => drop(conn.write(json(200, &"x".repeat(400_000)))),
+                    "/v1/two" => conn.write_records([&answer, LEFT_OVER]),
+                    target => drop(conn.write(json(200, target))),
+                }
+            }
+        });
+        let proxy = trusting(&fake);
+        assert_eq!(proxy.get("/v1/models").status, 200);
+        assert_eq!(proxy.get("/v1/long").body.len(), 400_000);
+        assert_eq!(proxy.get("/v1/two").status, 200);
+        assert_eq!(proxy.get("/v1/next").text(), "/v1/next", "{length}");
+        let (long, two) = (fake.wait_for("/v1/long"), fake.wait_for("/v1/two"));
+        assert_eq!(long.connection, two.connection);
+    }
+}
+
+#[test]
+fn an_interim_response_does_not_end_a_long_upload() {
+    let fake = Fake::scripted_tls(|conn| {
+        if let Some(request) = conn.read_head() {
+            conn.write("HTTP/1.1 102 Processing\r\n\r\n");
+            if let Some(body) = conn.read_body(&request) {
+                conn.write(json(200, &body.len().to_string()));
+            }
+        }
+    });
+    let proxy = trusting(&fake);
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/x", &[("Content-Length", "1000000")], b"");
+    fake.wait_for("/v1/x");
+    client.more(vec![b'x'; 1_000_000]);
+    let answer = client.response();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "1000000"));
+}
+
+/// Of a new connection, on which the session tickets of TLS come meanwhile, which are no answer.
+#[test]
+fn a_long_upload_through_the_tunnel_of_an_http_proxy_arrives_whole() {
+    let fake = Fake::scripted_tls(|conn| {
+        let Some(request) = conn.read_head() else { return };
+        if request.target() == "/v1/models" {
+            conn.write(response("200 OK\nConnection: close", r#"{"data":[]}"#));
+        } else if let Some(body) = conn.read_body(&request) {
+            conn.write(json(200, &body.len().to_string()));
+        }
+    })
+    .showing_lists();
+    let upstream = fake.host();
+    let between = Fake::scripted(move |conn| {
+        if conn.read_request().is_some() {
+            conn.write("HTTP/1.1 200 Connection established\r\n\r\n");
+            conn.tunnel_to(&upstream);
+        }
+    });
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
+    let base_url = fake.url("/v1").replace("127.0.0.1", "upstream.test");
+    let yaml = plain(&base_url, &format!("tls:\n  ca_file: {folder}/ca.pem"));
+    let proxy = Proxy::start_with(&yaml, &[], &[("HTTPS_PROXY", &between.url(""))]);
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/x", &[("Content-Length", "1000000")], b"");
+    fake.wait_for("/v1/x");
+    client.more(vec![b'x'; 1_000_000]);
+    let answer = client.response();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "1000000"));
 }

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Makes the three files beside this one anew, with OpenSSL 3: ca.pem, a certificate authority of
-# our own; upstream.pem, a certificate that it signed for 127.0.0.1 and localhost; upstream.key,
-# the key to that. They are valid from 2020 to 2119, since a test must not end by the calendar,
-# and worth nothing: nobody trusts the authority, and its own key is thrown away here.
+# our own; upstream.pem, a certificate that it signed for 127.0.0.1, localhost and upstream.test;
+# upstream.key, the key to that. They are valid from 2020 to 2119, since a test must not end by
+# the calendar, and worth nothing: nobody trusts the authority, and its own key is thrown away
+# here.
 set -eu
 cd "$(dirname "$0")"
 here=$PWD
@@ -26,7 +27,7 @@ commonName = supplied
 END
 printf 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n' > ca.ext
 printf '%s\n' basicConstraints=CA:FALSE extendedKeyUsage=serverAuth \
-  subjectAltName=IP:127.0.0.1,DNS:localhost > upstream.ext
+  subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:upstream.test > upstream.ext
 issue() {
   openssl ca -config ca.cnf -batch -notext -keyfile ca.key \
     -startdate 20200101000000Z -enddate 21191231000000Z "$@"
