@@ -308,6 +308,17 @@ impl Conn {
         self.stream.write_all(&together).unwrap();
     }
 
+    /// Writes, and at once behind it, what only TLS is to see.
+    pub fn write_with_new_keys(&mut self, bytes: &[u8]) {
+        let tls = self.tls.as_mut().unwrap();
+        let mut together = Vec::new();
+        tls.writer().write_all(bytes).unwrap();
+        tls.write_tls(&mut together).unwrap();
+        tls.refresh_traffic_keys().unwrap();
+        tls.write_tls(&mut together).unwrap();
+        self.stream.write_all(&together).unwrap();
+    }
+
     /// Passes on to an address what comes from the proxy, and back, whatever it is.
     pub fn tunnel_to(&mut self, address: &str) {
         let there = TcpStream::connect(address).unwrap();

@@ -87,7 +87,7 @@ fn giant_lengths_leave_little_memory_behind() {
     assert!(grown < 16 * 1024, "{grown} KiB");
 }
 
-/// For the system that is the whole memory of a small machine.
+/// The limit stands for a machine that has less.
 #[test]
 fn a_length_beyond_this_machines_memory_does_not_end_the_process() {
     let fake = upstream();

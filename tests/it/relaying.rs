@@ -349,7 +349,7 @@ fn an_early_answer_arrives_though_the_client_stops_sending() {
     upload.join().unwrap();
 }
 
-/// What ureq has read of the answer by then is more than what is read at once otherwise.
+/// Room for the upload's chunks was made behind what had come of the answer.
 #[test]
 fn an_early_answer_to_a_chunked_upload_with_a_chunk_size_without_end_is_cut() {
     let sent = Gate::new();

@@ -172,6 +172,29 @@ fn an_upstreams_connection_is_used_again() {
 }
 
 #[test]
+fn new_keys_behind_an_answer_do_not_cost_the_connection() {
+    // With its record's 22 bytes more it is what is taken in at once, and the keys come later.
+    let head = json(200, &"x".repeat(4074)).len() - 4074;
+    let answer = json(200, &"x".repeat(4074 - head));
+    let fake = Fake::scripted_tls(move |conn| {
+        while let Some(request) = conn.read_request() {
+            match request.target() {
+                "/v1/long" => drop(conn.write(json(200, &"x".repeat(400_000)))),
+                "/v1/keys" => conn.write_with_new_keys(&answer),
+                target => drop(conn.write(json(200, target))),
+            }
+        }
+    });
+    let proxy = trusting(&fake);
+    assert_eq!(proxy.get("/v1/models").status, 200);
+    for target in ["/v1/long", "/v1/keys", "/v1/next"] {
+        assert_eq!(proxy.get(target).status, 200);
+    }
+    let connections: BTreeSet<usize> = fake.requests().iter().map(|r| r.connection).collect();
+    assert_eq!(connections.len(), 1, "{connections:?}");
+}
+
+#[test]
 fn an_early_answer_arrives_though_the_upstream_reads_no_more() {
     let seen = Gate::new();
     let opened = seen.clone();
@@ -259,7 +282,7 @@ fn an_interim_response_does_not_end_a_long_upload() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "1000000"));
 }
 
-/// Of a new connection, on which the session tickets of TLS come meanwhile, which are no answer.
+/// The session tickets of TLS come while it is sent over a new connection, and are no answer.
 #[test]
 fn a_long_upload_through_the_tunnel_of_an_http_proxy_arrives_whole() {
     let fake = Fake::scripted_tls(|conn| {
