@@ -90,6 +90,7 @@ fn a_get_survives_several_idle_connections_that_are_dead() {
         }
     });
     let proxy = Proxy::before(&fake, "");
+    proxy.wait_for_log("msg=\"models\""); // its connection is at rest by then
     let mut clients: Vec<Client> = (0..4).map(|_| Client::of(&proxy)).collect();
     for client in &mut clients {
         client.send("GET", "/v1/idle", &[], b"");

@@ -352,11 +352,12 @@ fn an_early_answer_arrives_though_the_client_stops_sending() {
 /// Room for the upload's chunks was made behind what had come of the answer.
 #[test]
 fn an_early_answer_to_a_chunked_upload_with_a_chunk_size_without_end_is_cut() {
-    let sent = Gate::new();
-    let opened = sent.clone();
+    let (answered, sent) = (Gate::new(), Gate::new());
+    let (answering, opened) = (answered.clone(), sent.clone());
     let fake = Fake::scripted(move |conn| {
         if conn.read_head().is_some() {
             conn.write([CHUNKED, "55555555555555555555"].concat());
+            answering.open();
             opened.wait();
             while conn.write([b'5'; 3000]) {}
         }
@@ -364,7 +365,7 @@ fn an_early_answer_to_a_chunked_upload_with_a_chunk_size_without_end_is_cut() {
     let proxy = Proxy::before(&fake, "");
     let mut client = Client::of(&proxy);
     client.send("POST", "/v1/x", &[("Transfer-Encoding", "chunked")], b"");
-    fake.wait_for("/v1/x");
+    answered.wait();
     for _ in 0..100 {
         client.more(chunk([b'x'; 6000]));
     }

@@ -186,7 +186,7 @@ fn new_keys_behind_an_answer_do_not_cost_the_connection() {
         }
     });
     let proxy = trusting(&fake);
-    assert_eq!(proxy.get("/v1/models").status, 200);
+    proxy.wait_for_log("msg=\"models\""); // its connection is at rest by then
     for target in ["/v1/long", "/v1/keys", "/v1/next"] {
         assert_eq!(proxy.get(target).status, 200);
     }
@@ -254,7 +254,7 @@ fn what_is_left_of_one_answer_is_not_the_answer_to_the_next_request() {
             }
         });
         let proxy = trusting(&fake);
-        assert_eq!(proxy.get("/v1/models").status, 200);
+        proxy.wait_for_log("msg=\"models\""); // its connection is at rest by then
         assert_eq!(proxy.get("/v1/long").body.len(), 400_000);
         assert_eq!(proxy.get("/v1/two").status, 200);
         assert_eq!(proxy.get("/v1/next").text(), "/v1/next", "{length}");
@@ -265,9 +265,12 @@ fn what_is_left_of_one_answer_is_not_the_answer_to_the_next_request() {
 
 #[test]
 fn an_interim_response_does_not_end_a_long_upload() {
-    let fake = Fake::scripted_tls(|conn| {
+    let goes_on = Gate::new();
+    let opened = goes_on.clone();
+    let fake = Fake::scripted_tls(move |conn| {
         if let Some(request) = conn.read_head() {
             conn.write("HTTP/1.1 102 Processing\r\n\r\n");
+            opened.open();
             if let Some(body) = conn.read_body(&request) {
                 conn.write(json(200, &body.len().to_string()));
             }
@@ -276,7 +279,7 @@ fn an_interim_response_does_not_end_a_long_upload() {
     let proxy = trusting(&fake);
     let mut client = Client::of(&proxy);
     client.send("POST", "/v1/x", &[("Content-Length", "1000000")], b"");
-    fake.wait_for("/v1/x");
+    goes_on.wait();
     client.more(vec![b'x'; 1_000_000]);
     let answer = client.response();
     assert_eq!((answer.status, answer.text().as_str()), (200, "1000000"));
