@@ -1,9 +1,13 @@
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::client::{Client, End};
 use crate::fake::{CHUNKED, Fake, LAST_CHUNK, chunk, json, response};
 use crate::proxy::Proxy;
-use crate::wait::Gate;
+use crate::wait::{DEADLINE, Gate, eventually};
 
 /// So many bytes that no compression, buffer or encoding could give back by chance.
 fn noise(count: usize) -> Vec<u8> {
@@ -202,6 +206,90 @@ fn interim_responses_do_not_stand_for_the_final_one() {
     let answer = Proxy::before(&fake, "").post("/v1/x", "{}");
     assert_eq!((answer.status, answer.text().as_str()), (200, "final"));
     assert_eq!(answer.header("link"), None);
+}
+
+/// Gives back the length of each upload, before which it says that it goes on, and tells.
+fn going_on(interim: &'static str) -> (Fake, Receiver<()>) {
+    let (told, goes_on) = channel();
+    let told = Mutex::new(told);
+    let fake = Fake::scripted(move |conn| {
+        while let Some(request) = conn.read_head() {
+            conn.write(interim);
+            told.lock().unwrap().send(()).unwrap();
+            let Some(body) = conn.read_body(&request) else { return };
+            conn.write(json(200, &body.len().to_string()));
+        }
+    });
+    (fake, goes_on)
+}
+
+const INTERIM: [&str; 3] = [
+    "HTTP/1.1 100 Continue\r\n\r\n",
+    "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n",
+    "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
+];
+
+#[test]
+fn interim_responses_do_not_end_a_long_upload() {
+    let whole = noise(1_000_000);
+    let chunked: Vec<u8> = whole.chunks(50_000).flat_map(chunk).chain(*b"0\r\n\r\n").collect();
+    for interim in INTERIM {
+        let (fake, goes_on) = going_on(interim);
+        let proxy = Proxy::before(&fake, "");
+        for (target, framing, body) in [
+            ("/v1/known", ("Content-Length", "1000000"), &whole),
+            ("/v1/chunked", ("Transfer-Encoding", "chunked"), &chunked),
+        ] {
+            let mut client = Client::of(&proxy);
+            client.send("POST", target, &[framing], b"");
+            goes_on.recv_timeout(DEADLINE).unwrap();
+            client.more(body);
+            let answer = client.response();
+            assert_eq!((answer.status, answer.text().as_str()), (200, "1000000"), "{interim}");
+        }
+    }
+}
+
+#[test]
+fn an_interim_response_does_not_end_an_upload_that_stands_still() {
+    let still = Gate::new();
+    let opened = still.clone();
+    let fake = Fake::scripted(move |conn| {
+        if let Some(request) = conn.read_head() {
+            opened.wait();
+            conn.write("HTTP/1.1 102 Processing\r\n\r\n");
+            // As a slow upstream does: so long the proxy does not wait for it without a look.
+            std::thread::sleep(Duration::from_millis(1200));
+            if let Some(body) = conn.read_body(&request) {
+                conn.write(json(200, &body.len().to_string()));
+            }
+        }
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/x", &[("Content-Length", "20000000")], b"");
+    let mut writer = client.writer();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let upload = std::thread::spawn(move || {
+        for _ in 0..1000 {
+            writer.write_all(&[b'x'; 20_000]).unwrap();
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let (mut before, mut since) = (0, Instant::now());
+    eventually("the upload stands still", || {
+        let now = sent.load(Ordering::SeqCst);
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
+        since.elapsed() > Duration::from_millis(200)
+    });
+    assert!(before < 1000, "all of it was taken");
+    still.open();
+    let answer = client.response();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "20000000"));
+    upload.join().unwrap();
 }
 
 #[test]
