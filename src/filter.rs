@@ -54,6 +54,26 @@ impl Filter {
     /// # Errors
     /// The first pattern that does not compile.
     pub fn new(rules: &Rules) -> Result<Filter, PatternError> {
+        Filter::within(rules, CONFIGURED)
+    }
+
+    /// The same for rules that somebody tries: they take little memory.
+    ///
+    /// # Errors
+    /// As [`Filter::new`], and where there are too many patterns.
+    pub fn on_trial(rules: &Rules) -> Result<Filter, PatternError> {
+        let patterns = rules.regexp.iter().flatten().chain(&rules.exclude_regexp);
+        match patterns.clone().nth(TRIAL_PATTERNS) {
+            None => Filter::within(rules, TRIAL),
+            Some(pattern) => Err(PatternError {
+                key: "regexp".into(),
+                pattern: pattern.clone(),
+                message: format!("no more than {TRIAL_PATTERNS} patterns can be tried at once"),
+            }),
+        }
+    }
+
+    fn within(rules: &Rules, size: usize) -> Result<Filter, PatternError> {
         let case_sensitive = rules.case_sensitive;
         let keep = match (&rules.regexp, &rules.simple) {
             (None, None) => None,
@@ -61,20 +81,22 @@ impl Filter {
                 ["regexp", "simple"],
                 regexp.as_deref().unwrap_or_default(),
                 simple.as_deref().unwrap_or_default(),
-                case_sensitive,
+                (case_sensitive, size),
             )?),
         };
         let exclude = Matcher::new(
             ["exclude.regexp", "exclude.simple"],
             &rules.exclude_regexp,
             &rules.exclude_simple,
-            case_sensitive,
+            (case_sensitive, size),
         )?;
         let default = match &rules.default {
             None => None,
-            Some(pattern) => Some(whole_match(pattern, case_sensitive).map_err(|message| {
-                PatternError { key: "default".into(), pattern: pattern.clone(), message }
-            })?),
+            Some(pattern) => {
+                Some(whole_match(pattern, (case_sensitive, size)).map_err(|message| {
+                    PatternError { key: "default".into(), pattern: pattern.clone(), message }
+                })?)
+            }
         };
         Ok(Filter { rules: rules.clone(), case_sensitive, keep, exclude, default })
     }
@@ -212,11 +234,11 @@ impl Matcher {
         lists: [&'static str; 2],
         patterns: &[String],
         names: &[String],
-        case_sensitive: bool,
+        how: (bool, usize),
     ) -> Result<Matcher, PatternError> {
         let mut compiled = Vec::new();
         for (index, pattern) in patterns.iter().enumerate() {
-            let regex = whole_match(pattern, case_sensitive).map_err(|message| {
+            let regex = whole_match(pattern, how).map_err(|message| {
                 let key = format!("{}[{index}]", lists[0]);
                 PatternError { key, pattern: pattern.clone(), message }
             })?;
@@ -224,7 +246,7 @@ impl Matcher {
         }
         let mut name_index = HashMap::new();
         for (index, name) in names.iter().enumerate() {
-            let folded = if case_sensitive { name.clone() } else { name.to_lowercase() };
+            let folded = if how.0 { name.clone() } else { name.to_lowercase() };
             name_index.entry(folded).or_insert(index);
         }
         Ok(Matcher { lists, patterns: compiled, names: names.to_vec(), name_index })
@@ -244,11 +266,20 @@ impl Matcher {
     }
 }
 
-/// Compiles a pattern that must match an id from its first to its last character.
-fn whole_match(pattern: &str, case_sensitive: bool) -> Result<Regex, String> {
+/// How large a pattern of the configuration may be once it is compiled, in bytes.
+const CONFIGURED: usize = 10 * 1024 * 1024;
+
+/// The same for one that is tried, and how many of them may be.
+const TRIAL: usize = 512 * 1024;
+const TRIAL_PATTERNS: usize = 100;
+
+/// Compiles a pattern that must match an id from its first to its last character: with or without
+/// regard to case, and to so many bytes at most.
+fn whole_match(pattern: &str, (case_sensitive, size): (bool, usize)) -> Result<Regex, String> {
     let compile = |pattern: &str| {
         RegexBuilder::new(pattern)
             .case_insensitive(!case_sensitive)
+            .size_limit(size)
             .build()
             .map_err(|err| complaint(&err.to_string()))
     };

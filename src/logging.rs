@@ -39,12 +39,15 @@ static LOGGER: Logger = Logger {
     queue: OnceLock::new(),
     lost: AtomicUsize::new(0),
     has_priorities: AtomicBool::new(false),
+    is_hurried: AtomicBool::new(false),
 };
 
 struct Logger {
     queue: OnceLock<Queue>,
     lost: AtomicUsize,
     has_priorities: AtomicBool,
+    /// Whether somebody waits for the last lines.
+    is_hurried: AtomicBool,
 }
 
 /// The way to the thread that writes.
@@ -78,7 +81,9 @@ pub fn start(level: LevelFilter, is_journal: bool) {
 fn write_all(entries: &Receiver<Entry>) {
     while let Ok(first) = entries.recv() {
         // What comes within a moment needs not wake this thread, and is written in one go.
-        thread::park_timeout(MOMENT);
+        if !LOGGER.is_hurried.load(Ordering::Relaxed) {
+            thread::park_timeout(MOMENT);
+        }
         let mut lines = String::new();
         let mut flushed = Vec::new();
         for entry in iter::once(first).chain(entries.try_iter().take(QUEUE)) {
@@ -168,12 +173,14 @@ impl Log for Logger {
 
     fn flush(&self) {
         let (done, told) = sync_channel(1);
+        self.is_hurried.store(true, Ordering::Relaxed);
         if let Some(queue) = self.queue.get() {
             if queue.entries.try_send(Entry::Flush(done)).is_ok() {
                 queue.writer.unpark();
                 let _ = told.recv_timeout(FLUSH);
             }
         }
+        self.is_hurried.store(false, Ordering::Relaxed);
     }
 }
 

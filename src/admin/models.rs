@@ -5,7 +5,7 @@
 //! rules that are tried.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -126,6 +126,9 @@ pub(super) fn overview(
     Ok(in_json(&Overview { version: env!("CARGO_PKG_VERSION"), upstreams }))
 }
 
+/// Held while rules that are tried are compiled.
+static TRIAL: Mutex<()> = Mutex::new(());
+
 /// What rules would make of an upstream's models, and how they are written down.
 ///
 /// # Errors
@@ -144,7 +147,11 @@ pub(super) fn preview(
         Error::client(Code::NotFound, format!("there is no upstream {:?}", trial.upstream))
     })?;
     let yaml = trial.rules.yaml(offer.is_named);
-    let judgement = match Filter::new(&trial.rules.into()) {
+    // Patterns take memory while they are compiled, and anybody here may ask at any time.
+    let alone = TRIAL.lock().expect("nothing panics under this lock");
+    let filter = Filter::on_trial(&trial.rules.into());
+    drop(alone);
+    let judgement = match filter {
         Err(error) => Judgement::Bad { error: Fault { key: error.key, message: error.message } },
         Ok(filter) => {
             let asked = offer.ask_inventory(headers);

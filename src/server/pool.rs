@@ -7,6 +7,7 @@
 //! short request waiting. Limits: at most `max_requests` exchanges at once; beyond that,
 //! and where no thread can be had, the leader itself answers 503.
 
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -46,7 +47,8 @@ pub(super) struct Shared {
 /// The workers of one tiny_http server.
 pub(super) struct Pool {
     shared: Arc<Shared>,
-    server: tiny_http::Server,
+    /// Never dropped: for that it connects to itself, and waits for minutes where nobody accepts.
+    server: ManuallyDrop<tiny_http::Server>,
     /// Whether the workers are to end.
     retired: AtomicBool,
     crew: Mutex<Crew>,
@@ -90,7 +92,7 @@ impl Pool {
     ) -> std::io::Result<Arc<Pool>> {
         let pool = Arc::new(Pool {
             shared,
-            server,
+            server: ManuallyDrop::new(server),
             retired: AtomicBool::new(false),
             crew: Mutex::default(),
         });

@@ -59,16 +59,24 @@ impl ClientSocket {
     /// Looks the connection up; none where it is closed already.
     ///
     /// # Errors
-    /// Where it is there, and the process may not open another descriptor.
+    /// Where it is there, and the process may not open another descriptor, or there are two.
     pub fn find(peer: SocketAddr, local_port: u16) -> io::Result<Option<ClientSocket>> {
-        let search = || descriptors(local_port).find(|(_, other)| *other == peer);
+        let search = || of_peer(peer, local_port).next();
+        let local = |fd| address(fd, libc::getsockname).ok().flatten();
+        let mut locals = of_peer(peer, local_port).filter_map(local);
+        let first = locals.next();
+        if locals.any(|other| Some(other) != first) {
+            // Where we listen on several addresses. Which of them is meant, tiny_http does not
+            // tell, and what is for one must not be written to the other.
+            return Err(io::Error::other("two connections come from the same address and port"));
+        }
         for _ in 0..ATTEMPTS {
             let found = search().or_else(|| {
                 // It may be hidden behind a gap: that must not look as if the client had left.
                 open_descriptors();
                 search()
             });
-            let Some((fd, _)) = found else { return Ok(None) };
+            let Some(fd) = found else { return Ok(None) };
             // None: another thread's duplicate, which was let go of at this moment.
             if let Some(socket) = ClientSocket::hold(fd, peer)? {
                 return Ok(Some(socket));
@@ -291,9 +299,10 @@ pub fn connections(local_port: u16) -> Vec<Sighting> {
         .collect()
 }
 
-/// Cuts a connection without a descriptor of our own, for when none can be had.
+/// Cuts a connection without a descriptor of our own, for when none can be had, or it cannot be
+/// told from another: then both.
 pub fn cut(peer: SocketAddr, local_port: u16) {
-    if let Some((fd, _)) = descriptors(local_port).find(|(_, other)| *other == peer) {
+    for fd in of_peer(peer, local_port) {
         // SAFETY: a plain system call; on a descriptor that was closed meanwhile it fails.
         unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
     }
@@ -421,6 +430,11 @@ fn descriptors(local_port: u16) -> impl Iterator<Item = (RawFd, SocketAddr)> {
         }
         None
     })
+}
+
+/// The descriptors of connections from one address and port.
+fn of_peer(peer: SocketAddr, local_port: u16) -> impl Iterator<Item = RawFd> {
+    descriptors(local_port).filter(move |(_, other)| *other == peer).map(|(fd, _)| fd)
 }
 
 /// All of the process's descriptors, for certain.

@@ -372,7 +372,11 @@ impl Watch {
             Ok(server) => server.map_err(io::Error::other)?,
             Err(_) => return Err(io::Error::other("no thread can be had")),
         };
-        self.pool = Some(Pool::start(Arc::clone(&self.shared), server)?);
+        let pool = Pool::start(Arc::clone(&self.shared), server).inspect_err(|_| {
+            // It would accept what nobody serves.
+            let _ = sockets::replace(std::mem::replace(&mut self.accepting, -1));
+        });
+        self.pool = Some(pool?);
         Ok(())
     }
 

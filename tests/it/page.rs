@@ -109,6 +109,10 @@ fn rules_are_judged_by_the_programs_own_filter() {
     assert_eq!(judged(json!({"exclude": {"simple": ["C"], "regexp": ["b.*"]}})), [0, 1]);
     let bad = preview(&proxy, &fake.host(), &json!({"regexp": ["a", "("]}));
     assert_eq!(bad, json!({"error": {"key": "regexp[1]", "message": "unclosed group"}}));
+    let many = preview(&proxy, &fake.host(), &json!({"regexp": vec!["a"; 101]}));
+    assert!(many["error"]["message"].as_str().unwrap().contains("100 patterns"), "{many}");
+    let large = preview(&proxy, &fake.host(), &json!({"regexp": [r"\w{120}"]}));
+    assert!(large["error"]["message"].as_str().unwrap().contains("size limit"), "{large}");
     let lookahead = preview(&proxy, &fake.host(), &json!({"exclude": {"regexp": ["(?!a)"]}}));
     assert_eq!(lookahead["error"]["key"], "exclude.regexp[0]");
 }
