@@ -60,6 +60,11 @@ pub(super) fn let_go(request: tiny_http::Request, client: &Client) {
     give_up(client.peer());
 }
 
+/// How many connections were given up.
+pub(super) fn given_up() -> usize {
+    FORGOTTEN.load(Ordering::Relaxed)
+}
+
 /// Counts a connection that was given up.
 pub(super) fn give_up(peer: SocketAddr) {
     let forgotten = FORGOTTEN.fetch_add(1, Ordering::Relaxed) + 1;

@@ -176,8 +176,9 @@ impl Watch {
             if looks % FULL_LISTING == 0 {
                 let nameless = sockets::nameless(self.address.port());
                 self.give_up_stuck();
-                // There are two descriptors of each.
-                self.rescue(nameless.div_ceil(2).min(NAMELESS));
+                // There are two descriptors of each, and those that were given up stay.
+                let waiting = nameless.div_ceil(2).saturating_sub(giants::given_up());
+                self.rescue(waiting.min(NAMELESS));
             }
             let started = Instant::now();
             let requests = self.shared.clients.snapshot();
