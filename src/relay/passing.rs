@@ -67,8 +67,8 @@ fn stream(
     notes: &mut Notes,
 ) -> Sent {
     let mut response = exchange.begin(status, headers, length);
-    // Whether what was sent so far ends with a whole event.
-    let mut between_events = true;
+    // The end of what was sent so far: an event's may come in pieces.
+    let mut end = Vec::new();
     // What has arrived goes out with the head, which does not wait for more; nor does a large
     // buffer wait.
     let mut waits = false;
@@ -84,12 +84,14 @@ fn stream(
             }
             Ok([]) => return response.end(),
             Ok(part) => {
-                between_events = ends_event(part);
+                end.extend_from_slice(&part[part.len().saturating_sub(EVENT_END)..]);
+                end.drain(..end.len().saturating_sub(EVENT_END));
                 waits = !response.is_large();
             }
             Err(error) => {
                 if tells && error.source == Source::Upstream {
-                    let gap = if between_events { "" } else { "\n\n" };
+                    let is_between_events = end.is_empty() || ends_event(&end);
+                    let gap = if is_between_events { "" } else { "\n\n" };
                     response.write(format!("{gap}data: {}\n\n", error_object(&error)).as_bytes());
                 }
                 notes.error = Some(error);
@@ -102,6 +104,9 @@ fn stream(
         }
     }
 }
+
+/// The longest end of an event, in bytes.
+const EVENT_END: usize = 4;
 
 fn ends_event(bytes: &[u8]) -> bool {
     bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.ends_with(b"\r\r")

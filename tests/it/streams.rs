@@ -192,6 +192,30 @@ fn an_error_event_does_not_become_part_of_a_half_event() {
 }
 
 #[test]
+fn an_event_whose_end_came_in_two_pieces_is_whole() {
+    let gates = [Gate::new(), Gate::new()];
+    let [first, second] = gates.clone();
+    let fake = streaming(move |conn| {
+        conn.write([EVENTS.as_bytes(), &chunk("data: 1\n")].concat());
+        first.wait();
+        conn.write(chunk("\n"));
+        second.wait();
+        conn.cut();
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = kept_alive(&proxy);
+    client.send("GET", "/v1/x", &[], b"");
+    client.head();
+    for gate in gates {
+        client.piece().unwrap();
+        gate.open();
+    }
+    let (rest, end) = client.rest();
+    assert_eq!(end, End::Cut);
+    assert!(rest.starts_with(b"data: "), "{}", String::from_utf8_lossy(&rest));
+}
+
+#[test]
 fn a_cut_chunked_body_is_cut() {
     let beginning = [CHUNKED.as_bytes(), &chunk("{\"a\":1}")].concat();
     assert_eq!(after_the_cut("", beginning), (Vec::new(), End::Cut));
