@@ -69,8 +69,7 @@ fn stream(
     let mut response = exchange.begin(status, headers, length);
     // The end of what was sent so far: an event's may come in pieces.
     let mut end = Vec::new();
-    // What has arrived goes out with the head, which does not wait for more; nor does a large
-    // buffer wait.
+    // What has arrived goes out with the head, which does not wait for more.
     let mut waits = false;
     loop {
         let read = response.pass(|buffer| match waits {
@@ -78,15 +77,11 @@ fn stream(
             false => answer.read_arrived(buffer),
         });
         match read {
-            Ok([]) if !waits => {
-                response.rest();
-                waits = true;
-            }
+            Ok([]) if !waits => response.flush(),
             Ok([]) => return response.end(),
             Ok(part) => {
                 end.extend_from_slice(&part[part.len().saturating_sub(EVENT_END)..]);
                 end.drain(..end.len().saturating_sub(EVENT_END));
-                waits = !response.is_large();
             }
             Err(error) => {
                 if tells && error.source == Source::Upstream {
@@ -98,6 +93,7 @@ fn stream(
                 return response.abort();
             }
         }
+        waits = true;
         if response.broken() {
             notes.error = Some(Error::client_left());
             return response.abort();

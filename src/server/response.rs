@@ -83,9 +83,6 @@ pub(super) enum Framing {
 /// A body of known length up to this is put together with its head before it is sent.
 const WITH_THE_HEAD: usize = 64 * 1024;
 
-/// The size of a buffer that is not kept while nothing comes, in bytes.
-const LARGE: usize = 4 * elastic::LEAST;
-
 /// Room for the line in front of a chunk, and for the one behind it.
 const SIZE_LINE: usize = 18;
 const LINE_END: &[u8] = b"\r\n";
@@ -150,20 +147,6 @@ impl Response {
         }
         self.buffer = buffer;
         Ok(&self.buffer[start..end])
-    }
-
-    /// Whether the buffer for the next part of the body is large.
-    pub fn is_large(&self) -> bool {
-        self.size > LARGE
-    }
-
-    /// Sends what waits, and lets go of a large buffer: the next part may be long in coming.
-    pub fn rest(&mut self) {
-        self.flush();
-        if self.is_large() {
-            self.buffer = Vec::new();
-            self.size = elastic::LEAST;
-        }
     }
 
     /// Sends what waits.
