@@ -105,7 +105,12 @@ impl<'de> Visitor<'de> for Search<'_> {
         let mut member = Member::default();
         // Raw keys, because a key that is no valid text (a lone surrogate) is none of our business.
         while let Some(key) = object.next_key::<&RawValue>()? {
-            let key = unquoted(key.get());
+            let literal = key.get();
+            // Escaped, a letter takes six bytes: what is longer is another key, and is not copied.
+            let key = match literal.len() > 6 * self.key.len() + 2 {
+                true => Cow::Borrowed(literal),
+                false => unquoted(literal),
+            };
             if key != self.key {
                 member.respelled |= key.eq_ignore_ascii_case(self.key);
                 object.next_value::<IgnoredAny>()?;

@@ -16,6 +16,9 @@ use serde_json::value::RawValue;
 use crate::error::Error;
 use crate::json;
 
+/// The longest name, in bytes: those of real models have some dozens.
+const LONGEST: usize = 1024;
+
 /// Where a body names its model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelField {
@@ -91,8 +94,8 @@ pub fn body_kind(content_type: Option<&str>) -> BodyKind {
 /// Finds where a body names its model. An empty body names none.
 ///
 /// # Errors
-/// 400 for a body that is not what `kind` says, and for one that names two models or a model that
-/// is no text.
+/// 400 for a body that is not what `kind` says, and for one that names two models, a model that is
+/// no text, or one whose name is too long.
 pub fn find(kind: &BodyKind, body: &[u8]) -> Result<Option<ModelField>, Error> {
     if body.trim_ascii().is_empty() {
         return Ok(None);
@@ -114,10 +117,23 @@ pub fn may_be_json(body: &[u8]) -> bool {
         // UTF-16 or UTF-32, which Python's reader of JSON recognises.
         return true;
     }
-    let text = String::from_utf8_lossy(body);
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    let text = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+    // What is ignored need not be UTF-8.
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
     values.next().is_some_and(|value| value.is_ok())
+}
+
+/// Judges how long a name is, in bytes. It is copied, for the log too, and so it must not take as
+/// much memory as a body.
+///
+/// # Errors
+/// 400 for more than 1,024 bytes.
+pub fn check_length(length: usize) -> Result<(), Error> {
+    if length > LONGEST {
+        let what = format!("the name of the model is longer than {LONGEST} bytes");
+        return Err(Error::bad_request(what));
+    }
+    Ok(())
 }
 
 fn two_models() -> Error {
@@ -147,9 +163,12 @@ fn find_in_json(body: &[u8]) -> Result<Option<ModelField>, Error> {
     if !literal.starts_with('"') {
         return Err(Error::bad_request("`model` in the body is not a string"));
     }
-    let name = serde_json::from_str(literal).map_err(|cause| {
+    // Escaped, a byte takes six at most: what is longer even so need not be decoded.
+    check_length((literal.len() - 2) / 6)?;
+    let name: String = serde_json::from_str(literal).map_err(|cause| {
         Error::bad_request(format!("`model` in the body is not a valid string: {cause}"))
     })?;
+    check_length(name.len())?;
     Ok(Some(ModelField { name, span: json::span(literal, body), form: Form::Json }))
 }
 
@@ -189,6 +208,7 @@ fn find_in_multipart(body: &[u8], boundary: &str) -> Result<Option<ModelField>, 
                 .and_then(split_part)
                 .ok_or_else(|| malformed("a part's header does not end, or is too long"))?;
             if is_model(header)? {
+                check_length(content.len())?;
                 let name = std::str::from_utf8(content)
                     .map_err(|_| Error::bad_request("the part `model` of the body is not UTF-8"))?
                     .to_owned();
@@ -387,6 +407,22 @@ mod tests {
         let body = "\u{feff} {\"model\":\"x\"}";
         assert_eq!(renamed(body, "y"), "\u{feff} {\"model\":\"y\"}");
         assert_eq!(json("\u{feff}[]"), None);
+    }
+
+    #[test]
+    fn a_name_has_1024_bytes_at_most() {
+        let (longest, longer) = ("é".repeat(LONGEST / 2), "\u{1}".repeat(LONGEST + 1));
+        let in_json = |name: &str| format!("{{\"model\":{}}}", serde_json::Value::from(name));
+        let in_part = |name: &str| part("name=model", name) + "--B--";
+        assert_eq!(json(&in_json(&longest)).unwrap().name, longest);
+        assert_eq!(in_parts(in_part(&longest)).unwrap().unwrap(), longest);
+        let escaped = format!("{{\"model\":\"{}\"}}", "\\u0061".repeat(LONGEST));
+        assert_eq!(json(&escaped).unwrap().name.len(), LONGEST);
+
+        assert!(refusal(in_json(&longer)).contains("longer than 1024 bytes"));
+        assert!(refusal(in_json(&longer.repeat(9))).contains("longer than 1024 bytes"));
+        let error = in_parts(in_part(&longer)).unwrap_err();
+        assert!(error.message.contains("longer than 1024 bytes"), "{error}");
     }
 
     #[test]

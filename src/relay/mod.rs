@@ -18,6 +18,7 @@ use crate::error::{Code, Error};
 use crate::headers::Headers;
 use crate::logging::{Record, Value};
 use crate::metrics::METRICS;
+use crate::model_field::check_length;
 use crate::offer::{Listing, Offer, Refusal, prefixed_model};
 use crate::recent::RECENT;
 use crate::reply::Reply;
@@ -169,6 +170,9 @@ impl Relay {
         query: Option<&str>,
         notes: &mut Notes,
     ) -> Sent {
+        if let Err(error) = check_length(id.len()) {
+            return refuse(exchange, error, notes);
+        }
         let reads = matches!(exchange.method(), "GET" | "HEAD");
         let folded = folded(&id);
         let choices = self.choose(Some(&id)).and_then(|a| Ok((a, self.choose(Some(&folded))?)));

@@ -272,3 +272,25 @@ fn a_long_blank_body_is_looked_at_once() {
     assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
     assert!(fake.request().body == blank);
 }
+
+#[test]
+fn a_name_without_an_end_is_refused() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::with_prefix(&fake, "");
+    let name = |length: usize| format!("my/{}", "a".repeat(length - 3));
+    let in_json = |length| format!(r#"{{"model":"{}"}}"#, name(length));
+    assert_eq!(proxy.post("/v1/x", &in_json(1024)).status, 200);
+    assert_eq!(proxy.ask("DELETE", &format!("/v1/models/{}", name(1024)), &[], b"").status, 200);
+
+    let refused = |method: &str, target: &str, kind: &str, body: &[u8]| {
+        let answer = proxy.ask(method, target, &[("Content-Type", kind)], body);
+        let message = answer.own_error(400, "bad_request");
+        assert!(message.contains("1024"), "{message}");
+    };
+    refused("POST", "/v1/x", "application/json", in_json(1025).as_bytes());
+    refused("POST", "/v1/x", FORM, &form(&[("model", name(1025).as_bytes())]));
+    for method in ["GET", "DELETE"] {
+        refused(method, &format!("/v1/models/{}", name(1025)), "application/json", b"");
+    }
+    assert_eq!(fake.requests().len(), 2);
+}

@@ -126,3 +126,14 @@ fn no_query_and_no_password_of_a_target_is_logged_or_answered() {
     proxy.exchange("/v1/last");
     assert!(!proxy.log().join("").contains("secret"), "{:?}", proxy.log());
 }
+
+#[test]
+fn a_name_without_an_end_is_none() {
+    let fake = upstream();
+    let proxy = Proxy::before(&fake, "");
+    for (path, length, is_named) in [("/v1/a", 1024, true), ("/v1/b", 1025, false)] {
+        let body = format!(r#"{{"model":"{}"}}"#, "a".repeat(length));
+        assert_eq!(proxy.post(path, &body).status, 200);
+        assert_eq!(proxy.exchange(path).get("model").is_some(), is_named);
+    }
+}

@@ -129,6 +129,30 @@ fn bodies_that_are_held_do_not_add_up() {
 }
 
 #[test]
+fn a_long_name_is_not_copied() {
+    let length = 24 * MEGABYTE;
+    let escaped = format!("\\u0061{}", "a".repeat(length));
+    let form = "--B\r\nContent-Disposition: form-data; name=model\r\n\r\n";
+    let kinds = ["application/json", "multipart/form-data; boundary=B", "text/plain"];
+    let cases = [
+        (kinds[0], r#"{"model":""#, "a".repeat(length).into_bytes(), r#""}"#),
+        (kinds[0], r#"{"model":""#, escaped.clone().into_bytes(), r#""}"#),
+        (kinds[0], r#"{""#, escaped.into_bytes(), r#"":1,"model":"x"}"#),
+        (kinds[1], form, vec![1; length], "\r\n--B--"),
+        (kinds[2], r#"{"model":""#, vec![0xff; length], r#""}"#),
+    ];
+    let fake = Fake::answering(|_| json(200, "{}"));
+    for (case, (kind, before, long, after)) in cases.into_iter().enumerate() {
+        let proxy = Proxy::before(&fake, "simple: [kept]\nhidden: reject");
+        let body = [before.as_bytes(), &long, after.as_bytes()].concat();
+        let answer = proxy.ask("POST", "/v1/x", &[("Content-Type", kind)], &body);
+        assert!((400..500).contains(&answer.status), "{case}: {}", answer.status);
+        let peak = proxy.peak_memory();
+        assert!(peak < (length / 1024) as u64 * 3 / 2 + GROWTH, "{case}: {peak} KiB");
+    }
+}
+
+#[test]
 fn a_client_that_does_not_read_slows_the_upstream_down() {
     let fake = Fake::scripted(|conn| {
         if conn.read_request().is_some() {
