@@ -9,7 +9,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, cut};
 use crate::headers::Headers;
 use crate::reply::Reply;
 use crate::secret::Secret;
@@ -58,7 +58,7 @@ impl Admission {
         let host = headers.get_str("host").map(str::to_ascii_lowercase);
         match &host {
             Some(host) if self.loopback && !self.knows_host(host) => {
-                let what = format!("the host {host:?} is not in server.allowed_hosts");
+                let what = format!("the host {:?} is not in server.allowed_hosts", cut(host));
                 return Err(Error::client(Code::ForbiddenHost, what));
             }
             _ => {}

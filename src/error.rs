@@ -5,6 +5,7 @@
 //! the source is what the log names. Limits: configuration errors have a type of
 //! their own in [`crate::config`], because nobody answers those over HTTP.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// The side that failed.
@@ -159,6 +160,7 @@ impl Error {
 
     /// A model that is hidden or does not exist, in OpenAI's words: 404.
     pub fn model_not_found(model: &str) -> Error {
+        let model = cut(model);
         let message = format!("the model '{model}' does not exist or you do not have access to it");
         Error::client(Code::ModelNotFound, message)
     }
@@ -176,3 +178,15 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The most that an error repeats of what a client sent, in characters.
+const REPEATED: usize = 200;
+
+/// What an error repeats of a client's text. An answer that grew with its request would take
+/// memory for as long as nobody reads it.
+pub fn cut(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(REPEATED) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}

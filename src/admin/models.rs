@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::catalog::inventories;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, cut};
 use crate::filter::{Filter, Rule, Rules};
 use crate::headers::Headers;
 use crate::offer::{Entry, Inventory, Offer, Refusal};
@@ -144,7 +144,7 @@ pub(super) fn preview(
         .map_err(|error| Error::bad_request(format!("the rules cannot be read: {error}")))?;
     let offer = offers.iter().find(|offer| offer.upstream.name() == trial.upstream);
     let offer = offer.ok_or_else(|| {
-        Error::client(Code::NotFound, format!("there is no upstream {:?}", trial.upstream))
+        Error::client(Code::NotFound, format!("there is no upstream {:?}", cut(&trial.upstream)))
     })?;
     let yaml = trial.rules.yaml(offer.is_named);
     // Patterns take memory while they are compiled, and anybody here may ask at any time.

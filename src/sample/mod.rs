@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, cut};
 use crate::reply::Reply;
 use crate::route::decode;
 use crate::server::{self, BodyLength, Exchange, Limits};
@@ -63,6 +63,7 @@ impl Refusal {
     }
 
     fn model_not_found(model: &str) -> Refusal {
+        let model = cut(model);
         Refusal {
             status: 404,
             param: None,

@@ -6,7 +6,7 @@
 //! 9112, 11.2). So what is ambiguous is refused, and nothing that follows it on its
 //! connection is believed. Limits: heads of up to 64 KiB.
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, cut};
 use crate::headers::Headers;
 
 /// The longest request line and header fields together, in bytes.
@@ -43,7 +43,7 @@ pub(super) fn body_length(target: &str, headers: &Headers, old: bool) -> Result<
     let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
     for (name, value) in headers.iter() {
         if name.is_empty() || name.bytes().chain(value.iter().copied()).any(|b| is_control(&b)) {
-            let what = format!("the header field {name:?} holds a control character");
+            let what = format!("the header field {:?} holds a control character", cut(name));
             return Err(Error::bad_request(what));
         }
     }
@@ -83,7 +83,10 @@ pub(super) fn body_length(target: &str, headers: &Headers, old: bool) -> Result<
 fn known(value: &[u8]) -> Result<BodyLength, Error> {
     let text = String::from_utf8_lossy(value);
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(Error::bad_request(format!("the Content-Length {text:?} is no plain number")));
+        return Err(Error::bad_request(format!(
+            "the Content-Length {:?} is no plain number",
+            cut(&text)
+        )));
     }
     match text.parse() {
         Ok(length) if length <= MAX_BODY => Ok(BodyLength::Known(length)),

@@ -19,7 +19,7 @@ use ureq::{Agent, SendBody, Timeout};
 
 use crate::config::{self, Authorization, BaseUrl};
 use crate::elastic;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, cut};
 use crate::headers::Headers;
 use crate::secret::Secret;
 use crate::server::Client;
@@ -459,12 +459,13 @@ fn head(
     let mut request = http::Request::new(());
     request.headers_mut().reserve(headers.iter().count() + 1);
     *request.method_mut() = Method::from_bytes(method.as_bytes())
-        .map_err(|_| Error::bad_request(format!("{method:?} is not a method")))?;
+        .map_err(|_| Error::bad_request(format!("{:?} is not a method", cut(method))))?;
     *request.uri_mut() = url
         .parse()
         .map_err(|error| Error::bad_request(format!("the target cannot be sent on: {error}")))?;
     for (name, value) in headers.iter() {
-        let bad = |_| Error::bad_request(format!("the header field {name:?} cannot be sent on"));
+        let bad =
+            |_| Error::bad_request(format!("the header field {:?} cannot be sent on", cut(name)));
         let value = HeaderValue::from_bytes(value).map_err(|_| bad(()))?;
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad(()))?;
         request.headers_mut().append(name, value);

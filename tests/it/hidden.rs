@@ -222,3 +222,16 @@ fn forms_that_others_may_read_otherwise_are_refused() {
     proxy.post("/v1/models/llama-3", body).own_error(404, "model_not_found");
     assert_eq!(fake.requests().len(), 1);
 }
+
+#[test]
+fn the_answer_repeats_the_beginning_of_a_long_name() {
+    let url = without_list().url("/v1");
+    let proxy = Proxy::start(&format!("model_filter: {{base_url: '{url}', {RULES}}}"));
+    let name = "x".repeat(1000);
+    let body = format!(r#"{{"model":"{name}"}}"#);
+    for answer in [proxy.post("/v1/x", &body), proxy.get(&format!("/v1/models/{name}"))] {
+        let message = answer.own_error(404, "model_not_found");
+        let begins = format!("the model '{}…' does", "x".repeat(200));
+        assert!(message.starts_with(&begins), "{message}");
+    }
+}

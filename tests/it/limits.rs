@@ -180,3 +180,26 @@ fn beyond_max_connections_the_longest_idle_one_is_closed() {
     clients.iter_mut().for_each(assert_served);
     assert_served(&mut newest);
 }
+
+#[test]
+fn a_refusal_repeats_the_beginning_of_what_was_sent() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::limited(&fake, "");
+    let long = "X".repeat(30_000);
+    let requests = [
+        format!("GET /v1/x HTTP/1.1\r\nHost: {long}\r\n\r\n"),
+        format!("GET /v1/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: {long}\r\n\r\n"),
+        format!("GET /v1/x HTTP/1.1\r\nHost: localhost\r\n{long}: \u{1}\r\n\r\n"),
+        format!("GET /v1/x HTTP/1.1\r\nHost: localhost\r\n{long}(: x\r\n\r\n"),
+        format!("{long}( /v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        format!("GET /v1/models/{long} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        format!("GET /v1/../{long} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ];
+    for request in requests {
+        let mut client = Client::of(&proxy);
+        client.send_raw(&request);
+        let answer = client.response();
+        assert!((400..500).contains(&answer.status), "{}", &request[..30]);
+        assert!(answer.body.len() < 1000, "{}: {}", &request[..30], answer.body.len());
+    }
+}
