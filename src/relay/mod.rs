@@ -191,14 +191,12 @@ impl Relay {
         let place = format!("/models/{rest}{query}");
         if !reads {
             // A body may name another model than the path does.
-            let held = match hold(&mut exchange, &self.look) {
-                Ok(held) => held,
-                Err(error) => return refuse(exchange, error, notes),
+            let held = hold(&mut exchange, &self.look);
+            let held = held.and_then(|held| self.choose(held.model().or(Some(id))).map(|_| held));
+            return match held {
+                Ok(held) => self.send(exchange, offer, Place::Below(&place), held, notes),
+                Err(error) => refuse(exchange, error, notes),
             };
-            if let Err(error) = self.choose(held.model().or(Some(id))) {
-                return refuse(exchange, error, notes);
-            }
-            return self.send(exchange, offer, Place::Below(&place), held, notes);
         }
         if offer.upstream.prefix().is_empty() {
             return self.send(exchange, offer, Place::Below(&place), Held::nothing(), notes);
@@ -208,22 +206,29 @@ impl Relay {
 
     /// Relays a request to the upstream that its model points to.
     fn relay(&self, mut exchange: Exchange, place: Place<'_>, notes: &mut Notes) -> Sent {
-        let held = match hold(&mut exchange, &self.look) {
-            Ok(held) => held,
-            Err(error) => return refuse(exchange, error, notes),
-        };
+        match self.directed(&mut exchange, notes) {
+            Ok((offer, held)) => self.send(exchange, offer, place, held, notes),
+            // The body is let go of by now: the answer may have to wait for its client.
+            Err(error) => refuse(exchange, error, notes),
+        }
+    }
+
+    /// Which upstream a request is for, and its body as that one is to get it.
+    fn directed(
+        &self,
+        exchange: &mut Exchange,
+        notes: &mut Notes,
+    ) -> Result<(&Offer, Held), Error> {
+        let held = hold(exchange, &self.look)?;
         notes.model = held.model().map(str::to_owned);
-        let choice = match self.choose(notes.model.as_deref()) {
-            Ok(choice) => choice,
-            Err(error) => return refuse(exchange, error, notes),
-        };
+        let choice = self.choose(notes.model.as_deref())?;
         let offer = choice.offer;
         let (field, mut body) = match held {
             Held::Whole { field, body } => (field, body),
-            Held::Beginning(..) => return self.send(exchange, offer, place, held, notes),
+            Held::Beginning(..) => return Ok((offer, held)),
         };
         if self.look.is_needed && body.bytes.len() as u64 > offer.max_body {
-            return refuse(exchange, too_large(offer.max_body), notes);
+            return Err(too_large(offer.max_body));
         }
         match (&field, &notes.model) {
             (Some(field), Some(model)) if !choice.prefix.is_empty() => {
@@ -237,7 +242,7 @@ impl Relay {
             }
             _ => {}
         }
-        self.send(exchange, offer, place, Held::Whole { body, field }, notes)
+        Ok((offer, Held::Whole { body, field }))
     }
 
     /// Which upstream a model points to, and with which prefix of it.

@@ -3,7 +3,7 @@ use std::io::Write;
 use crate::client::{Client, End};
 use crate::fake::{EVENTS, Fake, LAST_CHUNK, chunk, json};
 use crate::proxy::Proxy;
-use crate::wait::Gate;
+use crate::wait::{Gate, eventually};
 
 const MEGABYTE: usize = 1024 * 1024;
 /// The most that the process may grow, in KiB.
@@ -126,6 +126,38 @@ fn bodies_that_are_held_do_not_add_up() {
     }
     let peak = proxy.peak_memory();
     assert!(peak < 320 * 1024, "{peak} KiB");
+}
+
+/// A refusal waits where the client does not read what comes before it.
+#[test]
+fn a_body_that_is_refused_is_let_go_of_first() {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let fake = Fake::scripted(move |conn| {
+        while let Some(request) = conn.read_head() {
+            match request.header("content-length") {
+                Some(length) if !conn.skip(length.parse().unwrap()) => return,
+                Some(_) => {}
+                None => opened.wait(),
+            }
+            conn.write(json(200, "{}"));
+        }
+    });
+    let proxy = Proxy::with_prefix(&fake, "simple: [a]\nhidden: reject");
+    let body = format!("{}{}\"}}", Long::HEAD.replace("my/a", "my/b"), "x".repeat(60 * MEGABYTE));
+    let refused = || {
+        let mut client = Client::of(&proxy);
+        client.send("GET", "/v1/slow", &[], b"");
+        client.send("POST", "/v1/x", &[], body.as_bytes());
+        client
+    };
+    let clients: Vec<Client> = (0..4).map(|_| refused()).collect();
+    eventually("there is room", || Long(60).send(&proxy).response().status == 200);
+    gate.open();
+    for mut client in clients {
+        assert_eq!(client.response().status, 200);
+        client.response().own_error(404, "model_not_found");
+    }
 }
 
 #[test]
