@@ -2,7 +2,8 @@
 //!
 //! The upstreams are asked side by side, each with a deadline of its own; one that fails
 //! costs its own models and nothing else. Limits: the order is that of the configuration;
-//! nothing is merged where two upstreams show the same id.
+//! nothing is merged where two upstreams show the same id. A union is never put together in
+//! memory: its parts are sent from where they are, so that clients that do not read share them.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::error::Error;
 use crate::headers::Headers;
 use crate::offer::{Inventory, Listing, Offer, Refusal};
 use crate::reply::Reply;
-use crate::server::Client;
+use crate::server::{Client, Exchange, Sent};
 
 /// The header that names the upstreams whose lists are missing.
 pub const MISSING: &str = "x-model-filter-missing";
@@ -19,17 +20,35 @@ pub const MISSING: &str = "x-model-filter-missing";
 pub enum Catalog {
     /// That of the only upstream, as it is in the cache.
     Only(Arc<Listing>),
-    /// One that was put together.
-    Union(Reply),
+    /// Those of several upstreams, one behind another.
+    Union {
+        /// The lists that could be had.
+        lists: Vec<Arc<Listing>>,
+        /// The names of the upstreams without one, with commas between them.
+        missing: String,
+    },
 }
 
 impl Catalog {
-    /// The answer to a client.
-    pub fn reply(&self) -> &Reply {
-        match self {
-            Catalog::Only(listing) => &listing.reply,
-            Catalog::Union(reply) => reply,
+    /// Answers a client.
+    pub fn send(&self, exchange: Exchange) -> Sent {
+        let (lists, missing) = match self {
+            Catalog::Only(listing) => return exchange.respond(&listing.reply),
+            Catalog::Union { lists, missing } => (lists, missing),
+        };
+        let mut head = Reply::json(200, br#"{"object":"list","data":["#);
+        if !missing.is_empty() {
+            head.headers.push(MISSING, missing.as_str());
         }
+        let mut pieces: Vec<&[u8]> = Vec::new();
+        for list in lists.iter().filter(|list| !list.models().is_empty()) {
+            if !pieces.is_empty() {
+                pieces.push(b",");
+            }
+            pieces.push(list.models());
+        }
+        pieces.push(b"]}");
+        exchange.respond_with(&head, &pieces)
     }
 }
 
@@ -51,18 +70,12 @@ pub fn catalog(
     if let [list] = lists.as_slice() {
         return list.clone().map(Catalog::Only);
     }
-    let mut body = Vec::from(br#"{"object":"list","data":["#);
+    let mut had = Vec::new();
     let mut missing: Vec<&str> = Vec::new();
     let mut refusal = None;
-    let mut separator: &[u8] = b"";
     for (offer, list) in offers.iter().zip(lists) {
         match list {
-            Ok(listing) if listing.models().is_empty() => {}
-            Ok(listing) => {
-                body.extend_from_slice(separator);
-                body.extend_from_slice(listing.models());
-                separator = b",";
-            }
+            Ok(listing) => had.push(listing),
             Err(failed) => {
                 missing.push(offer.upstream.name());
                 refusal.get_or_insert(failed);
@@ -70,15 +83,8 @@ pub fn catalog(
         }
     }
     match refusal {
-        Some(refusal) if missing.len() == offers.len() => Err(refusal),
-        _ => {
-            body.extend_from_slice(b"]}");
-            let mut reply = Reply::json(200, body);
-            if !missing.is_empty() {
-                reply.headers.push(MISSING, missing.join(", "));
-            }
-            Ok(Catalog::Union(reply))
-        }
+        Some(refusal) if had.is_empty() => Err(refusal),
+        _ => Ok(Catalog::Union { lists: had, missing: missing.join(", ") }),
     }
 }
 

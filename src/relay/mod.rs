@@ -156,7 +156,7 @@ impl Relay {
         }
         let (headers, client) = (passed(exchange.headers(), notes), exchange.client());
         match catalog(&self.offers, &headers, query, &client) {
-            Ok(catalog) => exchange.respond(catalog.reply()),
+            Ok(catalog) => catalog.send(exchange),
             Err(Refusal::Mirrored(reply)) => exchange.respond(&reply),
             Err(Refusal::Failed(error)) => refuse(exchange, error, notes),
         }

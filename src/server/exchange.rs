@@ -140,9 +140,15 @@ impl Exchange {
 
     /// Sends a whole answer.
     pub fn respond(self, reply: &Reply) -> Sent {
-        let length = Some(reply.body.len() as u64);
-        let mut response = self.begin(reply.status, &reply.headers, length);
+        self.respond_with(reply, &[])
+    }
+
+    /// Sends a whole answer whose body goes on with what is somewhere else.
+    pub fn respond_with(self, reply: &Reply, rest: &[&[u8]]) -> Sent {
+        let length = reply.body.len() + rest.iter().map(|part| part.len()).sum::<usize>();
+        let mut response = self.begin(reply.status, &reply.headers, Some(length as u64));
         response.write(&reply.body);
+        rest.iter().for_each(|part| response.write(part));
         response.end()
     }
 

@@ -88,7 +88,7 @@ const SIZE_LINE: usize = 18;
 const LINE_END: &[u8] = b"\r\n";
 
 impl Response {
-    /// Sends a part of the body at once; a short one of known length waits for the end.
+    /// Sends a part of the body at once; a short one of known length waits for more, or the end.
     pub fn write(&mut self, bytes: &[u8]) {
         if bytes.is_empty() || self.broken {
             return;
@@ -98,6 +98,10 @@ impl Response {
             Framing::None => {}
             Framing::Length { .. } if bytes.len() <= WITH_THE_HEAD => {
                 self.pending.extend_from_slice(bytes);
+                // Many short parts are a long one.
+                if self.pending.len() > WITH_THE_HEAD {
+                    self.flush();
+                }
             }
             Framing::Length { .. } | Framing::Close => {
                 self.flush();

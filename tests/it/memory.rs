@@ -3,6 +3,7 @@ use std::io::Write;
 use crate::client::{Client, End};
 use crate::fake::{EVENTS, Fake, LAST_CHUNK, chunk, json};
 use crate::proxy::Proxy;
+use crate::several::upstreams;
 use crate::wait::{Gate, eventually};
 
 const MEGABYTE: usize = 1024 * 1024;
@@ -181,6 +182,30 @@ fn a_long_name_is_not_copied() {
         assert!((400..500).contains(&answer.status), "{case}: {}", answer.status);
         let peak = proxy.peak_memory();
         assert!(peak < (length / 1024) as u64 * 3 / 2 + GROWTH, "{case}: {peak} KiB");
+    }
+}
+
+/// Two long lists, and many short ones.
+#[test]
+fn clients_that_do_not_read_share_the_list_of_several_upstreams() {
+    for (count, length) in [(2, 8 * MEGABYTE), (128, 60 * 1024)] {
+        let object = format!(r#"{{"id":"a","text":"{}"}}"#, "x".repeat(length));
+        let fake = Fake::listing(&format!(r#"{{"data":[{object}]}}"#));
+        let (url, names) = (fake.url("/v1"), (0..count).map(|n| format!("n{n}")));
+        let names: Vec<String> = names.collect();
+        let all: Vec<_> = names.iter().map(|name| (&**name, &*url, "cache_ttl: 60")).collect();
+        let proxy = Proxy::start(&upstreams(&all));
+        let list = proxy.get("/v1/models");
+        assert_eq!(list.ids(), names.iter().map(|name| format!("{name}/a")).collect::<Vec<_>>());
+        let before = proxy.peak_memory();
+        let mut clients: Vec<Client> = (0..20).map(|_| Client::of(&proxy)).collect();
+        for client in &mut clients {
+            client.send("GET", "/v1/models", &[], b"");
+            assert_eq!(client.head().status, 200);
+        }
+        let grown = proxy.peak_memory() - before;
+        assert!(grown < GROWTH, "{count}: {grown} KiB");
+        assert_eq!(clients[0].count(), (list.body.len() as u64, End::Complete));
     }
 }
 
