@@ -10,12 +10,13 @@
 //! In the submodules: `yaml` (bytes to values), `node` (values as typed, with their
 //! place), `upstream` (the section `model_filter`), `credentials` (what an upstream may
 //! see), `server` (the section `server`), `clients` (who may call), `address` (URLs and
-//! proxies), `supervision` (what a service manager sets), `errors`.
+//! proxies), `no_proxy` (whom they are not for), `supervision` (what a service manager sets), `errors`.
 
 mod address;
 mod clients;
 mod credentials;
 mod errors;
+mod no_proxy;
 mod node;
 mod server;
 mod supervision;
@@ -117,8 +118,9 @@ pub struct Upstream {
     pub max_body: u64,
     /// Certificates to trust, as PEM, in place of the built-in ones.
     pub ca_file: Option<Vec<u8>>,
-    /// The proxy to reach it by; never for a loopback upstream or the sample.
-    pub proxy: Option<ProxySetting>,
+    /// The proxy to reach it by, an `http://` URL, which may hold a password; never for a
+    /// loopback upstream or the sample.
+    pub proxy: Option<Secret>,
     /// Which models are kept.
     pub filter: Filter,
     /// What becomes of requests that name a hidden model.
@@ -153,15 +155,6 @@ pub enum Hidden {
     Allow,
     /// They are answered as if the model did not exist.
     Reject,
-}
-
-/// An `http://` proxy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProxySetting {
-    /// Its URL, which may hold a password.
-    pub url: Secret,
-    /// `NO_PROXY` as it was set; empty where it was not.
-    pub no_proxy: String,
 }
 
 /// The process's environment. A value that is not UTF-8 has its wrong bytes replaced, so

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::node::quoted;
-use super::{BaseUrl, ConfigError, Environment, ProxySetting, variable};
+use super::{BaseUrl, ConfigError, Environment, no_proxy, variable};
 use crate::secret::Secret;
 
 /// Checks a `base_url`. The error is the message alone; it shows the value only where
@@ -84,7 +84,8 @@ pub(super) fn is_loopback(host: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost") || address.unwrap_or(false)
 }
 
-/// The proxy that the environment names for this upstream; none for a loopback one.
+/// The proxy that the environment names for this upstream; none for a loopback one, and for
+/// one that `NO_PROXY` covers.
 ///
 /// # Errors
 /// A proxy that is not an `http://` one. The error names the variable and not its value,
@@ -92,16 +93,21 @@ pub(super) fn is_loopback(host: &str) -> bool {
 pub(super) fn proxy(
     base_url: &BaseUrl,
     env: Environment<'_>,
-) -> Result<Option<ProxySetting>, ConfigError> {
+) -> Result<Option<Secret>, ConfigError> {
     let BaseUrl::Remote(url) = base_url else { return Ok(None) };
-    if host(authority(url)).is_some_and(is_loopback) {
+    let (names, default_port) = if url.starts_with("https:") {
+        (["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"], 443)
+    } else {
+        (["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"], 80)
+    };
+    let direct = variable(env, "NO_PROXY").or_else(|| variable(env, "no_proxy"));
+    let direct = direct.unwrap_or_default();
+    let is_direct = |(host, port): (&str, Option<u16>)| {
+        is_loopback(host) || no_proxy::covers(&direct, host, port.unwrap_or(default_port))
+    };
+    if host_and_port(authority(url)).is_some_and(is_direct) {
         return Ok(None);
     }
-    let names = if url.starts_with("https:") {
-        ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
-    } else {
-        ["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"]
-    };
     let found = names.into_iter().find_map(|name| Some((name, variable(env, name)?)));
     let Some((name, value)) = found else { return Ok(None) };
     // curl and others take a proxy without a scheme for an http one.
@@ -112,9 +118,7 @@ pub(super) fn proxy(
         let message = "only proxies of the form http://host:port are supported";
         return Err(ConfigError::new(format!("{name}: {message}")));
     }
-    let no_proxy = variable(env, "NO_PROXY").or_else(|| variable(env, "no_proxy"));
-    let url = Secret::new(value.trim_end_matches('/'));
-    Ok(Some(ProxySetting { url, no_proxy: no_proxy.unwrap_or_default() }))
+    Ok(Some(Secret::new(value.trim_end_matches('/'))))
 }
 
 #[cfg(test)]
@@ -149,20 +153,26 @@ mod tests {
         let env = |name: &str| match name {
             "HTTPS_PROXY" => Some("http://s:1/".to_owned()),
             "http_proxy" => Some("p:2".to_owned()),
-            "no_proxy" => Some("*.lan".to_owned()),
+            "no_proxy" => Some("lan, b:443, [fd00::1]:80".to_owned()),
             _ => None,
         };
         let chosen = |url: &str| {
             let proxy = proxy(&remote(url), &env).unwrap();
-            proxy.map(|proxy| (proxy.url.expose().to_owned(), proxy.no_proxy))
+            proxy.map(|proxy| proxy.expose().to_owned())
         };
-        let expected = |url: &str| Some((url.to_owned(), "*.lan".to_owned()));
-        assert_eq!(chosen("https://a"), expected("http://s:1"));
-        assert_eq!(chosen("http://a"), expected("http://p:2"));
+        for url in ["https://a", "https://b:8443", "https://[fd00::1]"] {
+            assert_eq!(chosen(url).as_deref(), Some("http://s:1"), "{url}");
+        }
+        for url in ["http://a", "http://b", "http://[fd00::1]:443"] {
+            assert_eq!(chosen(url).as_deref(), Some("http://p:2"), "{url}");
+        }
         for loopback in
             ["https://localhost", "http://a.localhost:1", "http://127.9.9.9", "http://[::1]"]
         {
             assert_eq!(chosen(loopback), None, "{loopback}");
+        }
+        for direct in ["https://a.lan:1", "https://b", "http://b:443", "http://[fd00::1]"] {
+            assert_eq!(chosen(direct), None, "{direct}");
         }
         assert_eq!(proxy(&BaseUrl::Sample, &env).unwrap(), None);
     }

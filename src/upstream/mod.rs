@@ -106,7 +106,7 @@ impl Upstream {
             }
         };
         let connect_timeout = config.connection_timeout.unwrap_or(config.total_timeout);
-        let proxy = config.proxy.as_ref().map(ureq_proxy).transpose()?;
+        let proxy = config.proxy.as_ref().map(|url| ureq::Proxy::new(url.expose())).transpose()?;
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -497,21 +497,6 @@ fn cause(error: &ureq::Error) -> String {
         }
         _ => text,
     }
-}
-
-fn ureq_proxy(setting: &config::ProxySetting) -> Result<ureq::Proxy, ureq::Error> {
-    let url = ureq::Proxy::new(setting.url.expose())?;
-    let mut proxy = ureq::Proxy::builder(url.protocol()).host(url.host()).port(url.port());
-    if let Some(username) = url.username() {
-        proxy = proxy.username(username);
-    }
-    if let Some(password) = url.password() {
-        proxy = proxy.password(password);
-    }
-    for host in setting.no_proxy.split(',').map(str::trim).filter(|host| !host.is_empty()) {
-        proxy = proxy.no_proxy(host);
-    }
-    proxy.build()
 }
 
 /// The certificates that are trusted: the public ones, or those of `tls.ca_file` alone.

@@ -151,6 +151,29 @@ fn a_header_that_is_not_ascii_closes_the_connection() {
 }
 
 #[test]
+fn no_proxy_may_have_ranges_and_ports() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let other = Fake::answering(|_| json(418, "{}"));
+    // Not on loopback by name, and yet here.
+    let host = fake.host().replace("127.0.0.1", "0.0.0.0");
+    let yaml = plain(&format!("http://{host}/v1"), "");
+    let is_proxied = |no_proxy: &str| {
+        let environment = [("HTTP_PROXY", &*other.url("")), ("NO_PROXY", no_proxy)];
+        let before = other.requests().len();
+        let answer = Proxy::start_with(&yaml, &[], &environment).get("/v1/x");
+        let proxied = other.requests().len() > before;
+        assert_eq!(answer.status == 200, !proxied, "{no_proxy}: {}", answer.text());
+        proxied
+    };
+    for no_proxy in ["0.0.0.0", "10.0.0.0/8, 0.0.0.0/8", &host, "*"] {
+        assert!(!is_proxied(no_proxy), "{no_proxy}");
+    }
+    for no_proxy in ["", "10.0.0.0/8", "0.0.0.0:1"] {
+        assert!(is_proxied(no_proxy), "{no_proxy}");
+    }
+}
+
+#[test]
 fn a_proxy_of_the_environment_is_used_for_remote_upstreams_only() {
     let fake = Fake::answering(|_| json(200, "{}"));
     let other = Fake::answering(|_| json(418, "{}"));

@@ -1,0 +1,113 @@
+//! Which upstreams `NO_PROXY` says are reached without a proxy, as curl and Go read it.
+//!
+//! Its entries are names, each with all names below it, addresses, ranges of addresses
+//! (`10.0.0.0/8`), or `*` for everything; names and addresses may have a port. Limits: no
+//! name is looked up, so addresses cover only a host that is written as one.
+
+use std::net::IpAddr;
+
+use super::address::host_and_port;
+
+/// Whether one of the entries covers this host, an IPv6 address without its brackets.
+pub(super) fn covers(entries: &str, host: &str, port: u16) -> bool {
+    let host = host.trim_end_matches('.');
+    let mut entries = entries.split([',', ' ', '\t']);
+    match address(host) {
+        Some(address) => entries.any(|entry| entry == "*" || has_address(entry, address, port)),
+        None => entries.any(|entry| entry == "*" || has_name(entry, host, port)),
+    }
+}
+
+fn has_name(entry: &str, host: &str, port: u16) -> bool {
+    // curl covers the name itself too, and Go only what is below it.
+    let entry = entry.strip_prefix("*.").or(entry.strip_prefix('.')).unwrap_or(entry);
+    let Some((name, only)) = host_and_port(entry) else { return false };
+    let name = name.trim_end_matches('.');
+    let Some((above, end)) = host.len().checked_sub(name.len()).map(|at| host.split_at(at)) else {
+        return false;
+    };
+    let is_it = above.is_empty() || above.ends_with('.');
+    is_it && end.eq_ignore_ascii_case(name) && only.is_none_or(|only| only == port)
+}
+
+fn has_address(entry: &str, host: IpAddr, port: u16) -> bool {
+    if let Some((network, bits)) = entry.split_once('/') {
+        return is_within(host, network, bits);
+    }
+    match (address(entry), host_and_port(entry)) {
+        (Some(entry), _) => entry == host,
+        (None, Some((entry, only))) => {
+            address(entry) == Some(host) && only.is_none_or(|only| only == port)
+        }
+        (None, None) => false,
+    }
+}
+
+fn is_within(host: IpAddr, network: &str, bits: &str) -> bool {
+    let (Some(network), Ok(bits)) = (address(network), bits.parse::<u32>()) else { return false };
+    let (difference, width) = match (host, network) {
+        (IpAddr::V4(host), IpAddr::V4(network)) => {
+            (u128::from(host.to_bits() ^ network.to_bits()), 32)
+        }
+        (IpAddr::V6(host), IpAddr::V6(network)) => (host.to_bits() ^ network.to_bits(), 128),
+        _ => return false,
+    };
+    // Of 128 bits none is left, and shifting by as many is not defined.
+    bits <= width && difference.checked_shr(width - bits).unwrap_or(0) == 0
+}
+
+/// An address, with or without the brackets of IPv6.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let address: IpAddr = bare.unwrap_or(text).parse().ok()?;
+    Some(address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_cover_what_curl_and_go_take_them_for() {
+        let table: [(&str, &[&str], &[&str]); 18] = [
+            ("", &[], &["example.com"]),
+            ("*", &["example.com", "10.0.0.1", "::1"], &[]),
+            (
+                "example.com",
+                &["example.com", "api.example.com", "a.b.example.com", "EXAMPLE.com."],
+                &["notexample.com", "example.com.org", "com", "example.org"],
+            ),
+            (".example.com", &["example.com", "api.example.com"], &["notexample.com"]),
+            ("*.example.com", &["example.com", "api.example.com"], &["notexample.com"]),
+            ("Example.COM.", &["example.com", "API.example.com"], &[]),
+            ("com", &["example.com", "com"], &["example.org"]),
+            ("example.com:443", &["example.com", "api.example.com"], &[]),
+            ("example.com:8080,.example.com:80", &[], &["example.com", "api.example.com"]),
+            (" a.lan , b.lan\tc.lan,,", &["a.lan", "b.lan", "c.lan"], &["d.lan", "lan"]),
+            ("10.0.0.1", &["10.0.0.1", "::ffff:10.0.0.1"], &["10.0.0.10", "a.lan"]),
+            ("0.0.1,.0.0.1", &[], &["10.0.0.1"]),
+            ("10.0.0.1:443,[fd00::1]:443", &["10.0.0.1", "fd00::1"], &["10.0.0.2"]),
+            ("10.0.0.1:80,[fd00::1]:80", &[], &["10.0.0.1", "fd00::1"]),
+            (
+                "10.1.2.3/8,192.168.1.0/24",
+                &["10.0.0.0", "10.255.255.255", "192.168.1.9"],
+                &["11.0.0.1", "192.168.2.1", "::", "10.example.com"],
+            ),
+            ("fd00::/8,[2001:db8::]/32", &["fd12::1", "2001:db8::1"], &["fe80::1", "10.0.0.1"]),
+            ("0.0.0.0/0,::/0", &["10.0.0.1", "fd00::1"], &["example.com"]),
+            (
+                "::1,[0:0::2],10.0.0.0/33,10.0.0.0/x,/8,:443,.,*x,http://example.com",
+                &["::1", "::2"],
+                &["::3", "10.0.0.1", "example.com", "x"],
+            ),
+        ];
+        for (entries, covered, others) in table {
+            for host in covered {
+                assert!(covers(entries, host, 443), "{entries:?} does not cover {host}");
+            }
+            for host in others {
+                assert!(!covers(entries, host, 443), "{entries:?} covers {host}");
+            }
+        }
+    }
+}
