@@ -82,6 +82,10 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
     if segments.iter().any(Segment::is_dotted) {
         return refuse("holds a . or .. segment");
     }
+    // Some servers match a path up to a line feed at its end, or up to a zero.
+    if segments.iter().any(|segment| segment.text.contains(|c: char| c.is_ascii_control())) {
+        return refuse("holds a control character, percent-encoded");
+    }
 
     let (front, segments) = without_root(path, &segments, &split(root_path));
     let is = |at: usize, word: &str| {
@@ -402,6 +406,16 @@ mod tests {
         }
         assert_eq!(get("/v1/..."), Route::Below { rest: "/..." });
         assert_eq!(get("/v1/models/gpt-4.1."), model("gpt-4.1.", "gpt-4.1."));
+    }
+
+    #[test]
+    fn encoded_control_characters_are_refused_in_the_path_alone() {
+        for target in ["/v1/models%0A", "/v1%0d%0a/models", "/models/a%00", "/%7Fa", "/x%2F%1f"] {
+            let error = refusal(target);
+            assert_eq!(error.code, Code::BadRequest);
+            assert!(error.message.contains("control character"), "{error}");
+        }
+        assert_eq!(get("/models?a=%0A"), Route::Catalog { query: Some("a=%0A") });
     }
 
     #[test]

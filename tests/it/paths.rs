@@ -61,6 +61,17 @@ fn the_catalog_cannot_be_got_around() {
     }
 }
 
+/// Servers that match paths with `$` take a line feed at the end for nothing.
+#[test]
+fn control_characters_are_refused_encoded_too() {
+    let fake = Fake::listing(&models(&["kept", "hidden"]));
+    let proxy = Proxy::before(&fake, "simple: [kept]");
+    for target in ["/v1/models%0A", "/v1/models%0d%0a?x", "/models%00", "/v1/models/hidden%7f"] {
+        proxy.get(target).own_error(400, "bad_request");
+    }
+    assert_eq!(proxy.get("/v1/x?a=%0A").status, 200); // in a query it is the upstream's affair
+}
+
 #[test]
 fn dot_segments_are_refused() {
     let fake = Fake::answering(|_| json(200, "{}"));

@@ -75,6 +75,9 @@ fn word() -> impl Strategy<Value = String> {
         "\n",
         ";",
         "%00",
+        "%0A",
+        "models%0a",
+        "a%7F",
         "@",
         ":",
         "%3F",
@@ -160,6 +163,10 @@ fn has_dots(raw_path: &str) -> bool {
     words.any(|word| word == "." || word == "..")
 }
 
+fn has_controls(raw_path: &str) -> bool {
+    naive_decode(raw_path).iter().any(|byte| *byte < 32 || *byte == 127)
+}
+
 /// Whether an upstream might answer a `GET` of this path with its list.
 fn is_list(raw_path: &str) -> bool {
     let words = words(raw_path);
@@ -193,6 +200,7 @@ fn naive(method: &str, target: &str) -> Naive {
         || target.contains(is_foul)
         || path.contains('\\')
         || has_dots(path)
+        || has_controls(path)
     {
         return Naive::Refused;
     }
@@ -266,7 +274,8 @@ proptest! {
         root in prop_oneof![Just(""), Just("/v1"), Just("/llm"), Just("/p/é")],
     ) {
         let path = path_of(&target);
-        if has_dots(path) || path.contains('\\') || target.contains(['#', ' ', '\n', '\u{7f}']) {
+        let is_foul = path.contains('\\') || target.contains(['#', ' ', '\n', '\u{7f}']);
+        if is_foul || has_dots(path) || has_controls(path) {
             prop_assert!(route(method, &target, root).is_err());
         }
     }
