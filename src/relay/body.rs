@@ -131,6 +131,10 @@ pub(super) fn hold(exchange: &mut Exchange, look: &Look) -> Result<Held, Error> 
     if !of_use {
         return Ok(Held::nothing());
     }
+    if is_needed && exchange.headers().get_all("content-type").count() > 1 {
+        // Which of them the upstream goes by is not known, and so neither is where the model is.
+        return Err(Error::bad_request("the request has more than one Content-Type field"));
+    }
     if is_needed && is_encoded(exchange.headers()) {
         if declared || rejects {
             let what = "the request's body is compressed, so its model cannot be read";

@@ -86,6 +86,27 @@ fn forms_and_chunks_are_no_way_around() {
     assert_eq!(fake.requests().len(), 0);
 }
 
+/// Which of them counts, servers do not agree on.
+#[test]
+fn a_second_content_type_is_no_way_around() {
+    let fake = without_list();
+    let url = fake.url("/v1");
+    let form = "--B\r\nContent-Disposition: form-data; name=model\r\n\r\ngpt-4\r\n--B--\r\n";
+    let kinds = ["multipart/form-data; boundary=B", "application/octet-stream"];
+    let [form_type, other] = kinds.map(|kind| ("Content-Type", kind));
+    let proxy = Proxy::start(&format!("model_filter: {{base_url: '{url}', {RULES}}}"));
+    for headers in [[other, form_type], [form_type, other], [form_type, form_type]] {
+        let answer = proxy.ask("POST", "/v1/audio/transcriptions", &headers, form.as_bytes());
+        answer.own_error(400, "bad_request");
+    }
+    assert_eq!(proxy.ask("POST", "/v1/x", &[other, form_type], b"").status, 200);
+    assert_eq!(fake.request().all("content-type"), [kinds[1], kinds[0]]);
+    // Where nobody asks for the model, they are the upstream's affair.
+    let proxy = Proxy::before(&fake, "");
+    let answer = proxy.ask("POST", "/v1/x", &[other, form_type], form.as_bytes());
+    assert_eq!(answer.status, 200);
+}
+
 #[test]
 fn without_a_model_nothing_is_rejected() {
     let fake = without_list();
