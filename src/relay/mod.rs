@@ -67,7 +67,7 @@ impl Relay {
 
     /// Answers a request, and writes its line to the log.
     pub fn exchange(&self, exchange: Exchange) {
-        let client = exchange.peer();
+        let client = exchange.client();
         let method = exchange.method().to_owned();
         let target = exchange.target().to_owned();
         // Until it is counted among those that have ended.
@@ -78,8 +78,12 @@ impl Relay {
             // A response that could not be written was given up by its client.
             notes.error = Some(Error::client_left());
         }
+        let left = notes.error.as_ref().is_some_and(|error| error.code == Code::ClientLeft);
+        if left && client.was_cut_off() {
+            notes.error = Some(Error::cut_off());
+        }
         let record = Record {
-            client,
+            client: client.peer(),
             method: &method,
             target: &target,
             model: notes.model.as_deref(),

@@ -29,9 +29,12 @@ pub struct Client {
     peer: SocketAddr,
     clients: Arc<Clients>,
     exchanges: AtomicUsize,
+    /// How many requests have been taken to be answered.
+    admitted: AtomicUsize,
     socket: OnceLock<Lookup>,
     pub(super) upload: Progress,
     parked: Mutex<Parked>,
+    cut_off: AtomicBool,
 }
 
 /// Requests that will never be looked at, kept until the connection has ended: to let go of
@@ -80,6 +83,11 @@ impl Client {
         }
     }
 
+    /// Whether it was us who ended the connection: see [`Client::cut_off`].
+    pub fn was_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Relaxed)
+    }
+
     pub(super) fn socket(&self) -> Option<&ClientSocket> {
         match self.lookup() {
             Lookup::Found(socket) => Some(socket),
@@ -93,6 +101,12 @@ impl Client {
             Lookup::Found(socket) => socket.cut(),
             Lookup::Gone | Lookup::OutOfReach => sockets::cut(self.peer, self.clients.local_port),
         }
+    }
+
+    /// Cuts the connection of a client that sends more requests than there is room for.
+    pub(super) fn cut_off(&self) {
+        self.cut_off.store(true, Ordering::Relaxed);
+        self.cut();
     }
 
     /// Breaks the connection, see [`ClientSocket::reset`].
@@ -168,9 +182,29 @@ impl Client {
         self.clients.are_closing()
     }
 
-    /// Keeps a request that is not believed until the answer in front of it is out.
-    pub(super) fn park(&self, request: tiny_http::Request) {
-        self.parked.lock().expect("nothing panics under this lock").0.push(request);
+    /// Counts one request more that is to be answered; tells its number.
+    pub(super) fn admit(&self) -> usize {
+        self.admitted.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether the connection ends with the answer to the request of this number: those
+    /// behind it are parked.
+    pub(super) fn ends_with(&self, number: usize) -> bool {
+        // In this order: once one is parked, no more are admitted.
+        let are_parked = !self.parked().0.is_empty();
+        are_parked && self.admitted.load(Ordering::Relaxed) == number
+    }
+
+    /// Keeps a request that is not believed until the answers in front of it are out; tells
+    /// how many there are of those.
+    pub(super) fn park(&self, request: tiny_http::Request) -> usize {
+        let mut parked = self.parked();
+        parked.0.push(request);
+        parked.0.len()
+    }
+
+    fn parked(&self) -> MutexGuard<'_, Parked> {
+        self.parked.lock().expect("nothing panics under this lock")
     }
 
     fn lookup(&self) -> &Lookup {
@@ -187,8 +221,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        let parked =
-            std::mem::take(&mut *self.parked.lock().expect("nothing panics under this lock"));
+        let parked = std::mem::take(&mut *self.parked());
         for request in parked.0 {
             giants::let_go(request, self);
         }
@@ -248,9 +281,11 @@ impl Clients {
                 peer,
                 clients: Arc::clone(self),
                 exchanges: AtomicUsize::new(0),
+                admitted: AtomicUsize::new(0),
                 socket: OnceLock::new(),
                 upload: Progress::default(),
                 parked: Mutex::default(),
+                cut_off: AtomicBool::new(false),
             })
         });
         client.exchanges.fetch_add(1, Ordering::Relaxed);

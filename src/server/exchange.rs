@@ -38,6 +38,8 @@ pub struct Exchange {
     refusal: Option<Error>,
     /// Fields for whatever is answered.
     added: Headers,
+    /// Which of the connection's requests it is.
+    number: usize,
     /// Whether no other exchange of this connection was under way when it came.
     first: bool,
     /// Nothing more is read for the sake of this answer.
@@ -57,7 +59,12 @@ struct BodyState {
 }
 
 impl Exchange {
-    pub(super) fn new(request: tiny_http::Request, client: Arc<Client>, first: bool) -> Exchange {
+    pub(super) fn new(
+        request: tiny_http::Request,
+        client: Arc<Client>,
+        number: usize,
+        first: bool,
+    ) -> Exchange {
         let mut headers = Headers::with_capacity(request.headers().len());
         for field in request.headers() {
             headers.push(field.field.as_str().as_str(), field.value.as_str());
@@ -77,6 +84,7 @@ impl Exchange {
             body,
             refusal,
             added: Headers::new(),
+            number,
             first,
             hurried: false,
             started,
@@ -181,7 +189,7 @@ impl Exchange {
             None if old => Framing::Close,
             None => Framing::Chunked,
         };
-        let last = self.client.is_closing();
+        let last = self.client.is_closing() || self.client.ends_with(self.number);
         let stays = way_out == WayOut::Writer
             && !last
             && framing != Framing::Close
@@ -214,6 +222,7 @@ impl Exchange {
                 WayOut::Nowhere => Out::Nowhere(request),
             },
             client: Arc::clone(&self.client),
+            number: self.number,
             framing,
             hurried: self.hurried,
             pending: head,
@@ -303,6 +312,7 @@ impl Drop for Exchange {
             body: self.body,
             refusal: self.refusal.take(),
             added: std::mem::take(&mut self.added),
+            number: self.number,
             first: self.first,
             hurried: self.hurried,
             started: self.started,

@@ -30,6 +30,10 @@ const STACK: usize = 512 * 1024;
 /// tiny_http reads them as fast as they come.
 const PIPELINE: usize = 16;
 
+/// How many more of one connection are kept meanwhile, though they will never be looked at:
+/// their places in the order of answers must stay taken.
+const BEHIND: usize = 48;
+
 /// What is done with each request.
 pub type Service = dyn Fn(Exchange) + Send + Sync;
 
@@ -188,21 +192,26 @@ impl Pool {
         let &peer = request.remote_addr()?;
         let client = clients.enter(peer);
         let in_front = client.exchanges() - 1;
-        if in_front >= PIPELINE {
+        let is_one_too_many = in_front >= PIPELINE && !client.is_distrusted();
+        if is_one_too_many {
             client.distrust();
-            client.cut();
         }
         if client.is_distrusted() {
-            if in_front > 0 {
-                client.park(request);
-            } else {
+            if in_front == 0 {
                 giants::let_go(request, &client);
+            } else if client.park(request) > BEHIND {
+                client.cut_off();
+            }
+            if is_one_too_many {
+                let what = "more requests at once than are answered: the connection is to end";
+                log::info!("msg=\"{what}\" client={peer}");
             }
             client.leave();
             clients.served();
             return None;
         }
-        let exchange = Exchange::new(request, Arc::clone(&client), in_front == 0);
+        let number = client.admit();
+        let exchange = Exchange::new(request, Arc::clone(&client), number, in_front == 0);
         if exchange.refusal().is_some() {
             client.distrust();
         }

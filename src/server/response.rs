@@ -35,6 +35,8 @@ pub struct Sent {
 pub struct Response {
     pub(super) out: Out,
     pub(super) client: Arc<Client>,
+    /// Which of the connection's requests it answers.
+    pub(super) number: usize,
     pub(super) framing: Framing,
     /// Nothing is waited for.
     pub(super) hurried: bool,
@@ -47,7 +49,7 @@ pub struct Response {
     pub(super) broken: bool,
     /// Whether the connection is known to have ended.
     pub(super) gone: bool,
-    /// Whether the connection ends with it because the program does.
+    /// Whether the connection ends with it, for a reason of our own.
     pub(super) last: bool,
     pub(super) finished: bool,
     pub(super) sent: Sent,
@@ -216,7 +218,12 @@ impl Response {
             (true, _) => {}
         }
         match out {
-            Out::Writer(writer) => drop(writer),
+            Out::Writer(writer) => {
+                drop(writer);
+                if complete && self.client.ends_with(self.number) {
+                    linger(&self.client);
+                }
+            }
             Out::Socket(request) => {
                 if !self.hurried {
                     linger(&self.client);

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::time::Duration;
 
 use crate::client::{Client, End};
@@ -122,6 +123,82 @@ fn pipelined_requests_are_answered_in_order() {
     for number in 1..=4 {
         assert_eq!(client.response().text(), format!("/v1/{number}"));
     }
+}
+
+fn gets(count: usize) -> String {
+    let get = |number| format!("GET /v1/{number} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    (1..=count).map(get).collect()
+}
+
+/// Answers once the gate is open, the sixteenth at length.
+fn gated(gate: &Gate, length: usize) -> Fake {
+    let (gate, long) = (gate.clone(), "x".repeat(length));
+    Fake::answering(move |request| {
+        gate.wait();
+        json(200, if request.target() == "/v1/16" { &long } else { request.target() })
+    })
+}
+
+const TOO_MANY: &str = "more requests at once";
+
+#[test]
+fn of_too_many_pipelined_requests_the_first_are_answered() {
+    let gate = Gate::new();
+    let fake = gated(&gate, 10);
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send_raw(gets(40));
+    proxy.wait_for_log(TOO_MANY);
+    gate.open();
+    for number in 1..16 {
+        let answer = client.response();
+        assert_eq!((answer.text(), answer.header("connection")), (format!("/v1/{number}"), None));
+    }
+    let last = client.response();
+    assert_eq!((last.body.len(), last.header("connection")), (10, Some("close")));
+    assert!(client.is_closed());
+    drop(client);
+    proxy.exchange("/v1/16");
+    assert_eq!(fake.requests().len(), 16);
+    assert!(proxy.log().iter().all(|line| !line.contains("side=")), "{:#?}", proxy.log());
+    assert_eq!(proxy.get("/v1/x").status, 200);
+}
+
+/// A connection that is closed over bytes that nobody read is reset, and what was on its way is
+/// lost.
+#[test]
+fn a_client_that_still_sends_gets_the_last_answer_whole() {
+    const LENGTH: usize = 8_000_000;
+    let gate = Gate::new();
+    let fake = gated(&gate, LENGTH);
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send_raw(gets(17));
+    proxy.wait_for_log(TOO_MANY);
+    let mut writer = client.writer();
+    let sending = std::thread::spawn(move || while writer.write_all(b"x").is_ok() {});
+    gate.open();
+    (1..16).for_each(|_| assert_eq!(client.response().status, 200));
+    let last = client.response();
+    assert_eq!((last.body.len(), last.end), (LENGTH, End::Complete));
+    assert!(client.is_closed());
+    sending.join().unwrap(); // until the proxy listens no more
+}
+
+#[test]
+fn a_client_that_goes_on_to_send_far_too_many_requests_is_cut() {
+    let gate = Gate::new();
+    let fake = gated(&gate, 10);
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send_raw(gets(100));
+    assert!(client.is_closed());
+    let cut = proxy.exchange("/v1/16");
+    assert_eq!((cut.get("status"), cut.get("side")), (Some("499".into()), Some("proxy".into())));
+    assert!(cut.get("error").unwrap().contains("too many requests"), "{cut:?}");
+    assert!(proxy.log().iter().all(|line| !line.contains("side=client")), "{:#?}", proxy.log());
+    gate.open();
+    assert_eq!(proxy.get("/v1/x").status, 200);
 }
 
 #[test]
