@@ -4,7 +4,9 @@
 //! A reload makes a new [`Relay`] for new requests, and lets running exchanges end under the
 //! old one. Limits: what the listener was started with stays until the next start.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread;
 
@@ -69,7 +71,8 @@ pub fn serve(options: Options) -> Result<(), Failure> {
     service.manager.ready(&format!("answering on {address}"));
     service.manager.feed_watchdog(address);
     count_models(&service.relay());
-    service.run_until_told(server, signals);
+    let reloads = service.start_reloading()?;
+    service.run_until_told(server, signals, &reloads);
     Ok(())
 }
 
@@ -84,16 +87,22 @@ impl Service {
 
     /// Serves until the first signal that ends it, then lets exchanges end; a second one
     /// ends it at once.
-    fn run_until_told(&self, server: server::Server, mut signals: Signals) {
+    fn run_until_told(
+        &self,
+        server: server::Server,
+        mut signals: Signals,
+        reloads: &SyncSender<()>,
+    ) {
         let mut ending = None;
         for signal in &mut signals {
             if signal != SIGHUP {
                 ending = Some(signal);
                 break;
             }
-            self.manager.reloading();
-            let status = self.reload();
-            self.manager.ready(&status);
+            // Where one waits already, it will read the file as it is now.
+            if let Err(TrySendError::Disconnected(())) = reloads.try_send(()) {
+                log::error!("msg=\"not reloaded: an earlier reload ended in a panic\"");
+            }
         }
         log::info!("msg=\"shutting down\" signal={}", ending.unwrap_or_default());
         self.manager.stopping();
@@ -108,6 +117,22 @@ impl Service {
         } else {
             log::warn!("msg=\"exchanges were cut\" after_s={}", patience.as_secs_f64());
         }
+    }
+
+    /// Reads the configuration again as often as it is asked for, on a thread of its own: the
+    /// file may be one that is waited for, and signals must be obeyed meanwhile.
+    fn start_reloading(self: &Arc<Self>) -> io::Result<SyncSender<()>> {
+        let (reloads, asked) = sync_channel(1);
+        let service = Arc::clone(self);
+        let reload = move || {
+            for () in asked {
+                service.manager.reloading();
+                let status = service.reload();
+                service.manager.ready(&status);
+            }
+        };
+        thread::Builder::new().name("reload".into()).spawn(reload)?;
+        Ok(reloads)
     }
 
     /// Reads the configuration again; says what came of it.

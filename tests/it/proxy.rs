@@ -107,6 +107,14 @@ impl Proxy {
         std::fs::write(self.config.as_ref().unwrap().path(), yaml).unwrap();
     }
 
+    /// Puts a pipe in the place of its configuration file: whoever reads that waits.
+    pub fn pipe_for_configuration(&self) -> PathBuf {
+        let path = self.config.as_ref().unwrap().path();
+        std::fs::remove_file(path).unwrap();
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+        path.to_owned()
+    }
+
     /// Has the configuration read again, and waits until the log says `told`.
     pub fn reload(&self, yaml: &str, told: &str) {
         self.rewrite(yaml);

@@ -1,7 +1,11 @@
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
 use crate::client::{Client, End};
 use crate::fake::{EVENTS, Fake, LAST_CHUNK, Request, chunk, json, models};
 use crate::proxy::{Proxy, plain};
-use crate::wait::{DEADLINE, Gate};
+use crate::wait::{DEADLINE, Gate, eventually};
 
 fn ids(proxy: &Proxy) -> Vec<String> {
     proxy.get("/v1/models").ids()
@@ -49,6 +53,44 @@ fn a_bad_configuration_changes_nothing_and_says_all_that_is_wrong() {
     assert_eq!(ids(&proxy), ["b"]);
     proxy.signal("TERM");
     assert_eq!(proxy.exit_code(), Some(0));
+}
+
+/// The other end of a pipe, once the proxy has begun to read it.
+fn when_read(pipe: &Path) -> File {
+    let (opened, waiting) = std::sync::mpsc::channel();
+    let pipe = PathBuf::from(pipe);
+    std::thread::spawn(move || opened.send(OpenOptions::new().write(true).open(pipe).unwrap()));
+    waiting.recv_timeout(DEADLINE).expect("the proxy to read its file")
+}
+
+#[test]
+fn signals_are_obeyed_while_a_reload_waits_for_its_file() {
+    let fake = Fake::listing(&models(&["a", "b"]));
+    let mut proxy = Proxy::before(&fake, "simple: [a]");
+    let pipe = proxy.pipe_for_configuration();
+    proxy.signal("HUP");
+    let _never_ends = when_read(&pipe);
+    assert_eq!(ids(&proxy), ["a"]);
+    proxy.signal("TERM");
+    assert_eq!(proxy.exit_code(), Some(0));
+}
+
+#[test]
+fn what_is_asked_for_during_a_reload_is_done_after_it() {
+    let fake = Fake::listing(&models(&["a", "b"]));
+    let proxy = Proxy::before(&fake, "");
+    let pipe = proxy.pipe_for_configuration();
+    proxy.signal("HUP");
+    let mut first = when_read(&pipe);
+    proxy.signal("HUP");
+    first.write_all(plain(&fake.url("/v1"), "simple: [a]").as_bytes()).unwrap();
+    drop(first);
+    proxy.wait_for_log("msg=\"reloaded\"");
+    assert_eq!(ids(&proxy), ["a"]);
+    let mut second = when_read(&pipe);
+    second.write_all(plain(&fake.url("/v1"), "simple: [b]").as_bytes()).unwrap();
+    drop(second);
+    eventually("the second configuration is in force", || ids(&proxy) == ["b"]);
 }
 
 #[test]
