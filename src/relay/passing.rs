@@ -17,15 +17,6 @@ const WHOLE: u64 = 64 * 1024;
 
 /// Sends the client what the upstream answers.
 pub(super) fn pass_on(exchange: Exchange, mut answer: Answer<'_>, notes: &mut Notes) -> Sent {
-    if answer.status < 200 {
-        let error = answer.invalid(&format!("an unexpected status {}", answer.status));
-        return refuse(exchange, error, notes);
-    }
-    let codings: Vec<&[u8]> = answer.headers.get_all("transfer-encoding").collect();
-    if codings.iter().any(|coding| !coding.eq_ignore_ascii_case(b"chunked")) {
-        let error = answer.invalid("a transfer coding other than chunked");
-        return refuse(exchange, error, notes);
-    }
     let (status, length) = (answer.status, answer.length);
     let mut headers = returned(&answer.headers, notes);
     let events = headers.media_type().as_deref() == Some("text/event-stream");

@@ -225,7 +225,7 @@ impl Upstream {
             }
         };
         match response {
-            Ok(response) => Ok(self.answer(response, call)),
+            Ok(response) => self.answer(response, call).checked(),
             Err(error) => Err(self.failure(&error, &call, within)),
         }
     }
@@ -331,6 +331,18 @@ impl Upstream {
 }
 
 impl Answer<'_> {
+    /// The answer itself, where it is one that can be understood to its end.
+    fn checked(self) -> Result<Self, Error> {
+        if self.status < 200 {
+            return Err(self.invalid(&format!("an unexpected status {}", self.status)));
+        }
+        let is_other = |coding: &[u8]| !coding.eq_ignore_ascii_case(b"chunked");
+        if self.headers.get_all("transfer-encoding").any(is_other) {
+            return Err(self.invalid("a transfer coding other than chunked"));
+        }
+        Ok(self)
+    }
+
     /// Reads the next part of the body, as soon as there is one; 0 bytes are its end.
     ///
     /// # Errors

@@ -295,6 +295,28 @@ fn a_wrong_key_is_the_upstreams_own_error() {
     assert_eq!(list.header("www-authenticate"), Some("Bearer r=\"x\""));
 }
 
+/// Answers with these heads to lists, and to anything else.
+const NOT_UNDERSTOOD: [&str; 3] = [
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    "HTTP/1.1 500 No\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\nb\r\n{\"data\":[]}\r\n0\r\n\r\n",
+];
+
+#[test]
+fn an_answer_that_is_not_understood_is_an_invalid_response() {
+    for head in NOT_UNDERSTOOD {
+        let fake = Fake::answering(move |_| head).showing_lists();
+        let proxy = Proxy::before(&fake, "");
+        for target in ["/v1/models", "/v1/models/a", "/v1/x"] {
+            proxy.get(target).own_error(502, "upstream_invalid_response");
+        }
+        let proxy = Proxy::with_prefix(&fake, "");
+        for target in ["/v1/models", "/v1/models/my/a"] {
+            proxy.get(target).own_error(502, "upstream_invalid_response");
+        }
+    }
+}
+
 #[test]
 fn a_list_that_is_no_json_is_an_invalid_response() {
     let fake = Fake::listing("<html>");
