@@ -274,8 +274,15 @@ impl Offer {
         let request = Request { method: "GET", place, headers, upload: Upload::None };
         let mut answer =
             self.upstream.fetch(request, self.list_timeout).map_err(Refusal::Failed)?;
-        if answer.status != 200 {
-            return Err(mirrored(&mut answer));
+        match answer.status {
+            // 203 is what something in between has changed.
+            200 | 203 => {}
+            // It may hold a list, which nobody is to see unfiltered.
+            status @ 201..=299 => {
+                let what = format!("its list of models has an unexpected status {status}");
+                return Err(Refusal::Failed(answer.invalid(&what)));
+            }
+            _ => return Err(mirrored(&mut answer)),
         }
         let body = answer.read_to_end(LIST_LIMIT).map_err(Refusal::Failed)?;
         understand(&body)

@@ -353,7 +353,7 @@ fn relay_prefixed(exchange: Exchange, offer: &Offer, place: &str, notes: &mut No
     let place = Place::Below(place);
     let request = Request { method, place, headers, upload: Upload::None };
     match offer.upstream.send(request, exchange.client()) {
-        Ok(mut answer) if answer.status == 200 => {
+        Ok(mut answer) if matches!(answer.status, 200 | 203) => {
             let body = match answer.read_to_end(MODEL_LIMIT) {
                 Ok(body) => body,
                 Err(error) => return refuse(exchange, error, notes),
@@ -362,7 +362,8 @@ fn relay_prefixed(exchange: Exchange, offer: &Offer, place: &str, notes: &mut No
             let prefixed = text.and_then(|text| prefixed_model(text, offer.upstream.prefix()));
             let prefixed = prefixed.map(|text| text.into_owned().into_bytes());
             let headers = returned(&answer.headers, notes);
-            exchange.respond(&Reply { status: 200, headers, body: prefixed.unwrap_or(body) })
+            let body = prefixed.unwrap_or(body);
+            exchange.respond(&Reply { status: answer.status, headers, body })
         }
         Ok(answer) => pass_on(exchange, answer, notes),
         Err(error) => refuse(exchange, error, notes),

@@ -295,6 +295,25 @@ fn a_wrong_key_is_the_upstreams_own_error() {
     assert_eq!(list.header("www-authenticate"), Some("Bearer r=\"x\""));
 }
 
+#[test]
+fn a_list_that_was_changed_on_its_way_is_filtered_as_any() {
+    let fake = Fake::answering(|_| json(203, &models(SOME))).showing_lists();
+    let proxy = Proxy::before(&fake, "simple: [mistral]\ncache_ttl: 60");
+    assert_eq!(list_for(&proxy, "Bearer a").ids(), ["mistral"]);
+    assert_eq!(list_for(&proxy, "Bearer a").ids(), ["mistral"]);
+    assert_eq!(fake.lists_for("Bearer a"), 1);
+}
+
+#[test]
+fn no_list_is_shown_unfiltered_whatever_its_status() {
+    for status in [201, 202, 206, 226, 299] {
+        let fake = Fake::answering(move |_| json(status, &models(SOME))).showing_lists();
+        let list = Proxy::before(&fake, "simple: [mistral]").get("/v1/models");
+        let message = list.own_error(502, "upstream_invalid_response");
+        assert!(message.contains(&status.to_string()), "{message}");
+    }
+}
+
 /// Answers with these heads to lists, and to anything else.
 const NOT_UNDERSTOOD: [&str; 3] = [
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",

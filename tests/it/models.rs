@@ -64,6 +64,13 @@ fn a_prefix_is_taken_off_on_the_way_up_and_put_before_the_id_on_the_way_down() {
 }
 
 #[test]
+fn a_model_that_was_changed_on_its_way_gets_its_prefix_too() {
+    let fake = Fake::answering(|_| json(203, r#"{"id":"a"}"#));
+    let model = Proxy::with_prefix(&fake, "").get("/v1/models/my/a");
+    assert_eq!((model.status, model.text().as_str()), (203, r#"{"id":"my/a"}"#));
+}
+
+#[test]
 fn other_methods_are_relayed() {
     let fake = upstream();
     let proxy = Proxy::before(&fake, LLAMAS);
