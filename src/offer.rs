@@ -371,7 +371,8 @@ fn asks(name: &str) -> bool {
 }
 
 fn mirrored(answer: &mut Answer<'_>) -> Refusal {
-    let passed = ["content-type", "retry-after", "www-authenticate", "location"];
+    let passed =
+        ["content-type", "content-encoding", "retry-after", "www-authenticate", "location"];
     let mut headers = Headers::new();
     for (name, value) in answer.headers.iter().filter(|(name, _)| passed.contains(name)) {
         headers.push(name, value);

@@ -282,6 +282,16 @@ fn an_upstreams_error_is_mirrored() {
     assert_eq!(list.header("x-model-filter-error"), None);
 }
 
+/// Though it was asked not to.
+#[test]
+fn an_error_that_the_upstream_compressed_says_so() {
+    let compressed = "500 No\nContent-Type: text/plain\nContent-Encoding: gzip";
+    let fake = Fake::answering(move |_| response(compressed, b"\x1f\x8b")).showing_lists();
+    let list = Proxy::before(&fake, "").get("/v1/models");
+    assert_eq!((list.status, list.body.as_slice()), (500, &b"\x1f\x8b"[..]));
+    assert_eq!(list.header("content-encoding"), Some("gzip"));
+}
+
 #[test]
 fn a_wrong_key_is_the_upstreams_own_error() {
     let body = r#"{"error":{"message":"Incorrect API key"}}"#;
