@@ -54,6 +54,8 @@ pub fn serve(options: Options) -> Result<(), Failure> {
         server::bind(host, port).map_err(|error| format!("{host}:{port}: {error}"))?
     };
     let address = listener.address();
+    // Before anybody is told that it runs: a signal would end it, SIGHUP too.
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     announce(&config, address);
     let service = Arc::new(Service {
         options,
@@ -63,8 +65,6 @@ pub fn serve(options: Options) -> Result<(), Failure> {
         config: RwLock::new(config),
     });
 
-    // Before anything runs, so that a signal finds somebody who waits for it.
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let limits = service.read_config(|config| config.server.limits);
     let serving = Arc::clone(&service);
     let server = listener.serve(limits, Box::new(move |e| serving.relay().exchange(e)))?;
