@@ -437,6 +437,30 @@ fn an_early_answer_arrives_though_the_client_stops_sending() {
     upload.join().unwrap();
 }
 
+/// Succeeds at once, and tells only at the end of the request how long that was.
+pub fn counts(conn: &mut crate::fake::Conn) {
+    if let Some(request) = conn.read_head() {
+        conn.write([CHUNKED.as_bytes(), &chunk("at once,")].concat());
+        let body = conn.read_body(&request).unwrap_or_default();
+        conn.write([chunk(format!(" {} bytes", body.len())), LAST_CHUNK.into()].concat());
+    }
+}
+
+#[test]
+fn an_upstream_that_succeeds_before_it_has_read_the_request_gets_all_of_it() {
+    let fake = Fake::scripted(counts);
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/x", &[], &noise(5_000_000));
+    assert_eq!(client.response().text(), "at once, 5000000 bytes");
+    client.send("POST", "/v1/x", &[("Transfer-Encoding", "chunked")], b"");
+    for part in noise(5_000_000).chunks(100_000) {
+        client.more(chunk(part));
+    }
+    client.more(LAST_CHUNK);
+    assert_eq!(client.response().text(), "at once, 5000000 bytes");
+}
+
 /// Room for the upload's chunks was made behind what had come of the answer.
 #[test]
 fn an_early_answer_to_a_chunked_upload_with_a_chunk_size_without_end_is_cut() {

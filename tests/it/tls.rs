@@ -219,6 +219,15 @@ fn an_early_answer_arrives_though_the_upstream_reads_no_more() {
 }
 
 #[test]
+fn an_upstream_that_succeeds_before_it_has_read_the_request_gets_all_of_it() {
+    let fake = Fake::scripted_tls(crate::relaying::counts);
+    let proxy = trusting(&fake);
+    let mut client = Client::of(&proxy);
+    client.send("POST", "/v1/x", &[], &[b'x'; 5_000_000]);
+    assert_eq!(client.response().text(), "at once, 5000000 bytes");
+}
+
+#[test]
 fn an_upstream_that_takes_no_more_is_504_after_idle_timeout() {
     let seen = Gate::new();
     let opened = seen.clone();

@@ -15,7 +15,7 @@ use ureq::{Error, Timeout};
 
 use super::buffers::ElasticBuffers;
 use super::call::{on_call, room, still_wanted, still_wanted_now_and_then};
-use super::truth::has_final_answer;
+use super::truth::{Early, early_answer};
 use super::{SLICE, deadline};
 use crate::server::memory;
 use crate::server::sockets::{self, Pending, pending};
@@ -160,7 +160,7 @@ impl TcpTransport {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                         slices += 1;
                         let patience = if self.plain { 1 } else { STUBBORN };
-                        if slices >= patience && self.is_answered() {
+                        if slices >= patience && self.is_refused() {
                             self.stop_sending();
                         } else {
                             self.go_on(since, &timeout)?;
@@ -177,19 +177,24 @@ impl TcpTransport {
         Ok(())
     }
 
-    /// Whether the upstream answers a request of which it takes no more.
-    fn is_answered(&mut self) -> bool {
-        if pending(&self.stream) != Pending::Bytes {
-            return false;
-        }
+    /// Whether the upstream answers a request of which it takes no more. While that is a
+    /// success it may only be slow, or wait for us to read what it has sent.
+    fn is_refused(&mut self) -> bool {
         if !self.plain {
-            return true;
+            return pending(&self.stream) == Pending::Bytes;
         }
-        if let Ok(read) = (&*self.stream).read(self.buffers.input_append_buf()) {
-            self.buffers.input_appended(read);
+        let mut early = early_answer(&mut self.buffers);
+        while early != Early::Refusal && pending(&self.stream) == Pending::Bytes {
+            match (&*self.stream).read(self.buffers.input_append_buf()) {
+                // There is no room for more.
+                Ok(0) => return true,
+                Ok(read) => self.buffers.input_appended(read),
+                Err(_) => break,
+            }
             self.unseen = true;
+            early = early_answer(&mut self.buffers);
         }
-        has_final_answer(&mut self.buffers)
+        early == Early::Refusal
     }
 
     fn stop_sending(&mut self) {

@@ -77,25 +77,24 @@ pub(super) struct TruthfulTransport<T> {
     socket: Option<Arc<TcpStream>>,
     /// Bytes that were sent since the upstream last said something.
     unanswered: usize,
-    /// The request was answered before all of it was sent: nothing more is.
+    /// The request was refused before all of it was sent: nothing more is.
     deaf: bool,
     /// The answer has begun, and ureq has not looked at it yet.
     unseen: bool,
 }
 
 impl<T: Transport> TruthfulTransport<T> {
-    /// Whether the upstream has begun to answer. Under TLS, what has arrived may be for TLS
+    /// What the upstream has begun to answer. Under TLS, what has arrived may be for TLS
     /// alone, and is taken in by this.
-    fn is_answered(&mut self, timeout: NextTimeout) -> bool {
-        let Some(socket) = self.socket.clone() else { return false };
+    fn early_answer(&mut self, timeout: NextTimeout) -> Early {
+        let Some(socket) = self.socket.clone() else { return Early::None };
+        let mut early = Early::None;
         let mut reads = true;
-        while reads && pending(&socket) == Pending::Bytes {
+        while early == Early::None && reads && pending(&socket) == Pending::Bytes {
             reads = matches!(self.read_arrived(timeout), Ok(true));
-            if has_final_answer(self.inner.buffers()) {
-                return true;
-            }
+            early = early_answer(self.inner.buffers());
         }
-        false
+        early
     }
 
     fn read_arrived(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
@@ -112,10 +111,13 @@ impl<T: Transport> Transport for TruthfulTransport<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        if !self.deaf && self.unanswered >= UNANSWERED && self.is_answered(timeout) {
-            self.deaf = true;
-            self.unseen = true;
-            on_call(|call| call.upload_refused.set(true));
+        if !self.unseen && self.unanswered >= UNANSWERED {
+            let early = self.early_answer(timeout);
+            self.unseen = early != Early::None;
+            if early == Early::Refusal {
+                self.deaf = true;
+                on_call(|call| call.upload_refused.set(true));
+            }
         }
         if self.deaf {
             return Ok(());
@@ -151,22 +153,34 @@ impl<T: Transport> Transport for TruthfulTransport<T> {
     }
 }
 
+/// What an upstream says to a request that is still being sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Early {
+    /// Nothing, or not enough to tell.
+    None,
+    /// That it succeeds. The rest of the request is wanted: who echoes or transcribes one may
+    /// answer while it reads.
+    Success,
+    /// Anything else, for which the rest of the request is of no use.
+    Refusal,
+}
+
 /// How the heads begin that announce nothing but that the answer is still to come.
 const INFORMATIONAL: &[u8] = b"HTTP/1.1 1";
 
-/// Whether what was read is the answer itself, or its beginning. What comes in front of it
-/// (100, 102, 103) is dropped.
-pub(super) fn has_final_answer(buffers: &mut dyn Buffers) -> bool {
+/// What was read of the answer itself. What comes in front of it (100, 102, 103) is dropped.
+pub(super) fn early_answer(buffers: &mut dyn Buffers) -> Early {
     loop {
         let input = buffers.input();
         if input.len() < INFORMATIONAL.len() {
-            return !INFORMATIONAL.starts_with(input);
+            return if INFORMATIONAL.starts_with(input) { Early::None } else { Early::Refusal };
         }
         if !input.starts_with(INFORMATIONAL) {
-            return true;
+            let is_success = input[INFORMATIONAL.len() - 1] == b'2';
+            return if is_success { Early::Success } else { Early::Refusal };
         }
         let Some(end) = input.windows(4).position(|four| four == b"\r\n\r\n") else {
-            return false;
+            return Early::None;
         };
         buffers.input_consume(end + 4);
     }
