@@ -160,13 +160,6 @@ impl ClientSocket {
         identity(self.0.as_raw_fd())
     }
 
-    /// Whether there are other descriptors of this connection.
-    pub fn has_others(&self) -> bool {
-        let own = self.0.as_raw_fd();
-        let same = |fd: &RawFd| *fd != own && identity(*fd) == identity(own);
-        open_descriptors().iter().any(same)
-    }
-
     /// The socket, for reading and writing beside tiny_http.
     pub fn stream(&self) -> &TcpStream {
         &self.0
@@ -468,6 +461,11 @@ pub fn nameless(local_port: u16) -> usize {
 
 /// What a descriptor refers to: a device and a number on it.
 pub type Identity = (u64, u64);
+
+/// What all of the process's descriptors refer to.
+pub fn open_identities() -> HashSet<Identity> {
+    open_descriptors().iter().filter_map(|fd| identity(*fd)).collect()
+}
 
 /// What a descriptor refers to, whatever state it is in.
 fn identity(fd: RawFd) -> Option<Identity> {

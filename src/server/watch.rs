@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use super::client::Client;
 use super::framing::MAX_HEAD;
 use super::pool::{Pool, Shared};
-use super::sockets::{self, ClientSocket, Sighting};
+use super::sockets::{self, ClientSocket, Identity, Sighting};
 use super::{giants, memory};
 use crate::metrics::METRICS;
 use crate::probe::reachable;
@@ -84,7 +84,7 @@ pub(super) struct Watch {
     accepting: RawFd,
     pool: Option<Arc<Pool>>,
     retiring: Vec<Retiring>,
-    ending: Vec<Ending>,
+    ending: HashMap<SocketAddr, Ending>,
     known: HashMap<SocketAddr, Connection>,
     haste: bool,
     /// When the server was made that accepts now.
@@ -104,11 +104,11 @@ struct Retiring {
     connections: HashSet<SocketAddr>,
 }
 
-/// A connection that was cut while one of tiny_http's threads had it.
+/// A connection that was cut while one of tiny_http's threads had it. It is not held: others
+/// may need the descriptor before that thread is done.
 struct Ending {
-    peer: SocketAddr,
     since: Instant,
-    socket: ClientSocket,
+    identity: Identity,
 }
 
 /// What is remembered of a connection between two looks.
@@ -133,6 +133,8 @@ enum Phase {
     Head,
     /// A request is under way.
     Busy,
+    /// It was cut, and is not closed yet.
+    Cut,
 }
 
 impl Watch {
@@ -150,7 +152,7 @@ impl Watch {
             accepting: -1,
             pool: None,
             retiring: Vec::new(),
-            ending: Vec::new(),
+            ending: HashMap::new(),
             known: HashMap::new(),
             haste: false,
             opened: Instant::now(),
@@ -231,9 +233,10 @@ impl Watch {
                         if self.shared.clients.is_idle_since(seen.peer, ended) {
                             METRICS.cut(cause);
                             self.end(seen);
+                            connection.is_cut(seen);
                         }
                     }
-                    if !seen.left {
+                    if !seen.left && connection.phase != Phase::Cut {
                         idle.push((connection.since, seen.peer));
                     }
                 }
@@ -246,7 +249,8 @@ impl Watch {
         // Two looks without.
         let expected = std::mem::replace(&mut self.expected, expecting);
         self.shared.expecting.store(expecting || expected, Ordering::Relaxed);
-        METRICS.connections(self.known.len());
+        let open = |connection: &&Connection| connection.phase != Phase::Cut;
+        METRICS.connections(self.known.values().filter(open).count());
         // Our own, which wake tiny_http, are among those that have left.
         let open = sightings.iter().filter(|seen| !seen.left).count();
         let over = open.saturating_sub(self.max_connections);
@@ -295,7 +299,7 @@ impl Watch {
             Phase::Head => {
                 (arrived.saturating_sub(seen.unread) > MAX_HEAD as u64).then_some("head_too_long")
             }
-            Phase::Busy => None,
+            Phase::Busy | Phase::Cut => None,
         }
     }
 
@@ -333,8 +337,8 @@ impl Watch {
             Ok(Some(socket)) => {
                 socket.cut();
                 // Where nothing was read it waits in the queue, and no thread has it yet.
-                if seen.received > seen.unread && self.ending.iter().all(|e| e.peer != seen.peer) {
-                    self.ending.push(Ending { peer: seen.peer, since: Instant::now(), socket });
+                if let Some(identity) = socket.identity().filter(|_| seen.received > seen.unread) {
+                    self.ending.insert(seen.peer, Ending { since: Instant::now(), identity });
                 }
             }
             Ok(None) => {}
@@ -345,13 +349,18 @@ impl Watch {
     /// Gives up connections that were cut long ago, and whose threads have not noticed:
     /// they hang, and will never touch their descriptors again.
     fn give_up_stuck(&mut self) {
-        self.ending.retain(|ending| {
-            let waits = ending.since.elapsed() < STUCK;
-            if !waits && ending.socket.has_others() {
-                giants::give_up(ending.peer);
+        let is_due = |(_, ending): &(_, Ending)| ending.since.elapsed() > STUCK;
+        let due: HashMap<_, _>;
+        (due, self.ending) = std::mem::take(&mut self.ending).into_iter().partition(is_due);
+        if due.is_empty() {
+            return;
+        }
+        let open = sockets::open_identities();
+        for (peer, ending) in due {
+            if open.contains(&ending.identity) {
+                giants::give_up(peer);
             }
-            waits
-        });
+        }
     }
 
     fn cut(&self, peer: SocketAddr) {
@@ -468,6 +477,11 @@ impl Connection {
         Connection { phase: Phase::Idle, since: Instant::now(), base: 0, ended: 0, left: false }
     }
 
+    /// What comes from the same port now has sent less, and is another.
+    fn is_cut(&mut self, seen: &Sighting) {
+        (self.phase, self.base) = (Phase::Cut, seen.received);
+    }
+
     fn update(&mut self, seen: &Sighting, busy: bool, ended: u64) {
         let has_ended = ended != self.ended;
         if has_ended {
@@ -476,7 +490,7 @@ impl Connection {
             self.base = seen.received.saturating_sub(seen.unread);
         }
         let now = match (self.phase, busy) {
-            (Phase::Busy, true) => return,
+            (Phase::Busy, true) | (Phase::Cut, false) => return,
             (_, true) => Phase::Busy,
             (_, false) if has_ended => {
                 if seen.unread > 0 {

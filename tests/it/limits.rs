@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use crate::client::{Client, End};
 use crate::fake::{EVENTS, Fake, LAST_CHUNK, chunk, json};
 use crate::proxy::Proxy;
-use crate::wait::{DEADLINE, Gate};
+use crate::wait::{DEADLINE, Gate, eventually};
 
 fn upstream() -> Fake {
     Fake::answering(|_| json(200, "{}"))
@@ -106,6 +106,33 @@ fn a_head_that_takes_longer_than_head_timeout_is_ended() {
     }
     assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
     assert_served(&mut beside);
+}
+
+#[test]
+fn what_is_cut_is_counted_once_and_leaves_no_descriptor() {
+    let fake = upstream();
+    let proxy = Proxy::limited(&fake, "head_timeout: 1");
+    assert_served(&mut Client::of(&proxy));
+    let mut silent = Client::of(&proxy);
+    eventually("there is one connection", || connections(&proxy, "open") == "1");
+    let before = proxy.files();
+    let mut clients: Vec<Client> = (0..3).map(|_| Client::of(&proxy)).collect();
+    for client in &mut clients {
+        client.send_raw("GET / HT");
+    }
+    for client in &mut clients {
+        client.wait_until_closed();
+    }
+    eventually("all descriptors are back", || proxy.files() == before);
+    assert_eq!(connections(&proxy, "cut_total{cause=\"head_timeout\"}"), "3");
+    assert_served(&mut silent);
+}
+
+fn connections(proxy: &Proxy, what: &str) -> String {
+    let metrics = proxy.get("/-/metrics").text();
+    let name = format!("model_filter_connections_{what} ");
+    let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
+    value.unwrap_or_default().to_owned()
 }
 
 #[test]
