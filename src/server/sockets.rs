@@ -166,8 +166,8 @@ impl ClientSocket {
     }
 }
 
-/// Begins to connect to an address, without waiting: [`is_connected`] tells when that has come
-/// about.
+/// Begins to connect to an address, without waiting: [`first_connected`] tells when that has
+/// come about.
 ///
 /// # Errors
 /// Where it cannot even be tried, or was refused at once.
@@ -210,31 +210,41 @@ pub fn begin_to_connect(address: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
-/// Waits for a connection that was begun; says whether it has come about in time. From then
-/// on the socket waits, as any other.
+/// Waits for one of the connections that were begun, and takes it from them; none where none
+/// has come about in time. From then on the socket waits, as any other.
 ///
 /// # Errors
-/// Why there will be no connection.
-pub fn is_connected(socket: &TcpStream, within: Duration) -> io::Result<bool> {
-    let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+/// Why one of them has failed, which is dropped, or all of them.
+pub fn first_connected(
+    begun: &mut Vec<TcpStream>,
+    within: Duration,
+) -> io::Result<Option<TcpStream>> {
+    let poll = |socket: &TcpStream| libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    let mut polled: Vec<_> = begun.iter().map(poll).collect();
     // Rounded up: the end of a deadline must not be waited for in no time at all.
     let millis = i32::try_from(within.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
-    // SAFETY: the pointer is to one valid `pollfd`.
-    match unsafe { libc::poll(&raw mut poll, 1, millis) } {
-        0 => Ok(false),
-        1 => {
-            if let Some(error) = socket.take_error()? {
-                return Err(error);
-            }
-            socket.set_nonblocking(false)?;
-            Ok(true)
+    // SAFETY: pointer and length describe `polled`.
+    let ready = unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, millis) };
+    if ready < 0 {
+        let error = io::Error::last_os_error();
+        // A machine that was asleep interrupts it.
+        if error.kind() == io::ErrorKind::Interrupted {
+            return Ok(None);
         }
-        _ => match io::Error::last_os_error() {
-            // A machine that was asleep interrupts it.
-            error if error.kind() == io::ErrorKind::Interrupted => Ok(false),
-            error => Err(error),
-        },
+        begun.clear();
+        return Err(error);
     }
+    let Some(first) = polled.iter().position(|socket| socket.revents != 0) else { return Ok(None) };
+    let socket = begun.remove(first);
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    socket.set_nonblocking(false)?;
+    Ok(Some(socket))
 }
 
 /// What a socket would say to a read, without taking anything from it.

@@ -10,6 +10,7 @@
 
 mod buffers;
 mod call;
+mod connect;
 mod idle;
 mod names;
 mod tcp;

@@ -4,7 +4,7 @@
 //! memory that only its beginning needed.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,13 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
+use super::SLICE;
 use super::buffers::ElasticBuffers;
 use super::call::{on_call, room, still_wanted, still_wanted_now_and_then};
+use super::connect::connect;
 use super::truth::{Early, early_answer};
-use super::{SLICE, deadline};
 use crate::server::memory;
-use crate::server::sockets::{self, Pending, pending};
+use crate::server::sockets::{Pending, pending};
 
 /// How much of a request is held until there is more of it, in bytes: what fits into few
 /// segments.
@@ -46,7 +47,7 @@ impl<In: Transport> Connector<In> for Tcp {
         if let Some(tunnel) = chained {
             return Ok(Some(Either::A(tunnel)));
         }
-        let stream = connect(details)?;
+        let stream = connect(&details.addrs, &details.timeout)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(SLICE))?;
         stream.set_write_timeout(Some(SLICE))?;
@@ -61,56 +62,6 @@ impl<In: Transport> Connector<In> for Tcp {
             deaf: false,
             unseen: false,
         })))
-    }
-}
-
-fn connect(details: &ConnectionDetails<'_>) -> Result<TcpStream, Error> {
-    let deadline = deadline(&details.timeout);
-    let mut failure = Error::ConnectionFailed;
-    let mut addresses = details.addrs.iter().collect::<Vec<_>>().into_iter();
-    while let Some(address) = addresses.next() {
-        let until = match deadline {
-            None => None,
-            Some(deadline) => {
-                let now = Instant::now();
-                let left = deadline.saturating_duration_since(now);
-                if left.is_zero() {
-                    return Err(Error::Timeout(details.timeout.reason));
-                }
-                // An address that does not answer shall leave time for those behind it.
-                Some(if addresses.len() == 0 { deadline } else { now + left / 2 })
-            }
-        };
-        failure = match connect_until(*address, until)? {
-            Ok(stream) => return Ok(stream),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                Error::Timeout(details.timeout.reason)
-            }
-            Err(error) => error.into(),
-        };
-    }
-    Err(failure)
-}
-
-/// Opens a connection to one address, for as long as the exchange is wanted.
-fn connect_until(
-    address: SocketAddr,
-    until: Option<Instant>,
-) -> Result<io::Result<TcpStream>, Error> {
-    let stream = match sockets::begin_to_connect(address) {
-        Ok(stream) => stream,
-        Err(error) => return Ok(Err(error)),
-    };
-    loop {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        match sockets::is_connected(&stream, left.map_or(SLICE, |left| left.min(SLICE))) {
-            Ok(true) => return Ok(Ok(stream)),
-            Ok(false) if left.is_some_and(|left| left.is_zero()) => {
-                return Ok(Err(io::ErrorKind::TimedOut.into()));
-            }
-            Ok(false) => still_wanted()?,
-            Err(error) => return Ok(Err(error)),
-        }
     }
 }
 
