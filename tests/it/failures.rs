@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use crate::client::{Client, Response};
 use crate::fake::{Conn, Fake, json};
 use crate::proxy::{Proxy, plain};
+use crate::wait::{DEADLINE, Gate};
 
 /// The answer where the upstream, after it has read the request, does this.
 fn answer_to(settings: &str, script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Response {
@@ -175,20 +176,25 @@ fn a_silent_upstream_does_not_hold_up_the_start() {
 /// What is answered for an upstream behind an HTTP proxy that does this with a request for a
 /// tunnel.
 fn behind(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> String {
+    let message = asked_behind(script, "").own_error(502, "upstream_unreachable");
+    assert!(message.contains("no connection to https://upstream.invalid"), "{message}");
+    message
+}
+
+fn asked_behind(script: impl Fn(&mut Conn) + Send + Sync + 'static, settings: &str) -> Response {
     let between = Fake::scripted(move |conn| {
         if conn.read_request().is_some() {
             script(conn);
         }
     });
-    let remote = plain("https://upstream.invalid/v1", "");
+    let remote = plain("https://upstream.invalid/v1", settings);
     let proxy = Proxy::start_with(&remote, &[], &[("HTTPS_PROXY", &between.url(""))]);
-    let message = proxy.post("/v1/x", "{}").own_error(502, "upstream_unreachable");
+    let answer = proxy.post("/v1/x", "{}");
     assert_eq!(proxy.exchange("/v1/x").get("side").as_deref(), Some("upstream"));
-    assert!(message.contains("no connection to https://upstream.invalid"), "{message}");
     let asked = between.requests();
     assert!(!asked.is_empty());
     assert!(asked.iter().all(|r| r.line == "CONNECT upstream.invalid:443 HTTP/1.1"), "{asked:?}");
-    message
+    answer
 }
 
 #[test]
@@ -206,4 +212,15 @@ fn a_tunnel_that_an_http_proxy_breaks_off_is_502_unreachable() {
         conn.write("HTTP/1.1 200 OK\r\n\r\n");
         conn.write("and no TLS");
     });
+}
+
+#[test]
+fn a_tunnel_that_an_http_proxy_drips_is_504_after_connection_timeout() {
+    let begun = Instant::now();
+    let drip = |conn: &mut Conn| {
+        conn.write("HTTP/1.1 200 OK\r\nX-Drip: ");
+        while conn.write("x") && !Gate::new().opened_within(Duration::from_millis(50)) {}
+    };
+    asked_behind(drip, "connection_timeout: 1").own_error(504, "upstream_timeout");
+    assert!(begun.elapsed() < DEADLINE, "{:?}", begun.elapsed());
 }

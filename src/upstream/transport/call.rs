@@ -10,9 +10,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ureq::Error;
+use ureq::unversioned::transport::NextTimeout;
+use ureq::{Error, Timeout};
 
-use super::SLICE;
+use super::{SLICE, deadline};
 use crate::elastic;
 use crate::server::Client;
 
@@ -23,6 +24,8 @@ pub struct Call {
     pub(super) room: Room,
     /// How many connections are being made: behind an HTTP proxy there is one within the other.
     pub(super) connecting: Cell<u32>,
+    /// By when, and which deadline that is. ureq tells each read anew how long all may take.
+    pub(super) connects_until: Cell<Option<(Instant, Timeout)>>,
     pub(super) connected: Cell<bool>,
     pub(super) client_left: Cell<bool>,
     pub(super) upload_refused: Cell<bool>,
@@ -59,6 +62,7 @@ impl Call {
             client,
             room,
             connecting: Cell::new(0),
+            connects_until: Cell::new(None),
             connected: Cell::new(false),
             client_left: Cell::new(false),
             upload_refused: Cell::new(false),
@@ -95,7 +99,10 @@ impl Call {
         self.connecting.get() > 0
     }
 
-    pub(super) fn begin_connecting(&self) {
+    pub(super) fn begin_connecting(&self, timeout: &NextTimeout) {
+        if !self.connecting() {
+            self.connects_until.set(deadline(timeout).map(|until| (until, timeout.reason)));
+        }
         self.connecting.set(self.connecting.get() + 1);
     }
 
@@ -141,6 +148,17 @@ pub(super) fn room() -> Room {
 /// Tells the call that this thread works on something, or asks it.
 pub(super) fn on_call(tell: impl FnOnce(&Call)) {
     CALL.with_borrow(|call| call.as_deref().map(tell));
+}
+
+/// Whether the connection that is being made, if there is one, may still take time: a proxy, or
+/// a server that speaks TLS, may drip.
+pub(super) fn connects_in_time() -> Result<(), Error> {
+    let mut late = None;
+    on_call(|call| {
+        let until = call.connects_until.get().filter(|_| call.connecting());
+        late = until.filter(|(until, _)| *until <= Instant::now());
+    });
+    late.map_or(Ok(()), |(_, reason)| Err(Error::Timeout(reason)))
 }
 
 /// Asks, where that was not done for a slice, whether the exchange is still wanted: an

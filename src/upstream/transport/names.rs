@@ -75,7 +75,7 @@ impl Resolver for Addresses {
         _: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        on_call(Call::begin_connecting);
+        on_call(|call| call.begin_connecting(&timeout));
         let parts = uri.scheme().zip(uri.authority());
         let host = parts.and_then(|(scheme, rest)| DefaultResolver::host_and_port(scheme, rest));
         let host = host.ok_or(Error::HostNotFound)?;

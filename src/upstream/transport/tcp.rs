@@ -15,7 +15,7 @@ use ureq::{Error, Timeout};
 
 use super::SLICE;
 use super::buffers::ElasticBuffers;
-use super::call::{on_call, room, still_wanted, still_wanted_now_and_then};
+use super::call::{connects_in_time, on_call, room, still_wanted, still_wanted_now_and_then};
 use super::connect::connect;
 use super::truth::{Early, early_answer};
 use crate::server::memory;
@@ -86,6 +86,7 @@ impl TcpTransport {
     /// After a slice without progress: is anybody still waiting, and for how long?
     fn go_on(&self, since: Instant, timeout: &NextTimeout) -> Result<(), Error> {
         still_wanted()?;
+        connects_in_time()?;
         let (limit, reason) = match timeout.after.is_not_happening() {
             true => (self.idle_timeout, Timeout::PerRead),
             false => (*timeout.after, timeout.reason),
@@ -191,6 +192,7 @@ impl Transport for TcpTransport {
             match (&*self.stream).read(self.buffers.input_append_buf()) {
                 Ok(read) => {
                     still_wanted_now_and_then()?;
+                    connects_in_time()?;
                     self.buffers.input_appended(read);
                     return Ok(read > 0);
                 }

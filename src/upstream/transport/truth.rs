@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-use super::call::{Call, on_call};
+use super::call::on_call;
 use super::is_timeout;
 use crate::server::sockets::{Pending, pending};
 
@@ -25,10 +25,10 @@ impl<In: Transport> Connector<In> for Beginning {
 
     fn connect(
         &self,
-        _: &ConnectionDetails<'_>,
+        details: &ConnectionDetails<'_>,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
-        on_call(Call::begin_connecting);
+        on_call(|call| call.begin_connecting(&details.timeout));
         Ok(chained)
     }
 }
