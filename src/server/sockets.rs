@@ -288,6 +288,13 @@ pub struct Sighting {
     pub left: bool,
 }
 
+impl Sighting {
+    /// Whether more has come since, or the connection has ended.
+    pub fn has_changed(&self) -> bool {
+        tcp_info(self.descriptor).is_none_or(|info| info.received != self.received)
+    }
+}
+
 /// Looks at all connections to a local port.
 pub fn connections(local_port: u16) -> Vec<Sighting> {
     // tiny_http has two descriptors for each, and we may have a third.

@@ -125,7 +125,7 @@ struct Connection {
     left: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     /// Nothing was sent since the last exchange.
     Idle,
@@ -206,7 +206,7 @@ impl Watch {
     /// told of at the next look, by when all of it will have been seen to arrive.
     fn look(&mut self, requests: &Requests, sightings: &[Sighting]) {
         let mut forgotten = 0;
-        let mut idle: Vec<(Instant, SocketAddr)> = Vec::new();
+        let mut idle = Vec::new();
         let mut known = std::mem::take(&mut self.known);
         self.haste = false;
         for seen in sightings {
@@ -237,7 +237,8 @@ impl Watch {
                         }
                     }
                     if !seen.left && connection.phase != Phase::Cut {
-                        idle.push((connection.since, seen.peer));
+                        // Whoever has begun to ask goes last.
+                        idle.push((connection.phase, connection.since, seen, ended));
                     }
                 }
             }
@@ -254,10 +255,13 @@ impl Watch {
         // Our own, which wake tiny_http, are among those that have left.
         let open = sightings.iter().filter(|seen| !seen.left).count();
         let over = open.saturating_sub(self.max_connections);
-        idle.sort_unstable();
-        for (_, peer) in idle.iter().take(over) {
-            METRICS.cut("too_many");
-            self.cut(*peer);
+        idle.sort_unstable_by_key(|(phase, since, ..)| (*phase, *since));
+        for (.., seen, ended) in idle.into_iter().take(over) {
+            // It may have asked since.
+            if !seen.has_changed() && self.shared.clients.is_idle_since(seen.peer, ended) {
+                METRICS.cut("too_many");
+                self.cut(seen.peer);
+            }
         }
         self.retiring.retain_mut(|server| {
             server.connections.retain(|peer| self.known.contains_key(peer));
