@@ -267,8 +267,9 @@ impl Display for Value<'_> {
         for c in self.0.chars().take(VALUE_LIMIT) {
             match c {
                 '"' | '\\' => write!(f, "\\{c}")?,
-                c if c.is_control() => write!(f, "{}", c.escape_default())?,
-                c => f.write_char(c)?,
+                '\'' => f.write_char(c)?,
+                // What is not to be seen, or would end a line or turn it around, is told by number.
+                c => write!(f, "{}", c.escape_debug())?,
             }
         }
         if self.0.chars().nth(VALUE_LIMIT).is_some() {
@@ -322,6 +323,8 @@ mod tests {
         assert_eq!(Value("openai/gpt-4o:free").to_string(), "openai/gpt-4o:free");
         assert_eq!(Value("a status=200").to_string(), "\"a status=200\"");
         assert_eq!(Value("a\"\nlevel=error").to_string(), "\"a\\\"\\nlevel=error\"");
+        assert_eq!(Value("a\u{2028}level=error").to_string(), "\"a\\u{2028}level=error\"");
+        assert_eq!(Value("it's\u{202e}\u{e0041}").to_string(), "\"it's\\u{202e}\\u{e0041}\"");
         assert_eq!(Value("").to_string(), "\"\"");
         assert_eq!(Value(&"x".repeat(9000)).to_string().chars().count(), VALUE_LIMIT + 3);
     }
