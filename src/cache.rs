@@ -25,9 +25,6 @@ const ROOM: usize = 16 * 1024 * 1024;
 /// way, one for each key.
 const THREADS: usize = 256;
 
-/// The stack of such a thread: that of a worker.
-const STACK: usize = 512 * 1024;
-
 /// What something takes of a cache's memory.
 pub trait Size {
     /// In bytes, about.
@@ -294,7 +291,7 @@ fn on_a_thread(work: impl FnOnce() + Send + 'static) {
     let offered = Arc::clone(&work);
     let take =
         |work: &Mutex<Option<_>>| work.lock().expect("nothing panics under this lock").take();
-    let threaded = thread::Builder::new().name("fetch".into()).stack_size(STACK).spawn(move || {
+    let threaded = thread::Builder::new().name("fetch".into()).spawn(move || {
         let _counted = counted;
         if let Some(work) = take(&offered) {
             work();

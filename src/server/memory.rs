@@ -5,6 +5,17 @@
 //! glibc is nothing to other C libraries.
 #![allow(unsafe_code)]
 
+/// A thread's stack, in bytes. The address space of a 32-bit Raspberry Pi does not hold the
+/// default of 2 MiB for every connection and every request.
+const STACK: usize = 512 * 1024;
+
+/// Gives all threads a stack of [`STACK`], tiny_http's included.
+/// To be called before there is a second thread.
+pub fn limit_stacks() {
+    // SAFETY: there is no other thread that could read the environment meanwhile.
+    unsafe { std::env::set_var("RUST_MIN_STACK", STACK.to_string()) }
+}
+
 /// Makes glibc keep less of what is freed: it would hold on to an arena for each of many
 /// short-lived threads.
 pub fn keep_little_memory() {

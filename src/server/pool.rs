@@ -22,10 +22,6 @@ use crate::error::{Code, Error};
 /// How long a worker waits for a request before it ends.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// A worker's stack. The address space of a 32-bit Raspberry Pi does not hold the
-/// default of 2 MiB for every worker.
-const STACK: usize = 512 * 1024;
-
 /// How many requests of one connection may be under way. Each takes a worker, and
 /// tiny_http reads them as fast as they come.
 const PIPELINE: usize = 16;
@@ -118,7 +114,7 @@ impl Pool {
             crew.idle += 1;
         }
         let pool = Arc::clone(self);
-        let worker = thread::Builder::new().name("worker".into()).stack_size(STACK);
+        let worker = thread::Builder::new().name("worker".into());
         worker.spawn(move || pool.work()).map(drop).inspect_err(|_| {
             let mut crew = self.crew();
             crew.workers -= 1;

@@ -230,3 +230,25 @@ fn a_client_that_does_not_read_slows_the_upstream_down() {
     assert!(grown < GROWTH, "{grown} KiB");
     assert_eq!(client.count(), (30 * MEGABYTE as u64, End::Complete));
 }
+
+/// A 32-bit system has not room for a thousand stacks of 2 MiB.
+#[test]
+fn all_threads_have_stacks_of_half_a_megabyte() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::before(&fake, "");
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::of(&proxy)).collect();
+    for client in &mut clients {
+        client.send("GET", "/v1/x", &[], b"");
+        assert_eq!(client.response().status, 200);
+    }
+    let threads = proxy.threads() - 1;
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", proxy.id())).unwrap();
+    let is_stack = |line: &&str| {
+        let address = |text| usize::from_str_radix(text, 16).unwrap();
+        let (range, rest) = line.split_once(' ').unwrap();
+        let (start, end) = range.split_once('-').unwrap();
+        rest.starts_with("rw-p") && address(end) - address(start) == MEGABYTE / 2
+    };
+    let stacks = maps.lines().filter(is_stack).count() as u64;
+    assert!(threads > 20 && stacks >= threads, "{stacks} stacks, {threads} threads\n{maps}");
+}

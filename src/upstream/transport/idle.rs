@@ -24,9 +24,6 @@ const MOST: usize = 256;
 /// How long one is kept, at least, and at most twice as long.
 const AGE: Duration = Duration::from_secs(15);
 
-/// The stack of the thread that closes them.
-const STACK: usize = 128 * 1024;
-
 /// Takes an idle connection where there is one, and has a new one made where there is none.
 #[derive(Debug)]
 pub(super) struct Reuse<C: Connector> {
@@ -96,7 +93,7 @@ impl<T: Transport> Idle<T> {
         drop(surplus);
         if !self.is_tended.swap(true, Ordering::Relaxed) {
             let idle = Arc::downgrade(self);
-            let thread = thread::Builder::new().name("idle".into()).stack_size(STACK);
+            let thread = thread::Builder::new().name("idle".into());
             // Without a thread to spare, the next one that is kept tries again.
             if thread.spawn(move || while Idle::tend(&idle) {}).is_err() {
                 self.is_tended.store(false, Ordering::Relaxed);
