@@ -23,6 +23,7 @@ use crate::error::{Code, Error, cut};
 use crate::headers::Headers;
 use crate::secret::Secret;
 use crate::server::Client;
+use crate::server::sockets::is_shortage;
 use transport::{Addresses, Call, Room};
 
 /// One direction's buffer of a connection. A header field longer than this is refused.
@@ -319,6 +320,10 @@ impl Upstream {
             None => {}
         }
         let cause = cause(error);
+        if matches!(error, ureq::Error::Io(error) if is_shortage(error)) {
+            let what = format!("no connection can be opened: {cause}");
+            return Error::proxy(Code::Overloaded, what);
+        }
         let out_of_reach = call.connecting() || matches!(error, ureq::Error::HostNotFound);
         if out_of_reach {
             let what = format!("no connection to {url}: {cause}");
@@ -462,6 +467,15 @@ fn room(url: &str, headers: &Headers, length: Option<u64>, has_body: bool) -> Ro
     Room { output, scratch: if is_chunked { body } else { 0 }, holds: true }
 }
 
+/// A URL in which what clients should have escaped, and many do not, is.
+fn escaped(url: &str) -> String {
+    let is_allowed = |c: char| {
+        !c.is_ascii() || c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c)
+    };
+    let escape = |c: char| if is_allowed(c) { c.into() } else { format!("%{:02X}", c as u32) };
+    url.chars().map(escape).collect()
+}
+
 fn head(
     method: &str,
     url: &str,
@@ -474,6 +488,7 @@ fn head(
         .map_err(|_| Error::bad_request(format!("{:?} is not a method", cut(method))))?;
     *request.uri_mut() = url
         .parse()
+        .or_else(|_| escaped(url).parse())
         .map_err(|error| Error::bad_request(format!("the target cannot be sent on: {error}")))?;
     for (name, value) in headers.iter() {
         let bad =

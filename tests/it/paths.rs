@@ -40,6 +40,9 @@ fn path_and_query_are_not_touched() {
     ] {
         assert_eq!(relayed("/v1", target), target);
     }
+    // But for what no target may have, which is escaped.
+    let escaped = "/v1/x%60y?a=%22b%22%3Cc%3E&d=%5Ee";
+    assert_eq!(relayed("/v1", "/v1/x`y?a=\"b\"<c>&d=^e"), escaped);
 }
 
 #[test]

@@ -2,7 +2,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use crate::client::Client;
-use crate::fake::{Fake, json};
+use crate::fake::{Fake, json, response};
 use crate::proxy::{Proxy, limited};
 use crate::wait::{crowd, eventually};
 
@@ -113,4 +113,26 @@ fn a_process_that_could_have_no_threads_serves_again() {
         ask(&mut first);
         assert_eq!(first.response().status, 200);
     }
+}
+
+#[test]
+fn where_no_file_is_left_for_a_connection_to_the_upstream_it_is_our_own_want() {
+    let fake = Fake::answering(|_| response("200 OK\nConnection: close", "{}"));
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    let mut ask = || {
+        client.send("GET", "/v1/x", &[], b"");
+        client.response()
+    };
+    assert_eq!(ask().status, 200);
+    let limit = |most: &str| {
+        let limit = [format!("--pid={}", proxy.id()), format!("--nofile={most}:")];
+        assert!(Command::new("prlimit").args(limit).status().unwrap().success());
+    };
+    limit("1");
+    let answer = ask();
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    answer.own_error(503, "overloaded");
+    limit("1024");
+    assert_eq!(ask().status, 200);
 }
