@@ -459,6 +459,7 @@ impl<'a> Model<'a> {
 /// A model object as the upstream gave it, with the prefix in front of its id; none where
 /// it has no id.
 pub fn prefixed_model<'a>(object: &'a str, prefix: &str) -> Option<Cow<'a, str>> {
+    let object = object.strip_prefix('\u{feff}').unwrap_or(object);
     Model::new(object).map(|model| model.prefixed(prefix))
 }
 

@@ -27,6 +27,11 @@ const FRESH: Duration = Duration::from_secs(60);
 /// The longest rules that are tried, in bytes.
 const RULES_LIMIT: u64 = 256 * 1024;
 
+/// Whether what is at one of our own paths is known without asking anybody.
+pub fn is_quick(path: &str) -> bool {
+    ["/-/health", "/-/metrics"].contains(&path)
+}
+
 /// Answers a request for one of our own paths.
 ///
 /// # Errors

@@ -108,8 +108,13 @@ impl Relay {
         target: &str,
         notes: &mut Notes,
     ) -> Sent {
+        let route = route(method, target, &self.root_path);
         if let Some(error) = exchange.refusal().cloned() {
-            return refuse(exchange, error, notes);
+            // How it is can be told even where there is no room for more.
+            let is_quick = matches!(&route, Ok(Route::Own { path }) if admin::is_quick(path));
+            if error.code != Code::Overloaded || !is_quick {
+                return refuse(exchange, error, notes);
+            }
         }
         let Admitted { headers, preflight } =
             match self.admission.origin(method, exchange.headers()) {
@@ -121,7 +126,6 @@ impl Relay {
         if let Some(reply) = preflight {
             return exchange.respond(&reply);
         }
-        let route = route(method, target, &self.root_path);
         notes.class = route.as_ref().map(Route::class).unwrap_or_default();
         // What is our own has rules of its own for who may ask.
         if notes.class != Class::Own {
@@ -354,6 +358,11 @@ fn relay_prefixed(exchange: Exchange, offer: &Offer, place: &str, notes: &mut No
     let request = Request { method, place, headers, upload: Upload::None };
     match offer.upstream.send(request, exchange.client()) {
         Ok(mut answer) if matches!(answer.status, 200 | 203) => {
+            if exchange.method() == "HEAD" {
+                // It is that of a body without the prefix.
+                answer.length = None;
+                return pass_on(exchange, answer, notes);
+            }
             let body = match answer.read_to_end(MODEL_LIMIT) {
                 Ok(body) => body,
                 Err(error) => return refuse(exchange, error, notes),

@@ -208,6 +208,9 @@ impl Pool {
         }
         let number = client.admit();
         let exchange = Exchange::new(request, Arc::clone(&client), number, in_front == 0);
+        if in_front > 0 || !exchange.has_arrived() {
+            client.look_up();
+        }
         if exchange.refusal().is_some() {
             client.distrust();
         }

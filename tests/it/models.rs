@@ -36,6 +36,22 @@ fn an_id_may_hold_slashes_raw_or_encoded() {
 }
 
 #[test]
+fn with_a_prefix_the_head_of_a_model_does_not_say_that_it_is_empty() {
+    let fake = Fake::scripted(|conn| {
+        while let Some(request) = conn.read_request() {
+            let whole = json(200, "\u{feff}{\"id\":\"llama\"}");
+            let body =
+                if request.method() == "HEAD" { "\u{feff}{\"id\":\"llama\"}".len() } else { 0 };
+            conn.write(&whole[..whole.len() - body]);
+        }
+    });
+    let proxy = Proxy::with_prefix(&fake, LLAMAS);
+    let head = proxy.ask("HEAD", "/v1/models/my/llama", &[], b"");
+    assert_eq!((head.status, head.header("content-length")), (200, None));
+    assert_eq!(proxy.get("/v1/models/my/llama").text(), r#"{"id":"my/llama"}"#);
+}
+
+#[test]
 fn a_hidden_model_is_not_found_and_not_asked_for() {
     let fake = upstream();
     let proxy = Proxy::before(&fake, LLAMAS);

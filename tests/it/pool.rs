@@ -84,6 +84,10 @@ fn beyond_max_requests_the_answer_is_503() {
         assert_eq!(refused.header("retry-after"), Some("1"));
     }
     assert_eq!(fake.requests().len(), 4, "a refused request is not relayed");
+    // But how it is, and why, is told.
+    assert_eq!(proxy.get("/-/health").text(), "ok\n");
+    assert!(proxy.get("/-/metrics").text().contains("{code=\"overloaded\"} 3"));
+    proxy.get("/-/ready").own_error(503, "overloaded");
     gate.open();
     assert_ends(clients);
     eventually("there is room again", || proxy.get("/v1/x").status == 200);
