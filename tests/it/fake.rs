@@ -278,7 +278,8 @@ impl Conn {
         self.unread.clear();
         let mut buffer = vec![0; 64 * 1024];
         while left > 0 {
-            match self.read(&mut buffer) {
+            let room = left.min(buffer.len());
+            match self.read(&mut buffer[..room]) {
                 Ok(count @ 1..) => left -= count,
                 _ => return false,
             }

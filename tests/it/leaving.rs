@@ -80,6 +80,19 @@ fn a_connection_that_is_not_opened_is_504_after_connection_timeout() {
     assert!(took > Duration::from_millis(900) && took < Duration::from_secs(3), "{took:?}");
 }
 
+#[test]
+fn a_client_that_leaves_while_its_request_goes_up_slowly_is_noticed() {
+    let fake = Fake::scripted(|conn| {
+        // 3 MB in a second.
+        let pace = || !Gate::new().opened_within(Duration::from_millis(20));
+        let _ = conn.read_head();
+        while conn.skip(64 * 1024) && pace() {}
+    });
+    let proxy = Proxy::with_prefix(&fake, "");
+    let body = format!(r#"{{"model":"my/x","pad":"{}"}}"#, "x".repeat(30_000_000));
+    assert_is_noticed(&proxy, "POST", "/v1/x", body.as_bytes());
+}
+
 /// Says nothing to whoever asks for a list.
 fn silent() -> Fake {
     Fake::scripted(|conn| {

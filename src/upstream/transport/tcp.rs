@@ -103,6 +103,7 @@ impl TcpTransport {
             match (&*self.stream).write(&self.buffers.to_send(amount)[sent..]) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(written) => {
+                    still_wanted_now_and_then()?;
                     sent += written;
                     since = Instant::now();
                     slices = 0;
