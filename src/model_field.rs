@@ -84,7 +84,7 @@ pub fn body_kind(content_type: Option<&str>) -> BodyKind {
                 return BodyKind::Multipart { boundary };
             }
             (Some((_, boundary)), None) if boundary.is_empty() => {}
-            (None, None) => {}
+            (None, None) if !essence.contains("boundary") => {}
             _ => return BodyKind::Ambiguous,
         }
     }
@@ -108,19 +108,6 @@ pub fn find(kind: &BodyKind, body: &[u8]) -> Result<Option<ModelField>, Error> {
         }
         BodyKind::Opaque => Ok(None),
     }
-}
-
-/// Whether a server that is less strict than we are might take a body for JSON: one that replaces
-/// what is no UTF-8, or that does not look at what follows the first value.
-pub fn may_be_json(body: &[u8]) -> bool {
-    if body.iter().take(8).any(|byte| *byte == 0) {
-        // UTF-16 or UTF-32, which Python's reader of JSON recognises.
-        return true;
-    }
-    let text = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
-    // What is ignored need not be UTF-8.
-    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
-    values.next().is_some_and(|value| value.is_ok())
 }
 
 /// Judges how long a name is, in bytes. It is copied, for the log too, and so it must not take as
@@ -485,6 +472,7 @@ mod tests {
             ("multipart/form-data", Opaque),
             ("multipart/form-data; boundary=", Opaque),
             ("multipart/form-data; xboundary=a", Opaque),
+            ("multipart/form-data boundary=a", BodyKind::Ambiguous),
             ("text/plain; boundary=a", Opaque),
             ("Multipart/Form-Data; charset=x; BOUNDARY=--aB ; y=z", multipart("--aB")),
             ("multipart/mixed; x=\"; boundary=no\"; boundary=\"a; \\\"b\"", multipart("a; \"b")),

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::config::Hidden;
 use crate::error::{Code, Error};
 use crate::headers::Headers;
-use crate::model_field::{self, BodyKind, ModelField, body_kind, may_be_json};
+use crate::model_field::{self, BodyKind, ModelField, body_kind};
 use crate::offer::Offer;
 use crate::server::{BodyLength, Exchange};
 
@@ -160,9 +160,8 @@ pub(super) fn hold(exchange: &mut Exchange, look: &Look) -> Result<Held, Error> 
     read_rest(exchange, &mut body, look)?;
     let field = match model_field::find(&kind, &body.bytes) {
         Ok(field) => field,
-        Err(error) if is_needed && (declared || (rejects && may_be_json(&body.bytes))) => {
-            return Err(error);
-        }
+        // What is no JSON may be some to a server that is less strict than we are.
+        Err(error) if is_needed && (declared || rejects) => return Err(error),
         // It is the upstream's to judge.
         Err(_) => None,
     };

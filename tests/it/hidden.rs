@@ -144,14 +144,19 @@ fn a_body_is_looked_at_whatever_it_is_called() {
     proxy.ask("POST", "/v1/x", &chunked, body).own_error(404, "model_not_found");
     let zipped = [text[0], ("Content-Encoding", "gzip")];
     proxy.ask("POST", "/v1/x", &zipped, b"\x1f\x8b").own_error(400, "bad_request");
-    for lax in [&b"{\"model\":\"gpt-4\"} x"[..], b"{\"model\":\"gpt-4\",\"x\":\"\xff\"}"] {
+    let lax: [&[u8]; 4] = [
+        b"{\"model\":\"gpt-4\"} x",
+        b"{\"model\":\"gpt-4\",\"x\":\"\xff\"}",
+        b"{\"x\":NaN,\"model\":\"gpt-4\"}",
+        b"{'model':'gpt-4'}",
+    ];
+    for lax in lax {
         proxy.ask("POST", "/v1/x", &text, lax).own_error(400, "bad_request");
     }
     assert_eq!(fake.requests().len(), 0);
 
     let long = "no JSON ".repeat(20_000);
-    for body in ["no JSON", " \r\n", "\u{feff}", "[]", "{no JSON", &long, r#"{"model":"llama-3"}"#]
-    {
+    for body in ["no JSON", " \r\n", "\u{feff}", "[]", &long, r#"{"model":"llama-3"}"#] {
         for chunked in [false, true] {
             let chunks = crate::fake::chunk(body);
             let chunks = [chunks, crate::fake::LAST_CHUNK.into()].concat();
