@@ -54,6 +54,21 @@ impl Bytes {
     }
 }
 
+impl Bytes {
+    /// Has memory for more, where there is some. It doubles, but not beyond the whole length.
+    fn reserve(&mut self, more: u64, length: Option<u64>) -> Result<(), Error> {
+        let so_far = self.bytes.len() as u64;
+        let left = length.map_or(u64::MAX, |length| length.saturating_sub(so_far));
+        if ((self.bytes.capacity() as u64) - so_far) < more.min(left) {
+            let reserved = self.bytes.try_reserve_exact(so_far.max(more).min(left) as usize);
+            reserved.map_err(|_| {
+                Error::proxy(Code::Overloaded, "there is no memory left for the request's body")
+            })?;
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Bytes {
     fn drop(&mut self) {
         HELD.fetch_sub(self.room, Ordering::Relaxed);
@@ -155,9 +170,7 @@ pub(super) fn hold(exchange: &mut Exchange, look: &Look) -> Result<Held, Error> 
     if too_long {
         return Err(too_large(limit));
     }
-    let expected = length.unwrap_or_default().min(GLANCE).saturating_sub(body.bytes.len() as u64);
-    body.bytes.reserve_exact(expected as usize);
-    read_rest(exchange, &mut body, look)?;
+    read_rest(exchange, &mut body, length, look)?;
     let field = match model_field::find(&kind, &body.bytes) {
         Ok(field) => field,
         // What is no JSON may be some to a server that is less strict than we are.
@@ -188,6 +201,7 @@ fn begins_json(exchange: &mut Exchange, body: &mut Bytes, look: &Look) -> Result
     loop {
         let read = exchange.body().read(&mut buffer).map_err(|error| client_fault(&error))?;
         body.take_room(read as u64, look.room)?;
+        body.reserve(read as u64, None)?;
         body.bytes.extend_from_slice(&buffer[..read]);
         if read == 0 || body.bytes.len() as u64 > look.limit {
             return Ok(json_text(&body.bytes).starts_with(b"{"));
@@ -203,10 +217,16 @@ fn begins_json(exchange: &mut Exchange, body: &mut Bytes, look: &Look) -> Result
     }
 }
 
-fn read_rest(exchange: &mut Exchange, body: &mut Bytes, look: &Look) -> Result<(), Error> {
+fn read_rest(
+    exchange: &mut Exchange,
+    body: &mut Bytes,
+    length: Option<u64>,
+    look: &Look,
+) -> Result<(), Error> {
     loop {
         let step = STEP.min((look.limit + 1).saturating_sub(body.bytes.len() as u64));
         body.take_room(step, look.room)?;
+        body.reserve(step, length)?;
         let read = exchange.body().take(step).read_to_end(&mut body.bytes);
         let read = read.map_err(|error| client_fault(&error))? as u64;
         if body.bytes.len() as u64 > look.limit {

@@ -173,6 +173,11 @@ impl Proxy {
         self.status("VmHWM:").parse().unwrap()
     }
 
+    /// How much memory the process could name, in bytes, whether it has it or not.
+    pub fn address_space(&self) -> usize {
+        1024 * self.status("VmSize:").parse::<usize>().unwrap()
+    }
+
     /// How many files the process has open, connections included.
     pub fn files(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()

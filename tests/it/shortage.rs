@@ -2,8 +2,8 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use crate::client::Client;
-use crate::fake::{Fake, json, response};
-use crate::proxy::{Proxy, limited};
+use crate::fake::{Fake, LAST_CHUNK, chunk, json, response};
+use crate::proxy::{Proxy, limited, plain};
 use crate::wait::{crowd, eventually};
 
 fn upstream() -> Fake {
@@ -115,6 +115,12 @@ fn a_process_that_could_have_no_threads_serves_again() {
     }
 }
 
+/// How much of something the process may have, from now on.
+fn limit(proxy: &Proxy, what: &str, most: &str) {
+    let limit = [format!("--pid={}", proxy.id()), format!("--{what}={most}:")];
+    assert!(Command::new("prlimit").args(limit).status().unwrap().success());
+}
+
 #[test]
 fn where_no_file_is_left_for_a_connection_to_the_upstream_it_is_our_own_want() {
     let fake = Fake::answering(|_| response("200 OK\nConnection: close", "{}"));
@@ -125,14 +131,29 @@ fn where_no_file_is_left_for_a_connection_to_the_upstream_it_is_our_own_want() {
         client.response()
     };
     assert_eq!(ask().status, 200);
-    let limit = |most: &str| {
-        let limit = [format!("--pid={}", proxy.id()), format!("--nofile={most}:")];
-        assert!(Command::new("prlimit").args(limit).status().unwrap().success());
-    };
-    limit("1");
+    limit(&proxy, "nofile", "1");
     let answer = ask();
     assert_eq!(answer.header("retry-after"), Some("1"));
     answer.own_error(503, "overloaded");
-    limit("1024");
+    limit(&proxy, "nofile", "1024");
     assert_eq!(ask().status, 200);
+}
+
+#[test]
+fn a_body_for_which_there_is_no_memory_is_503() {
+    const MEGABYTE: usize = 1024 * 1024;
+    let fake = upstream();
+    let proxy = Proxy::start(&plain(&fake.url("/v1"), "hidden: reject\nmax_body: 200MiB"));
+    let ask = |length| {
+        let mut client = Client::of(&proxy);
+        let body = chunk(format!(r#"{{"model":"x","pad":"{}"}}"#, "x".repeat(length)));
+        let body = [&body, LAST_CHUNK.as_bytes()].concat();
+        client.send("POST", "/v1/x", &[("Transfer-Encoding", "chunked")], &body);
+        client.response()
+    };
+    assert_eq!(ask(2 * MEGABYTE).status, 200);
+    // Not enough for a body of 32 MiB to double.
+    limit(&proxy, "as", &(proxy.address_space() + 50 * MEGABYTE).to_string());
+    ask(32 * MEGABYTE + 50_000).own_error(503, "overloaded");
+    assert_eq!(ask(2 * MEGABYTE).status, 200);
 }
