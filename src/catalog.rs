@@ -31,7 +31,7 @@ pub enum Catalog {
 
 impl Catalog {
     /// Answers a client.
-    pub fn send(&self, exchange: Exchange) -> Sent {
+    pub fn send(&self, exchange: Box<Exchange>) -> Sent {
         let (lists, missing) = match self {
             Catalog::Only(listing) => return exchange.respond(&listing.reply),
             Catalog::Union { lists, missing } => (lists, missing),

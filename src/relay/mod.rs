@@ -66,7 +66,7 @@ impl Relay {
     }
 
     /// Answers a request, and writes its line to the log.
-    pub fn exchange(&self, exchange: Exchange) {
+    pub fn exchange(&self, exchange: Box<Exchange>) {
         let client = exchange.client();
         let method = exchange.method().to_owned();
         let target = exchange.target().to_owned();
@@ -92,18 +92,12 @@ impl Relay {
             error: notes.error.as_ref(),
             is_own: notes.class == Class::Own,
         };
-        let path = notes.class.as_str();
-        let (times, bytes) = ((sent.first_byte, sent.total), (sent.bytes_in, sent.bytes_out));
-        METRICS.ended(record.upstream, path, record.status(), times, bytes, record.error);
-        if !record.is_own {
-            RECENT.add(&record);
-        }
-        record.write();
+        tell(&record, notes.class);
     }
 
     fn answer(
         &self,
-        mut exchange: Exchange,
+        mut exchange: Box<Exchange>,
         method: &str,
         target: &str,
         notes: &mut Notes,
@@ -151,14 +145,19 @@ impl Relay {
     }
 
     /// Answers what is for the program itself.
-    fn show_own(&self, mut exchange: Exchange, path: &str, notes: &mut Notes) -> Sent {
+    fn show_own(&self, mut exchange: Box<Exchange>, path: &str, notes: &mut Notes) -> Sent {
         match admin::answer(&mut exchange, path, &self.offers, &self.admission) {
             Ok(reply) => exchange.respond(&reply),
             Err(error) => refuse(exchange, error, notes),
         }
     }
 
-    fn show_catalog(&self, exchange: Exchange, query: Option<&str>, notes: &mut Notes) -> Sent {
+    fn show_catalog(
+        &self,
+        exchange: Box<Exchange>,
+        query: Option<&str>,
+        notes: &mut Notes,
+    ) -> Sent {
         if let [offer] = self.offers.as_slice() {
             notes.upstream = Some(offer.upstream.name().to_owned());
         }
@@ -172,7 +171,7 @@ impl Relay {
 
     fn relay_model(
         &self,
-        mut exchange: Exchange,
+        mut exchange: Box<Exchange>,
         id: String,
         raw_id: &str,
         query: Option<&str>,
@@ -213,7 +212,7 @@ impl Relay {
     }
 
     /// Relays a request to the upstream that its model points to.
-    fn relay(&self, mut exchange: Exchange, place: Place<'_>, notes: &mut Notes) -> Sent {
+    fn relay(&self, mut exchange: Box<Exchange>, place: Place<'_>, notes: &mut Notes) -> Sent {
         match self.directed(&mut exchange, notes) {
             Ok((offer, held)) => self.send(exchange, offer, place, held, notes),
             // The body is let go of by now: the answer may have to wait for its client.
@@ -291,7 +290,7 @@ impl Relay {
     /// Sends a request with its body, held or as it comes, and passes the answer on.
     fn send(
         &self,
-        mut exchange: Exchange,
+        mut exchange: Box<Exchange>,
         offer: &Offer,
         place: Place<'_>,
         held: Held,
@@ -327,6 +326,18 @@ impl Relay {
     }
 }
 
+/// Counts, remembers and logs an exchange that has ended.
+#[inline(never)] // what it needs of the stack is not for as long as the exchange lasts
+fn tell(record: &Record<'_>, class: Class) {
+    let sent = record.sent;
+    let (times, bytes) = ((sent.first_byte, sent.total), (sent.bytes_in, sent.bytes_out));
+    METRICS.ended(record.upstream, class.as_str(), record.status(), times, bytes, record.error);
+    if !record.is_own {
+        RECENT.add(record);
+    }
+    record.write();
+}
+
 /// Where a request goes.
 struct Choice<'a> {
     offer: &'a Offer,
@@ -347,7 +358,7 @@ impl Choice<'_> {
 }
 
 /// Fetches one model, and gives it the prefix that its id has in the list.
-fn relay_prefixed(exchange: Exchange, offer: &Offer, place: &str, notes: &mut Notes) -> Sent {
+fn relay_prefixed(exchange: Box<Exchange>, offer: &Offer, place: &str, notes: &mut Notes) -> Sent {
     let mut headers = passed(exchange.headers(), notes);
     // What is to be given its prefix must come uncompressed.
     headers.remove("accept-encoding");
@@ -380,7 +391,7 @@ fn relay_prefixed(exchange: Exchange, offer: &Offer, place: &str, notes: &mut No
 }
 
 /// Answers with an error of our own; who left is not answered.
-fn refuse(exchange: Exchange, error: Error, notes: &mut Notes) -> Sent {
+fn refuse(exchange: Box<Exchange>, error: Error, notes: &mut Notes) -> Sent {
     let sent = match error.code {
         Code::ClientLeft => exchange.abandon(),
         _ => exchange.respond(&Reply::error(&error)),

@@ -16,7 +16,7 @@ use crate::upstream::Answer;
 const WHOLE: u64 = 64 * 1024;
 
 /// Sends the client what the upstream answers.
-pub(super) fn pass_on(exchange: Exchange, mut answer: Answer<'_>, notes: &mut Notes) -> Sent {
+pub(super) fn pass_on(exchange: Box<Exchange>, mut answer: Answer<'_>, notes: &mut Notes) -> Sent {
     let (status, length) = (answer.status, answer.length);
     let mut headers = returned(&answer.headers, notes);
     let events = headers.media_type().as_deref() == Some("text/event-stream");
@@ -51,7 +51,7 @@ pub(super) fn pass_on(exchange: Exchange, mut answer: Answer<'_>, notes: &mut No
 /// Copies a response's body, each read at once. `tells` says that an error can be told in
 /// the stream itself.
 fn stream(
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     (status, headers, length): (u16, &Headers, Option<u64>),
     answer: &mut Answer<'_>,
     tells: bool,

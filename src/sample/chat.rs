@@ -152,7 +152,7 @@ impl Answer {
     }
 
     /// Sends the answer as server-sent events, until its end or until the client leaves.
-    pub(super) fn stream(self, exchange: Exchange) -> Sent {
+    pub(super) fn stream(self, exchange: Box<Exchange>) -> Sent {
         let headers = Headers::new()
             .with("Content-Type", "text/event-stream")
             .with("Cache-Control", "no-cache");

@@ -102,7 +102,7 @@ impl From<Error> for Refusal {
     }
 }
 
-fn answer(mut exchange: Exchange) {
+fn answer(mut exchange: Box<Exchange>) {
     match dispatch(&mut exchange) {
         Ok(Answer::Whole(reply)) => exchange.respond(&reply),
         Ok(Answer::Stream(answer)) => answer.stream(exchange),

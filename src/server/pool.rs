@@ -30,8 +30,9 @@ const PIPELINE: usize = 16;
 /// their places in the order of answers must stay taken.
 const BEHIND: usize = 48;
 
-/// What is done with each request.
-pub type Service = dyn Fn(Exchange) + Send + Sync;
+/// What is done with each request. It is boxed because it is handed down through functions whose
+/// frames all stay for as long as a stream.
+pub type Service = dyn Fn(Box<Exchange>) + Send + Sync;
 
 /// What all generations of a listener's workers share.
 pub(super) struct Shared {
@@ -174,7 +175,8 @@ impl Pool {
         superfluous
     }
 
-    fn next_request(&self) -> Option<Exchange> {
+    #[inline(never)] // what it needs of the stack is not for as long as the exchange lasts
+    fn next_request(&self) -> Option<Box<Exchange>> {
         let clients = &self.shared.clients;
         let request = match self.server.recv_timeout(IDLE) {
             Ok(request) => request?,
@@ -214,10 +216,10 @@ impl Pool {
         if exchange.refusal().is_some() {
             client.distrust();
         }
-        Some(exchange)
+        Some(Box::new(exchange))
     }
 
-    fn serve(self: &Arc<Self>, mut exchange: Exchange, lead: Lead<'_>) {
+    fn serve(self: &Arc<Self>, mut exchange: Box<Exchange>, lead: Lead<'_>) {
         let peer = exchange.peer();
         let lacks_successor = {
             let mut crew = self.crew();
