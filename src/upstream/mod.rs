@@ -5,6 +5,7 @@
 //! back the head and a reader of the body. Limits: HTTP/1.1, no redirects followed; no
 //! request sent twice but `GET` and `HEAD` over a connection that had been closed.
 
+mod answer;
 mod transport;
 
 use std::io::{self, Read};
@@ -25,6 +26,8 @@ use crate::secret::Secret;
 use crate::server::Client;
 use crate::server::sockets::is_shortage;
 use transport::{Addresses, Call, Room};
+
+pub use answer::Answer;
 
 /// One direction's buffer of a connection. A header field longer than this is refused.
 const BUFFER: usize = 64 * 1024;
@@ -75,19 +78,6 @@ pub struct Request<'a> {
     pub headers: Headers,
     /// The body.
     pub upload: Upload<'a>,
-}
-
-/// The head of an upstream's response, and its body to be read.
-pub struct Answer<'a> {
-    /// The status.
-    pub status: u16,
-    /// All header fields as they came.
-    pub headers: Headers,
-    /// The body's length where the upstream gave it; that of `HEAD` too.
-    pub length: Option<u64>,
-    body: ureq::BodyReader<'static>,
-    call: Rc<Call>,
-    upstream: &'a Upstream,
 }
 
 impl Upstream {
@@ -226,7 +216,7 @@ impl Upstream {
             }
         };
         match response {
-            Ok(response) => self.answer(response, call).checked(),
+            Ok(response) => Answer::new(response, call, self),
             Err(error) => Err(self.failure(&error, &call, within)),
         }
     }
@@ -242,19 +232,6 @@ impl Upstream {
             request = configured.timeout_global(Some(within)).build();
         }
         call.during(|| self.agent.run(request))
-    }
-
-    fn answer(&self, response: http::Response<ureq::Body>, call: Rc<Call>) -> Answer<'_> {
-        let (head, body) = response.into_parts();
-        let mut headers = Headers::with_capacity(head.headers.len());
-        for (name, value) in &head.headers {
-            headers.push(name.as_str(), value.as_bytes());
-        }
-        let chunked = headers.lists("transfer-encoding", "chunked");
-        let length = headers.get_str("content-length").filter(|_| !chunked);
-        let length = length.and_then(|value| value.split(',').next()?.trim().parse().ok());
-        let status = head.status.as_u16();
-        Answer { status, headers, length, body: body.into_reader(), call, upstream: self }
     }
 
     fn url(&self, place: Place<'_>) -> String {
@@ -332,95 +309,6 @@ impl Upstream {
             let what = format!("no valid response from {url}: {cause}");
             upstream(Code::UpstreamInvalidResponse, what)
         }
-    }
-}
-
-impl Answer<'_> {
-    /// The answer itself, where it is one that can be understood to its end.
-    fn checked(self) -> Result<Self, Error> {
-        if self.status < 200 {
-            return Err(self.invalid(&format!("an unexpected status {}", self.status)));
-        }
-        let is_other = |coding: &[u8]| !coding.eq_ignore_ascii_case(b"chunked");
-        if self.headers.get_all("transfer-encoding").any(is_other) {
-            return Err(self.invalid("a transfer coding other than chunked"));
-        }
-        Ok(self)
-    }
-
-    /// Reads the next part of the body, as soon as there is one; 0 bytes are its end.
-    ///
-    /// # Errors
-    /// 499 where the client left meanwhile, 502 for a body that is cut, 504 for one that
-    /// made no progress for `idle_timeout`.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        let Answer { body, call, upstream, .. } = self;
-        let read = call.during(|| body.read(buffer));
-        read.map_err(|error| upstream.failure_inside(&error.into(), call))
-    }
-
-    /// Reads what has arrived of the body and does not wait: 0 bytes may also be its end.
-    ///
-    /// # Errors
-    /// As [`Answer::read`].
-    pub fn read_arrived(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        let Answer { body, call, upstream, .. } = self;
-        match call.without_waiting(|| body.read(buffer)) {
-            Ok(read) => Ok(read),
-            Err(error) => {
-                let error = ureq::Error::from(error);
-                match transport::is_timeout(&error) {
-                    Some(_) => Ok(0),
-                    None => Err(upstream.failure_inside(&error, call)),
-                }
-            }
-        }
-    }
-
-    /// Reads the rest of the body.
-    ///
-    /// # Errors
-    /// As [`Answer::read`], and 502 for a body longer than `limit` bytes.
-    pub fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, Error> {
-        let expected = self.length.map_or(0, |length| length.min(elastic::MOST as u64));
-        let mut whole = Vec::with_capacity(expected as usize);
-        let Answer { body, call, upstream, .. } = self;
-        let read = call.during(|| body.take(limit as u64 + 1).read_to_end(&mut whole));
-        read.map_err(|error| upstream.failure_inside(&error.into(), call))?;
-        if whole.len() > limit {
-            let what = format!("the body is longer than {limit} bytes");
-            return Err(self.invalid(&what));
-        }
-        Ok(whole)
-    }
-
-    /// An error that says what is wrong with this answer.
-    pub fn invalid(&self, what: &str) -> Error {
-        let message = format!("upstream {:?}: {what}", self.upstream.name);
-        Error::upstream(Code::UpstreamInvalidResponse, message)
-    }
-}
-
-impl Upstream {
-    fn failure_inside(&self, error: &ureq::Error, call: &Call) -> Error {
-        if call.client_left() {
-            return Error::client_left();
-        }
-        let (code, what) = match transport::is_timeout(error) {
-            Some(Timeout::Global) => {
-                let what = "the whole response did not arrive in time";
-                (Code::UpstreamTimeout, what.to_owned())
-            }
-            Some(_) => {
-                let waited = self.idle_timeout.as_secs_f64();
-                (Code::UpstreamTimeout, format!("the response made no progress for {waited} s"))
-            }
-            None => {
-                let what = format!("the response broke off: {}", cause(error));
-                (Code::UpstreamInvalidResponse, what)
-            }
-        };
-        Error::upstream(code, format!("upstream {:?}: {what}", self.name))
     }
 }
 

@@ -19,7 +19,7 @@ mod truth;
 use std::time::{Duration, Instant};
 
 use ureq::unversioned::transport::{
-    ConnectProxyConnector, Connector, NextTimeout, RustlsConnector,
+    ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector,
 };
 use ureq::{Error, Timeout};
 
@@ -44,6 +44,11 @@ pub(super) fn connector(idle_timeout: Duration, has_proxy: bool) -> impl Connect
             .chain(RustlsConnector::default())
             .chain(Truth { has_proxy });
     Reuse::new(chain, has_proxy)
+}
+
+/// Whether a connection is to the HTTP proxy itself: ureq asks for one on the way to a tunnel.
+fn is_to_proxy(details: &ConnectionDetails<'_>, has_proxy: bool) -> bool {
+    has_proxy && details.config.proxy().is_none()
 }
 
 /// When a timeout will be over; none where it never is.

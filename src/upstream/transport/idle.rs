@@ -17,6 +17,7 @@ use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::call::is_renewed;
+use super::is_to_proxy;
 
 /// How many connections are kept.
 const MOST: usize = 256;
@@ -48,9 +49,7 @@ impl<C: Connector> Connector for Reuse<C> {
         details: &ConnectionDetails<'_>,
         chained: Option<()>,
     ) -> Result<Option<Self::Out>, Error> {
-        // On the way to a tunnel ureq asks for a connection to the proxy itself.
-        let is_to_proxy = self.has_proxy && details.config.proxy().is_none();
-        let idle = (!is_to_proxy).then(|| Arc::clone(&self.idle));
+        let idle = (!is_to_proxy(details, self.has_proxy)).then(|| Arc::clone(&self.idle));
         if is_renewed() {
             // What one has lost, the others are likely to have lost too.
             self.idle.lock().clear();

@@ -8,7 +8,7 @@ use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::call::on_call;
-use super::is_timeout;
+use super::{is_timeout, is_to_proxy};
 use crate::server::sockets::{Pending, pending};
 
 /// How much of a request is sent before the first look whether it is answered already,
@@ -52,7 +52,7 @@ impl<In: Transport> Connector<In> for Truth {
     ) -> Result<Option<Self::Out>, Error> {
         let mut socket = None;
         // What comes from a proxy itself may be TLS that it passes on.
-        let is_to_proxy = self.has_proxy && details.config.proxy().is_none();
+        let is_to_proxy = is_to_proxy(details, self.has_proxy);
         on_call(|call| {
             call.end_connecting();
             call.connected.set(true);
