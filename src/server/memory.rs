@@ -22,7 +22,7 @@ pub fn keep_little_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: these set numbers, and may be called at any time from any thread.
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 4);
+        libc::mallopt(libc::M_ARENA_MAX, 2);
         libc::mallopt(libc::M_TOP_PAD, 0);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 128 * 1024);
         libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024);

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::client::Clients;
 use super::exchange::Exchange;
-use super::{Limits, giants};
+use super::{Limits, giants, memory};
 use crate::error::{Code, Error};
 
 /// How long a worker waits for a request before it ends.
@@ -124,8 +124,14 @@ impl Pool {
     }
 
     fn work(self: Arc<Self>) {
+        self.work_while_needed();
+        // The C library keeps the stack for another thread.
+        memory::release_stack();
+    }
+
+    fn work_while_needed(self: &Arc<Self>) {
         while self.take_lead() {
-            let lead = Lead(&self);
+            let lead = Lead(self);
             let Some(exchange) = self.next_request() else {
                 drop(lead);
                 if self.is_superfluous() {

@@ -70,8 +70,15 @@ const IMPATIENCE: Duration = Duration::from_secs(1);
 /// answer tells its client to connect anew.
 const LENIENCE: Duration = Duration::from_millis(500);
 
-/// How long nothing happens before memory is given back: until the idle workers have ended.
-const CALM: Duration = Duration::from_secs(11);
+/// How often it is asked whether little happens; then memory is given back.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// How many requests in that time are little.
+const LITTLE: u64 = 100;
+
+/// How many periods after the last request there is still memory that becomes free: idle workers
+/// end in the second, connections at rest to an upstream by the fourth.
+const PERIODS: u32 = 4;
 
 type Requests = HashMap<SocketAddr, (Option<Arc<Client>>, u64)>;
 
@@ -167,7 +174,7 @@ impl Watch {
 
     fn run(mut self) {
         let mut looks = 0_u32;
-        let mut calm = Calm::default();
+        let mut calm = Calm::new();
         loop {
             if self.shared.clients.are_closing() {
                 self.close();
@@ -187,8 +194,7 @@ impl Watch {
             let sightings = sockets::connections(self.address.port());
             let cost = started.elapsed();
             self.look(&requests, &sightings);
-            let traffic = (self.shared.clients.entered(), self.known.len());
-            if calm.has_come(traffic) {
+            if calm.is_due(self.shared.clients.entered(), self.known.len()) {
                 memory::return_memory();
             }
             let pause = if self.haste { HASTE } else { INTERVAL };
@@ -455,24 +461,30 @@ impl Watch {
     }
 }
 
-/// When nothing has happened for a while.
-#[derive(Default)]
+/// When little happens.
 struct Calm {
-    traffic: (u64, usize),
-    since: Option<Instant>,
+    since: Instant,
+    entered: u64,
+    connections: usize,
+    /// Periods in a row in which nothing happened.
+    periods: u32,
 }
 
 impl Calm {
-    /// Whether it has come, told once.
-    fn has_come(&mut self, traffic: (u64, usize)) -> bool {
-        if self.traffic != traffic {
-            *self = Calm { traffic, since: Some(Instant::now()) };
+    fn new() -> Calm {
+        Calm { since: Instant::now(), entered: 0, connections: 0, periods: 0 }
+    }
+
+    /// Whether there is memory to give back, and time for it; told once in a period.
+    fn is_due(&mut self, entered: u64, connections: usize) -> bool {
+        if self.since.elapsed() < PERIOD {
+            return false;
         }
-        let has_come = self.since.is_some_and(|since| since.elapsed() > CALM);
-        if has_come {
-            self.since = None;
-        }
-        has_come
+        let requests = entered - self.entered;
+        let is_still = requests == 0 && connections == self.connections;
+        let periods = if is_still { self.periods.saturating_add(1) } else { 0 };
+        *self = Calm { since: Instant::now(), entered, connections, periods };
+        requests <= LITTLE && periods <= PERIODS
     }
 }
 

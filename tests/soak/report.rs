@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::ledger::Count;
 use crate::program::Sample;
 
-/// What each giant request leaves behind, in KiB.
-const GIANT: u64 = 20;
+/// What each giant request leaves behind, in KiB: a thread, and the memory that it keeps because
+/// some of it was freed by that thread.
+const GIANT: u64 = 90;
 
 pub struct Report {
     pub minutes: f64,
