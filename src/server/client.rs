@@ -48,14 +48,14 @@ impl std::fmt::Debug for Parked {
     }
 }
 
-/// How the body of a request comes in, for the watch.
+/// How the bodies of requests come in, for the watch.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// Whether somebody waits for more of it.
+    /// Whether somebody waits for more of one.
     pub(super) awaited: AtomicBool,
-    /// Bytes of it that were read, without what frames them.
+    /// Bytes of all of them that were read, without what frames them.
     pub(super) delivered: AtomicU64,
-    /// Whether the watch has given it up.
+    /// Whether the watch has given them up.
     pub(super) late: AtomicBool,
 }
 

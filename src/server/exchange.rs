@@ -367,7 +367,7 @@ impl Read for Body<'_> {
             other => other?,
         };
         body.read += read as u64;
-        client.upload.delivered.store(body.read, Ordering::Relaxed);
+        client.upload.delivered.fetch_add(read as u64, Ordering::Relaxed);
         body.ended = match body.length {
             BodyLength::Known(length) => body.read >= length,
             _ => read == 0,

@@ -7,10 +7,10 @@
 //! never dropped, but forgotten.
 //! The same is done to a connection whose thread hangs: tiny_http waits for itself where a
 //! request line says `HTTP/2.0`. Limits: each forgotten connection leaves a sleeping
-//! thread, two descriptors and, amid traffic, some 90 KB behind. To close those by their numbers would risk
-//! closing somebody else's: a number is given out again at once. Past a number that the
-//! limit of files allows for, 1,000 at most, the process ends, so that systemd or whoever
-//! watches it starts it anew.
+//! thread, two descriptors and, amid traffic, some 90 KB behind. To close those by their
+//! numbers would risk closing somebody else's: a number is given out again at once. Past a
+//! number that the limit of files allows for, 1,000 at most, the process ends, so that
+//! systemd or whoever watches it starts it anew.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;

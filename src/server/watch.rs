@@ -327,7 +327,9 @@ impl Watch {
         }
         let consumed = seen.received.saturating_sub(connection.base).saturating_sub(seen.unread);
         let delivered = upload.delivered.load(Ordering::Relaxed);
-        let allowed = (MAX_HEAD as u64) * 2 + delivered.saturating_mul(CHUNK_OVERHEAD);
+        // Heads and bodies may be of several requests, none of which has ended yet.
+        let heads = 1 + client.exchanges() as u64;
+        let allowed = heads * MAX_HEAD as u64 + delivered.saturating_mul(CHUNK_OVERHEAD);
         let silent = seen.silence > self.shared.limits.body_timeout && seen.unread == 0;
         if consumed > allowed {
             // The kernel would go on to take what comes, and tiny_http to read it.

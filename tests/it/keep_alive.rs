@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use crate::client::{Client, End};
 use crate::fake::{EVENTS, Fake, json};
+use crate::leaving::are_open;
+use crate::limits::connections;
 use crate::proxy::Proxy;
-use crate::wait::{DEADLINE, Gate};
+use crate::wait::{DEADLINE, Gate, eventually};
 
 #[test]
 fn a_client_may_use_its_connection_again() {
@@ -283,5 +285,36 @@ fn a_port_that_is_used_again_after_half_an_upload_is_another_client() {
         let mut client = Client::on_port(port, &proxy);
         client.send("GET", "/v1/x", &[], b"");
         assert_eq!(client.response().text(), "/v1/x");
+    }
+}
+
+/// What was read of the uploads in front is not taken for the framing of the one that comes.
+#[test]
+fn pipelined_uploads_may_wait_for_a_slow_answer_in_front() {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let fake = Fake::answering(move |request| {
+        if request.target() == "/v1/slow" {
+            opened.wait();
+        }
+        json(200, "{}")
+    });
+    let proxy = Proxy::with_prefix(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("GET", "/v1/slow", &[], b"");
+    let body = format!(r#"{{"model":"my/x","pad":"{}"}}"#, "x".repeat(3_000_000));
+    for _ in 0..4 {
+        client.send("POST", "/v1/x", &[], body.as_bytes());
+    }
+    let (beginning, rest) = body.as_bytes().split_at(2000);
+    client.send("POST", "/v1/x", &[("Content-Length", &body.len().to_string())], beginning);
+    eventually("it is waited for", || are_open(&proxy, 6));
+    // The watch looks meanwhile: it sees others, too.
+    let _others = [Client::of(&proxy), Client::of(&proxy)];
+    eventually("the watch has looked", || connections(&proxy, "open") == "3");
+    client.more(rest);
+    gate.open();
+    for _ in 0..6 {
+        assert_eq!(client.response().status, 200);
     }
 }

@@ -36,7 +36,7 @@ impl Silent {
 }
 
 /// Whether so many exchanges are under way, beside the one that asks for this.
-fn are_open(proxy: &Proxy, count: u32) -> bool {
+pub fn are_open(proxy: &Proxy, count: u32) -> bool {
     let metrics = proxy.get("/-/metrics").text();
     metrics.lines().any(|line| line == format!("model_filter_exchanges_open {}", count + 1))
 }

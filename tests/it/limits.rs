@@ -128,7 +128,7 @@ fn what_is_cut_is_counted_once_and_leaves_no_descriptor() {
     assert_served(&mut silent);
 }
 
-fn connections(proxy: &Proxy, what: &str) -> String {
+pub fn connections(proxy: &Proxy, what: &str) -> String {
     let metrics = proxy.get("/-/metrics").text();
     let name = format!("model_filter_connections_{what} ");
     let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
