@@ -29,22 +29,25 @@ pub struct Client {
     peer: SocketAddr,
     clients: Arc<Clients>,
     exchanges: AtomicUsize,
-    /// How many requests have been taken to be answered.
-    admitted: AtomicUsize,
     socket: OnceLock<Lookup>,
     pub(super) upload: Progress,
-    parked: Mutex<Parked>,
+    order: Mutex<Order>,
     cut_off: AtomicBool,
 }
 
-/// Requests that will never be looked at, kept until the connection has ended: to let go of
-/// them would cut it, and another answer is on its way.
+/// The requests of a connection, in the order in which they came.
 #[derive(Default)]
-struct Parked(Vec<tiny_http::Request>);
+struct Order {
+    /// How many have been taken to be answered.
+    admitted: usize,
+    /// Those behind, which will not be answered. They are kept until the connection has ended:
+    /// to let go of them would cut it, and another answer is on its way.
+    parked: Vec<tiny_http::Request>,
+}
 
-impl std::fmt::Debug for Parked {
+impl std::fmt::Debug for Order {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} requests", self.0.len())
+        write!(f, "{} admitted, {} parked", self.admitted, self.parked.len())
     }
 }
 
@@ -182,29 +185,48 @@ impl Client {
         self.clients.are_closing()
     }
 
-    /// Counts one request more that is to be answered; tells its number.
-    pub(super) fn admit(&self) -> usize {
-        self.admitted.fetch_add(1, Ordering::Relaxed) + 1
+    /// Counts one request more that is to be answered, and tells its number; none behind one
+    /// that is parked.
+    pub(super) fn admit(&self) -> Option<usize> {
+        let mut order = self.order();
+        let comes_in_turn = order.parked.is_empty();
+        order.admitted += usize::from(comes_in_turn);
+        comes_in_turn.then_some(order.admitted)
     }
 
     /// Whether the connection ends with the answer to the request of this number: those
     /// behind it are parked.
     pub(super) fn ends_with(&self, number: usize) -> bool {
-        // In this order: once one is parked, no more are admitted.
-        let are_parked = !self.parked().0.is_empty();
-        are_parked && self.admitted.load(Ordering::Relaxed) == number
+        let order = self.order();
+        !order.parked.is_empty() && order.admitted == number
     }
 
     /// Keeps a request that is not believed until the answers in front of it are out; tells
     /// how many there are of those.
     pub(super) fn park(&self, request: tiny_http::Request) -> usize {
-        let mut parked = self.parked();
-        parked.0.push(request);
-        parked.0.len()
+        let mut order = self.order();
+        order.parked.push(request);
+        order.parked.len()
     }
 
-    fn parked(&self) -> MutexGuard<'_, Parked> {
-        self.parked.lock().expect("nothing panics under this lock")
+    /// Keeps a request that was admitted and cannot be answered; gives it back where others
+    /// are behind it, which would wait for it.
+    pub(super) fn park_last(
+        &self,
+        number: usize,
+        request: tiny_http::Request,
+    ) -> Option<tiny_http::Request> {
+        let mut order = self.order();
+        if order.admitted != number || number == 1 {
+            return Some(request);
+        }
+        order.admitted -= 1;
+        order.parked.push(request);
+        None
+    }
+
+    fn order(&self) -> MutexGuard<'_, Order> {
+        self.order.lock().expect("nothing panics under this lock")
     }
 
     /// Looks the connection up while it is certain to be there: tiny_http waits for this
@@ -227,8 +249,8 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        let parked = std::mem::take(&mut *self.parked());
-        for request in parked.0 {
+        let order = std::mem::take(&mut *self.order());
+        for request in order.parked {
             giants::let_go(request, self);
         }
     }
@@ -287,10 +309,9 @@ impl Clients {
                 peer,
                 clients: Arc::clone(self),
                 exchanges: AtomicUsize::new(0),
-                admitted: AtomicUsize::new(0),
                 socket: OnceLock::new(),
                 upload: Progress::default(),
-                parked: Mutex::default(),
+                order: Mutex::default(),
                 cut_off: AtomicBool::new(false),
             })
         });

@@ -189,8 +189,9 @@ impl Exchange {
         }
     }
 
-    /// Begins the response: its head goes out with what is sent first. `headers` are without the fields that frame the body; `length` is
-    /// the body's, where it is known. Failing writes are remembered, see [`Response::broken`].
+    /// Begins the response: its head goes out with what is sent first. `headers` are without the
+    /// fields that frame the body; `length` is the body's, where it is known. Failing writes are
+    /// remembered, see [`Response::broken`].
     pub fn begin(mut self, status: u16, headers: &Headers, length: Option<u64>) -> Response {
         let bodiless = self.method() == "HEAD" || status == 204 || status == 304 || status < 200;
         let old = *self.request().http_version() < tiny_http::HTTPVersion(1, 1);

@@ -200,7 +200,8 @@ impl Pool {
         if is_one_too_many {
             client.distrust();
         }
-        if client.is_distrusted() {
+        let number = if client.is_distrusted() { None } else { client.admit() };
+        let Some(number) = number else {
             if in_front == 0 {
                 giants::let_go(request, &client);
             } else if client.park(request) > BEHIND {
@@ -213,8 +214,7 @@ impl Pool {
             client.leave();
             clients.served();
             return None;
-        }
-        let number = client.admit();
+        };
         let exchange = Exchange::new(request, Arc::clone(&client), number, in_front == 0);
         if in_front > 0 || !exchange.has_arrived() {
             client.look_up();

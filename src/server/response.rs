@@ -205,7 +205,15 @@ impl Response {
         self.finished = true;
         self.sent.complete = complete;
         self.sent.total = self.started.elapsed();
-        let out = std::mem::replace(&mut self.out, Out::Done);
+        let mut out = std::mem::replace(&mut self.out, Out::Done);
+        if let Out::Nowhere(request) = out {
+            let Some(request) = self.client.park_last(self.number, request) else {
+                // The connection ends with the answer in front of it.
+                self.client.leave();
+                return self.sent;
+            };
+            out = Out::Nowhere(request);
+        }
         let through_writer = matches!(out, Out::Writer(_));
         // The socket is looked up only where it is needed: it takes a while.
         match (complete, self.framing) {

@@ -61,7 +61,9 @@ impl ClientSocket {
     /// # Errors
     /// Where it is there, and the process may not open another descriptor, or there are two.
     pub fn find(peer: SocketAddr, local_port: u16) -> io::Result<Option<ClientSocket>> {
-        let search = || of_peer(peer, local_port).next();
+        // A connection of which nobody has read is not that of a request: the port was used again.
+        let was_read = |fd: &RawFd| tcp_info(*fd).is_some_and(|info| info.received > unread(*fd));
+        let search = || of_peer(peer, local_port).find(was_read);
         let local = |fd| address(fd, libc::getsockname).ok().flatten();
         let mut locals = of_peer(peer, local_port).filter_map(local);
         let first = locals.next();

@@ -218,8 +218,10 @@ impl Watch {
         for seen in sightings {
             let (client, ended) = requests.get(&seen.peer).cloned().unwrap_or_default();
             let before = known.remove(&seen.peer);
-            // Fewer than before: the port has been used again.
-            let before = before.filter(|connection| connection.base <= seen.received);
+            // Fewer than before, or open though it was cut: the port has been used again.
+            let before = before.filter(|connection| {
+                connection.base <= seen.received && (connection.phase != Phase::Cut || seen.left)
+            });
             let is_new = before.is_none();
             let mut connection = before.unwrap_or_else(Connection::new);
             connection.update(seen, client.is_some(), ended);
@@ -239,7 +241,7 @@ impl Watch {
                         if self.shared.clients.is_idle_since(seen.peer, ended) {
                             METRICS.cut(cause);
                             self.end(seen);
-                            connection.is_cut(seen);
+                            connection.phase = Phase::Cut;
                         }
                     }
                     if !seen.left && connection.phase != Phase::Cut {
@@ -493,11 +495,6 @@ impl Calm {
 impl Connection {
     fn new() -> Connection {
         Connection { phase: Phase::Idle, since: Instant::now(), base: 0, ended: 0, left: false }
-    }
-
-    /// What comes from the same port now has sent less, and is another.
-    fn is_cut(&mut self, seen: &Sighting) {
-        (self.phase, self.base) = (Phase::Cut, seen.received);
     }
 
     fn update(&mut self, seen: &Sighting, busy: bool, ended: u64) {

@@ -191,7 +191,7 @@ impl Upstream {
             Upload::Known(length, reader) => (Some(length), Some(reader)),
             Upload::Chunked(reader) => (None, Some(reader)),
         };
-        let url = self.url(place);
+        let url = sendable(self.url(place));
         let room = Room { holds: is_there, ..room(&url, &headers, length, body.is_some()) };
         let call = Call::new(client, room);
         let request = head(method, &url, &headers, length)?;
@@ -356,7 +356,10 @@ fn room(url: &str, headers: &Headers, length: Option<u64>, has_body: bool) -> Ro
 }
 
 /// A URL in which what clients should have escaped, and many do not, is.
-fn escaped(url: &str) -> String {
+fn sendable(url: String) -> String {
+    if url.parse::<http::Uri>().is_ok() {
+        return url;
+    }
     let is_allowed = |c: char| {
         !c.is_ascii() || c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c)
     };
@@ -376,7 +379,6 @@ fn head(
         .map_err(|_| Error::bad_request(format!("{:?} is not a method", cut(method))))?;
     *request.uri_mut() = url
         .parse()
-        .or_else(|_| escaped(url).parse())
         .map_err(|error| Error::bad_request(format!("the target cannot be sent on: {error}")))?;
     for (name, value) in headers.iter() {
         let bad =

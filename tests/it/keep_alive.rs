@@ -318,3 +318,36 @@ fn pipelined_uploads_may_wait_for_a_slow_answer_in_front() {
         assert_eq!(client.response().status, 200);
     }
 }
+
+#[test]
+fn a_refused_request_does_not_cost_the_answer_in_front_of_it() {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let fake = Fake::answering(move |request| {
+        if request.target() == "/v1/slow" {
+            opened.wait();
+        }
+        json(200, "{}")
+    });
+    let proxy = Proxy::before(&fake, "");
+    let long = "POST /v1/../x HTTP/1.1\r\nContent-Length: 900000\r\n\r\n".to_owned();
+    let long = long + &"x".repeat(900_000);
+    let refused = [
+        long.as_str(),
+        "POST /v1/y HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+        "POST /v1/y HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ];
+    let mut clients: Vec<Client> = refused.map(|_| Client::of(&proxy)).into();
+    for (client, refused) in clients.iter_mut().zip(refused) {
+        client.send("GET", "/v1/slow", &[], b"");
+        client.offer(refused);
+    }
+    eventually("all have been refused", || {
+        proxy.log().iter().filter(|line| line.contains("status=400")).count() == refused.len()
+    });
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.response().status, 200);
+        client.wait_until_closed();
+    }
+}

@@ -128,6 +128,23 @@ fn what_is_cut_is_counted_once_and_leaves_no_descriptor() {
     assert_served(&mut silent);
 }
 
+#[test]
+fn who_uses_the_port_again_of_one_that_was_cut_is_cut_in_time_too() {
+    let fake = upstream();
+    let proxy = Proxy::limited(&fake, "head_timeout: 1");
+    let mut port = 0;
+    for _ in 0..3 {
+        let mut client = Client::on_port(port, &proxy);
+        client.send_raw("GET /v1/x HTTP/1.1\r\nX-Slow: ");
+        port = client.port();
+        client.wait_until_closed();
+        drop(client);
+        let mut another = Client::on_port(port, &proxy);
+        another.send_raw("GET /v1/x HTTP/1.1\r\nX-Slow: and even slower");
+        another.wait_until_closed();
+    }
+}
+
 pub fn connections(proxy: &Proxy, what: &str) -> String {
     let metrics = proxy.get("/-/metrics").text();
     let name = format!("model_filter_connections_{what} ");

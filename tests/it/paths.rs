@@ -43,6 +43,8 @@ fn path_and_query_are_not_touched() {
     // But for what no target may have, which is escaped.
     let escaped = "/v1/x%60y?a=%22b%22%3Cc%3E&d=%5Ee";
     assert_eq!(relayed("/v1", "/v1/x`y?a=\"b\"<c>&d=^e"), escaped);
+    let many = relayed("/v1", &format!("/v1/x?{}", "\"".repeat(10_000)));
+    assert_eq!(many, format!("/v1/x?{}", "%22".repeat(10_000)));
 }
 
 #[test]
