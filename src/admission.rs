@@ -74,7 +74,8 @@ impl Admission {
         if headers.contains("origin") {
             let origin = headers.get_str("origin").unwrap_or_default().to_ascii_lowercase();
             if !self.knows_origin(&origin, host.as_deref()) {
-                let what = format!("the origin {origin:?} is not in server.allowed_origins");
+                let what =
+                    format!("the origin {:?} is not in server.allowed_origins", cut(&origin));
                 return Err(Error::client(Code::ForbiddenHost, what));
             }
             admitted.headers = shared_with(&origin);

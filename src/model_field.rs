@@ -76,19 +76,24 @@ pub fn body_kind(content_type: Option<&str>) -> BodyKind {
     if essence.is_empty() || essence == "application/json" || essence.ends_with("+json") {
         return BodyKind::Json;
     }
-    if essence.starts_with("multipart/") {
-        let mut boundaries = parameters(content_type).into_iter();
-        let mut boundaries = boundaries.by_ref().filter(|(name, _)| name.starts_with("boundary"));
-        match (boundaries.next(), boundaries.next()) {
-            (Some((name, boundary)), None) if name == "boundary" && !boundary.is_empty() => {
-                return BodyKind::Multipart { boundary };
-            }
-            (Some((_, boundary)), None) if boundary.is_empty() => {}
-            (None, None) if !essence.contains("boundary") => {}
-            _ => return BodyKind::Ambiguous,
-        }
+    let whole = content_type.to_ascii_lowercase();
+    if !whole.contains("multipart") {
+        return BodyKind::Opaque;
     }
-    BodyKind::Opaque
+    // Some servers take what stands behind the word anywhere.
+    let mentions = |text: &str| text.to_ascii_lowercase().contains("boundary");
+    let (mut own, others): (Vec<_>, Vec<_>) =
+        parameters(content_type).into_iter().partition(|(name, _)| name == "boundary");
+    let elsewhere =
+        mentions(&essence) || others.iter().any(|(name, value)| mentions(name) || mentions(value));
+    match (own.pop(), own.pop()) {
+        (None, _) if !elsewhere => BodyKind::Opaque,
+        (Some((_, boundary)), None) if !elsewhere && boundary.is_empty() => BodyKind::Opaque,
+        (Some((_, boundary)), None) if !elsewhere && essence.starts_with("multipart/") => {
+            BodyKind::Multipart { boundary }
+        }
+        _ => BodyKind::Ambiguous,
+    }
 }
 
 /// Finds where a body names its model. An empty body names none.
@@ -460,7 +465,7 @@ mod tests {
 
     #[test]
     fn a_content_type_tells_the_kind_of_body() {
-        use BodyKind::{Json, Opaque};
+        use BodyKind::{Ambiguous, Json, Opaque};
         let kinds = [
             ("application/json", Json),
             ("Application/JSON ; charset=utf-8", Json),
@@ -471,11 +476,16 @@ mod tests {
             ("text/plain", Opaque),
             ("multipart/form-data", Opaque),
             ("multipart/form-data; boundary=", Opaque),
-            ("multipart/form-data; xboundary=a", Opaque),
-            ("multipart/form-data boundary=a", BodyKind::Ambiguous),
+            ("multipart/form-data; xboundary=a", Ambiguous),
+            ("multipart/form-data boundary=a", Ambiguous),
+            ("multipart/form-data; charset=x boundary=a", Ambiguous),
+            ("multipart/form-data; x=boundary=a", Ambiguous),
+            ("text/plain; multipart/form-data; boundary=a", Ambiguous),
+            ("text/plain, multipart/form-data; boundary=a", Ambiguous),
             ("text/plain; boundary=a", Opaque),
             ("Multipart/Form-Data; charset=x; BOUNDARY=--aB ; y=z", multipart("--aB")),
-            ("multipart/mixed; x=\"; boundary=no\"; boundary=\"a; \\\"b\"", multipart("a; \"b")),
+            ("multipart/mixed; x=\"; y=no\"; boundary=\"a; \\\"b\"", multipart("a; \"b")),
+            ("multipart/mixed; x=\"; boundary=no\"; boundary=a", Ambiguous),
         ];
         for (content_type, kind) in kinds {
             assert_eq!(body_kind(Some(content_type)), kind, "{content_type}");

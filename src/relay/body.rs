@@ -22,6 +22,9 @@ const GLANCE: u64 = 64 * 1024;
 /// How many bytes of a body are read before it is asked again whether there is room.
 const STEP: u64 = 64 * 1024;
 
+/// How much memory is left to others, in bytes: where they have none the program ends.
+const SPARE: usize = 16 * 1024 * 1024;
+
 /// How many bodies of the greatest length there is room for at once.
 const LONGEST: u64 = 4;
 
@@ -60,10 +63,13 @@ impl Bytes {
         let so_far = self.bytes.len() as u64;
         let left = length.map_or(u64::MAX, |length| length.saturating_sub(so_far));
         if ((self.bytes.capacity() as u64) - so_far) < more.min(left) {
-            let reserved = self.bytes.try_reserve_exact(so_far.max(more).min(left) as usize);
-            reserved.map_err(|_| {
-                Error::proxy(Code::Overloaded, "there is no memory left for the request's body")
-            })?;
+            let wanted = so_far.max(more).min(left) as usize;
+            let is_there =
+                wanted as u64 <= STEP || Vec::<u8>::new().try_reserve_exact(wanted + SPARE).is_ok();
+            if !is_there || self.bytes.try_reserve_exact(wanted).is_err() {
+                let what = "there is no memory left for the request's body";
+                return Err(Error::proxy(Code::Overloaded, what));
+            }
         }
         Ok(())
     }

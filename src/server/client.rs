@@ -174,15 +174,10 @@ impl Client {
     /// over another.
     fn is_over(&self) -> bool {
         match self.socket.get() {
-            Some(Lookup::Found(socket)) => socket.left(),
+            Some(Lookup::Found(socket)) => socket.has_ended(),
             Some(Lookup::Gone) => true,
             Some(Lookup::OutOfReach) | None => false,
         }
-    }
-
-    /// Whether the program is about to end, and this connection with it.
-    pub(super) fn is_closing(&self) -> bool {
-        self.clients.are_closing()
     }
 
     /// Counts one request more that is to be answered, and tells its number; none behind one
@@ -194,11 +189,16 @@ impl Client {
         comes_in_turn.then_some(order.admitted)
     }
 
-    /// Whether the connection ends with the answer to the request of this number: those
-    /// behind it are parked.
+    /// Whether the connection ends with the answer to the request of this number: it is the
+    /// last, and the program is about to end, or those behind it are parked.
     pub(super) fn ends_with(&self, number: usize) -> bool {
         let order = self.order();
-        !order.parked.is_empty() && order.admitted == number
+        (self.clients.are_closing() || !order.parked.is_empty()) && order.admitted == number
+    }
+
+    /// Whether there are requests that will not be answered, which the client may still be sending.
+    pub(super) fn has_parked(&self) -> bool {
+        !self.order().parked.is_empty()
     }
 
     /// Keeps a request that is not believed until the answers in front of it are out; tells

@@ -202,7 +202,7 @@ impl Exchange {
             None if old => Framing::Close,
             None => Framing::Chunked,
         };
-        let last = self.client.is_closing() || self.client.ends_with(self.number);
+        let last = self.client.ends_with(self.number);
         let stays = way_out == WayOut::Writer
             && !last
             && framing != Framing::Close

@@ -228,7 +228,7 @@ impl Response {
         match out {
             Out::Writer(writer) => {
                 drop(writer);
-                if complete && self.client.ends_with(self.number) {
+                if complete && self.client.has_parked() && self.client.ends_with(self.number) {
                     linger(&self.client);
                 }
             }

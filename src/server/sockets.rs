@@ -8,7 +8,7 @@
 //! only once something needs it. Unsafe code is here and in [`super::memory`] alone.
 #![allow(unsafe_code)]
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -115,6 +115,11 @@ impl ClientSocket {
     /// `POLLRDHUP`: tiny_http's own read shutdown would set that too.
     pub fn left(&self) -> bool {
         tcp_info(self.0.as_raw_fd()).is_none_or(|info| info.state != TCP_ESTABLISHED)
+    }
+
+    /// Whether the connection is no more, in either direction: another may come from its port.
+    pub fn has_ended(&self) -> bool {
+        address(self.0.as_raw_fd(), libc::getpeername).is_err()
     }
 
     /// Ends the connection after what was sent: a cut, where the framing promised more.
@@ -293,6 +298,8 @@ pub struct Sighting {
     pub silence: Duration,
     /// Whether the client closed its side, or the connection broke.
     pub left: bool,
+    /// Whether there is another one from the same address and port, to another address of ours.
+    pub is_doubled: bool,
 }
 
 impl Sighting {
@@ -305,15 +312,20 @@ impl Sighting {
 /// Looks at all connections to a local port.
 pub fn connections(local_port: u16) -> Vec<Sighting> {
     // tiny_http has two descriptors for each, and we may have a third.
-    let mut seen = HashSet::new();
-    let fresh = descriptors(local_port).filter(|(_, peer)| seen.insert(*peer));
-    fresh
-        .filter_map(|(fd, peer)| {
-            let TcpInfo { state, silence, received } = tcp_info(fd)?;
-            let left = state != TCP_ESTABLISHED;
-            Some(Sighting { peer, descriptor: fd, received, unread: unread(fd), silence, left })
-        })
-        .collect()
+    let mut seen: HashMap<SocketAddr, (SocketAddr, Option<Sighting>)> = HashMap::new();
+    for (fd, local, peer) in descriptors(local_port) {
+        let (first, sighting) = seen.entry(peer).or_insert_with(|| (local, sight(fd, peer)));
+        if let Some(sighting) = sighting.as_mut().filter(|_| *first != local) {
+            sighting.is_doubled = true;
+        }
+    }
+    seen.into_values().filter_map(|(_, sighting)| sighting).collect()
+}
+
+fn sight(fd: RawFd, peer: SocketAddr) -> Option<Sighting> {
+    let TcpInfo { state, silence, received } = tcp_info(fd)?;
+    let (unread, left) = (unread(fd), state != TCP_ESTABLISHED);
+    Some(Sighting { peer, descriptor: fd, received, unread, silence, left, is_doubled: false })
 }
 
 /// Cuts a connection without a descriptor of our own, for when none can be had, or it cannot be
@@ -419,13 +431,13 @@ static HIGHEST: AtomicI32 = AtomicI32::new(0);
 /// How many free numbers in a row are taken for the end.
 const GAP: RawFd = 64;
 
-/// The descriptors of connections to a local port, each with its client.
+/// The descriptors of connections to a local port, each with our address and the client's.
 ///
 /// Listing `/proc/self/fd` takes several times as long, and this is asked many times a
 /// second. The kernel gives the lowest free number, so that a new descriptor is either
 /// below those that were open when [`open_descriptors`] was last asked, or right behind
 /// others.
-fn descriptors(local_port: u16) -> impl Iterator<Item = (RawFd, SocketAddr)> {
+fn descriptors(local_port: u16) -> impl Iterator<Item = (RawFd, SocketAddr, SocketAddr)> {
     let (mut fd, mut limit) = (-1, HIGHEST.load(Ordering::Relaxed));
     std::iter::from_fn(move || {
         while fd < limit + GAP {
@@ -439,9 +451,9 @@ fn descriptors(local_port: u16) -> impl Iterator<Item = (RawFd, SocketAddr)> {
                 limit = fd;
                 HIGHEST.fetch_max(fd, Ordering::Relaxed);
             }
-            if local.is_some_and(|local| local.port() == local_port) {
+            if let Some(local) = local.filter(|local| local.port() == local_port) {
                 if let Ok(Some(peer)) = address(fd, libc::getpeername) {
-                    return Some((fd, peer));
+                    return Some((fd, local, peer));
                 }
             }
         }
@@ -451,7 +463,7 @@ fn descriptors(local_port: u16) -> impl Iterator<Item = (RawFd, SocketAddr)> {
 
 /// The descriptors of connections from one address and port.
 fn of_peer(peer: SocketAddr, local_port: u16) -> impl Iterator<Item = RawFd> {
-    descriptors(local_port).filter(move |(_, other)| *other == peer).map(|(fd, _)| fd)
+    descriptors(local_port).filter(move |(.., other)| *other == peer).map(|(fd, ..)| fd)
 }
 
 /// All of the process's descriptors, for certain.

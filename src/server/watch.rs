@@ -222,6 +222,11 @@ impl Watch {
             let before = before.filter(|connection| {
                 connection.base <= seen.received && (connection.phase != Phase::Cut || seen.left)
             });
+            if seen.is_doubled {
+                // Only one of them could be watched, and neither be told from the other.
+                METRICS.cut("doubled");
+                self.cut(seen.peer);
+            }
             let is_new = before.is_none();
             let mut connection = before.unwrap_or_else(Connection::new);
             connection.update(seen, client.is_some(), ended);

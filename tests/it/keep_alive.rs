@@ -351,3 +351,24 @@ fn a_refused_request_does_not_cost_the_answer_in_front_of_it() {
         client.wait_until_closed();
     }
 }
+
+#[test]
+fn a_client_that_has_closed_its_side_gets_no_answer_before_its_turn() {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let fake = Fake::answering(move |request| {
+        if request.target() == "/v1/slow" {
+            opened.wait();
+        }
+        json(200, "{}")
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut client = Client::of(&proxy);
+    client.send("GET", "/v1/slow", &[], b"");
+    fake.wait_for("/v1/slow");
+    client.send("POST", "/v1/../x", &[("Content-Length", "900000")], b"the beginning");
+    client.writer().shutdown(std::net::Shutdown::Write).unwrap();
+    // The first is given up because its client seems to have left; the second has no turn.
+    assert!(client.answer_or_close().is_none_or(|answer| answer.status != 400));
+    gate.open();
+}

@@ -439,7 +439,7 @@ fn an_early_answer_arrives_though_the_client_stops_sending() {
 
 /// Succeeds at once, and tells only at the end of the request how long that was.
 pub fn counts(conn: &mut crate::fake::Conn) {
-    if let Some(request) = conn.read_head() {
+    while let Some(request) = conn.read_head() {
         conn.write([CHUNKED.as_bytes(), &chunk("at once,")].concat());
         let body = conn.read_body(&request).unwrap_or_default();
         conn.write([chunk(format!(" {} bytes", body.len())), LAST_CHUNK.into()].concat());

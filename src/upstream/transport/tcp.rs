@@ -17,7 +17,7 @@ use super::SLICE;
 use super::buffers::ElasticBuffers;
 use super::call::{connects_in_time, on_call, room, still_wanted, still_wanted_now_and_then};
 use super::connect::connect;
-use super::truth::{Early, early_answer};
+use super::truth::{Early, LOOKS, early_answer};
 use crate::server::memory;
 use crate::server::sockets::{Pending, pending};
 
@@ -137,7 +137,10 @@ impl TcpTransport {
             return pending(&self.stream) == Pending::Bytes;
         }
         let mut early = early_answer(&mut self.buffers);
-        while early != Early::Refusal && pending(&self.stream) == Pending::Bytes {
+        for _ in 0..LOOKS {
+            if early == Early::Refusal || pending(&self.stream) != Pending::Bytes {
+                break;
+            }
             match (&*self.stream).read(self.buffers.input_append_buf()) {
                 // There is no room for more.
                 Ok(0) => return true,

@@ -15,6 +15,9 @@ use crate::server::sockets::{Pending, pending};
 /// in bytes.
 const UNANSWERED: usize = 64 * 1024;
 
+/// How often it is read for that at a time: an upstream may send interim responses for ever.
+pub(super) const LOOKS: usize = 16;
+
 /// Opens nothing: it tells that a connection is being made, until [`Truth`] tells that it has
 /// been, with all that belongs to it. An HTTP proxy has been asked by then, and TLS is spoken.
 #[derive(Debug)]
@@ -89,10 +92,13 @@ impl<T: Transport> TruthfulTransport<T> {
     fn early_answer(&mut self, timeout: NextTimeout) -> Early {
         let Some(socket) = self.socket.clone() else { return Early::None };
         let mut early = Early::None;
-        let mut reads = true;
-        while early == Early::None && reads && pending(&socket) == Pending::Bytes {
-            reads = matches!(self.read_arrived(timeout), Ok(true));
+        for _ in 0..LOOKS {
+            let reads = pending(&socket) == Pending::Bytes
+                && matches!(self.read_arrived(timeout), Ok(true));
             early = early_answer(self.inner.buffers());
+            if early != Early::None || !reads {
+                break;
+            }
         }
         early
     }
