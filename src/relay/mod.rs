@@ -368,7 +368,7 @@ fn relay_prefixed(exchange: Box<Exchange>, offer: &Offer, place: &str, notes: &m
     let place = Place::Below(place);
     let request = Request { method, place, headers, upload: Upload::None };
     match offer.upstream.send(request, exchange.client()) {
-        Ok(mut answer) if matches!(answer.status, 200 | 203) => {
+        Ok(mut answer) if matches!(answer.status, 200..=299) => {
             if exchange.method() == "HEAD" {
                 // It is that of a body without the prefix.
                 answer.length = None;

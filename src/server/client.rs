@@ -229,12 +229,6 @@ impl Client {
         self.order.lock().expect("nothing panics under this lock")
     }
 
-    /// Looks the connection up while it is certain to be there: tiny_http waits for this
-    /// request's end. Later a reset may have taken its name, and another have its port.
-    pub(super) fn look_up(&self) {
-        self.lookup();
-    }
-
     fn lookup(&self) -> &Lookup {
         self.socket.get_or_init(|| match ClientSocket::find(self.peer, self.clients.local_port) {
             Ok(Some(socket)) => Lookup::Found(socket),

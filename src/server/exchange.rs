@@ -26,9 +26,6 @@ const DRAIN_BYTES: usize = 256 * 1024;
 /// Room for a head of usual length, and a short body, in bytes.
 const USUAL_HEAD: usize = 2048;
 
-/// How long a body may be that tiny_http reads with the head, in bytes.
-const SHORT: u64 = 1024;
-
 /// How long a client is given to finish sending what nobody wants.
 pub(super) const DRAIN_TIME: Duration = Duration::from_secs(2);
 
@@ -141,15 +138,6 @@ impl Exchange {
     /// How long the body is, as the client says.
     pub fn body_length(&self) -> BodyLength {
         self.body.length
-    }
-
-    /// Whether all of it is here: tiny_http reads short bodies with the head.
-    pub(super) fn has_arrived(&self) -> bool {
-        match self.body.length {
-            BodyLength::None => true,
-            BodyLength::Known(length) => length <= SHORT,
-            BodyLength::Chunked => false,
-        }
     }
 
     /// The body, to be read to its end. A body that stops early is an error of kind

@@ -216,9 +216,6 @@ impl Pool {
             return None;
         };
         let exchange = Exchange::new(request, Arc::clone(&client), number, in_front == 0);
-        if in_front > 0 || !exchange.has_arrived() {
-            client.look_up();
-        }
         if exchange.refusal().is_some() {
             client.distrust();
         }

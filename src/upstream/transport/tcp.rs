@@ -13,11 +13,11 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
-use super::SLICE;
 use super::buffers::ElasticBuffers;
 use super::call::{connects_in_time, on_call, room, still_wanted, still_wanted_now_and_then};
 use super::connect::connect;
 use super::truth::{Early, LOOKS, early_answer};
+use super::{SLICE, is_timeout};
 use crate::server::memory;
 use crate::server::sockets::{Pending, pending};
 
@@ -60,6 +60,7 @@ impl<In: Transport> Connector<In> for Tcp {
             idle_timeout: self.idle_timeout,
             plain: !details.needs_tls() && !self.has_proxy,
             deaf: false,
+            failed: None,
             unseen: false,
         })))
     }
@@ -78,6 +79,8 @@ pub(super) struct TcpTransport {
     /// The upstream no longer reads: what is written is dropped, so that ureq goes on to
     /// read the answer that says why.
     deaf: bool,
+    /// Whether sending has failed, and for which deadline if it was one.
+    failed: Option<Option<Timeout>>,
     /// That answer was read while the request was being sent, and ureq does not know of it.
     unseen: bool,
 }
@@ -94,8 +97,20 @@ impl TcpTransport {
         if since.elapsed() >= limit { Err(Error::Timeout(reason)) } else { Ok(()) }
     }
 
-    /// Sends what was held of the request, and this much of the output behind it.
+    /// Sends what was held of the request, and this much of the output behind it. TLS asks again
+    /// after a failure, of which it says nothing: it must be the same then.
     fn send(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        match self.failed {
+            Some(Some(reason)) => return Err(Error::Timeout(reason)),
+            Some(None) => return Err(io::Error::other("the request could not be sent").into()),
+            None => {}
+        }
+        let sent = self.try_to_send(amount, timeout);
+        self.failed = sent.as_ref().err().map(is_timeout);
+        sent
+    }
+
+    fn try_to_send(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         let mut sent = 0;
         let mut since = Instant::now();
         let mut slices = 0;
@@ -220,6 +235,6 @@ impl Transport for TcpTransport {
         self.buffers.slim();
         // ureq looks at what it can read itself: under TLS there may be more here.
         let is_clean = !self.buffers.holds() && self.buffers.input().is_empty();
-        is_clean && !self.deaf && pending(&self.stream) == Pending::Nothing
+        is_clean && !self.deaf && self.failed.is_none() && pending(&self.stream) == Pending::Nothing
     }
 }
