@@ -245,7 +245,7 @@ impl Watch {
                     if let Some(cause) = self.is_over(&connection, seen) {
                         if self.shared.clients.is_idle_since(seen.peer, ended) {
                             METRICS.cut(cause);
-                            self.end(seen);
+                            self.end(seen, cause == "head_too_long");
                             connection.phase = Phase::Cut;
                         }
                     }
@@ -341,7 +341,7 @@ impl Watch {
         if consumed > allowed {
             // The kernel would go on to take what comes, and tiny_http to read it.
             upload.late.store(true, Ordering::Relaxed);
-            client.cut();
+            client.reset();
         } else if silent {
             upload.late.store(true, Ordering::Relaxed);
             if let Some(socket) = client.socket() {
@@ -350,11 +350,16 @@ impl Watch {
         }
     }
 
-    /// Ends a connection that nobody serves.
-    fn end(&mut self, seen: &Sighting) {
+    /// Ends a connection that nobody serves. A client that goes on to send must be told so: once
+    /// nobody reads, the kernel takes no more of it, and says nothing for a minute.
+    fn end(&mut self, seen: &Sighting, sends: bool) {
         match ClientSocket::of(seen) {
             Ok(Some(socket)) => {
-                socket.cut();
+                if sends {
+                    socket.reset();
+                } else {
+                    socket.cut();
+                }
                 // Where nothing was read it waits in the queue, and no thread has it yet.
                 if let Some(identity) = socket.identity().filter(|_| seen.received > seen.unread) {
                     self.ending.insert(seen.peer, Ending { since: Instant::now(), identity });
