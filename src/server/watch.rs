@@ -16,6 +16,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -63,8 +64,10 @@ const NAMELESS: usize = 16;
 /// How long a server accepts that counts as steady.
 const STEADY: Duration = Duration::from_secs(10);
 
-/// How long one that gave up sooner than that waits for another in its place, at most.
-const IMPATIENCE: Duration = Duration::from_secs(1);
+/// How long one that gave up sooner than that waits for another in its place, at most, in
+/// milliseconds: one for each file that may be open. Each of them leaves as many threads as it
+/// had connections, and where those are few it must not take long until all have had their turn.
+const IMPATIENCE: RangeInclusive<u64> = 250..=1000;
 
 /// How long clients may go on asking where nobody shall notice that the program ends: each
 /// answer tells its client to connect anew.
@@ -99,6 +102,8 @@ pub(super) struct Watch {
     /// How long it is left alone at least, though it may have given up: each one that is made
     /// leaves threads behind for some seconds.
     patience: Duration,
+    /// How long that becomes at most.
+    impatience: Duration,
     /// When the port was given up.
     closed: Option<Instant>,
     /// Whether a request was expected at the last look.
@@ -164,6 +169,9 @@ impl Watch {
             haste: false,
             opened: Instant::now(),
             patience: Duration::ZERO,
+            impatience: Duration::from_millis(
+                (files as u64).clamp(*IMPATIENCE.start(), *IMPATIENCE.end()),
+            ),
             closed: None,
             expected: true,
         };
@@ -421,7 +429,7 @@ impl Watch {
         }
         let lasted = self.opened.elapsed();
         self.patience = match lasted < STEADY {
-            true => (2 * self.patience).clamp(INTERVAL, IMPATIENCE),
+            true => (2 * self.patience).clamp(INTERVAL, self.impatience),
             false => INTERVAL,
         };
         self.opened = Instant::now();
