@@ -86,7 +86,7 @@ impl Client {
         }
     }
 
-    /// Whether it was us who ended the connection: see [`Client::cut_off`].
+    /// Whether it was us who ended the connection: more requests came than there is room for.
     pub fn was_cut_off(&self) -> bool {
         self.cut_off.load(Ordering::Relaxed)
     }
