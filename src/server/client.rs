@@ -102,8 +102,15 @@ impl Client {
     pub(super) fn cut(&self) {
         match self.lookup() {
             Lookup::Found(socket) => socket.cut(),
-            Lookup::Gone | Lookup::OutOfReach => sockets::cut(self.peer, self.clients.local_port),
+            Lookup::OutOfReach => sockets::cut(self.peer, self.clients.local_port),
+            // What comes from this port now is another's.
+            Lookup::Gone => {}
         }
+    }
+
+    /// Tells that the connection was reset: it has lost its name, and is not to be looked up by it.
+    pub(super) fn has_reset(&self) {
+        let _ = self.socket.set(Lookup::Gone);
     }
 
     /// Cuts the connection of a client that sends more requests than there is room for.

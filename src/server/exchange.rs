@@ -343,6 +343,9 @@ impl Read for Body<'_> {
         let read = request.as_reader().read(&mut buffer[..room]);
         client.upload.awaited.store(false, Ordering::Relaxed);
         body.failed = read.is_err();
+        if matches!(&read, Err(error) if error.kind() == io::ErrorKind::ConnectionReset) {
+            client.has_reset();
+        }
         let read = match read {
             _ if client.upload.late.load(Ordering::Relaxed) => {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "the body came too slowly"));

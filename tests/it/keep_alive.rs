@@ -265,6 +265,31 @@ fn a_port_that_is_used_again_is_another_client() {
     }
 }
 
+#[test]
+fn a_port_that_is_used_again_after_half_an_upload_is_another_client() {
+    let fake = Fake::scripted(|conn| {
+        while let Some(request) = conn.read_head() {
+            if request.target() == "/v1/upload" {
+                conn.wait_until_closed();
+                return;
+            }
+            conn.write(json(200, request.target()));
+        }
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut port = 0;
+    for count in 1..=10 {
+        let mut client = Client::on_port(port, &proxy);
+        client.send("POST", "/v1/upload", &[("Content-Length", "900000")], b"the beginning");
+        assert!(fake.counts_within("/v1/upload", count, DEADLINE));
+        port = client.port();
+        drop(client);
+        let mut client = Client::on_port(port, &proxy);
+        client.send("GET", "/v1/x", &[], b"");
+        assert_eq!(client.response().text(), "/v1/x");
+    }
+}
+
 /// What was read of the uploads in front is not taken for the framing of the one that comes.
 #[test]
 fn pipelined_uploads_may_wait_for_a_slow_answer_in_front() {
