@@ -55,9 +55,7 @@ impl Bytes {
         }
         Ok(())
     }
-}
 
-impl Bytes {
     /// Has memory for more, where there is some. It doubles, but not beyond the whole length.
     fn reserve(&mut self, more: u64, length: Option<u64>) -> Result<(), Error> {
         let so_far = self.bytes.len() as u64;

@@ -40,8 +40,6 @@ pub struct Exchange {
     added: Headers,
     /// Which of the connection's requests it is.
     number: usize,
-    /// Whether no other exchange of this connection was under way when it came.
-    first: bool,
     /// Nothing more is read for the sake of this answer.
     hurried: bool,
     started: Instant,
@@ -59,12 +57,7 @@ struct BodyState {
 }
 
 impl Exchange {
-    pub(super) fn new(
-        request: tiny_http::Request,
-        client: Arc<Client>,
-        number: usize,
-        first: bool,
-    ) -> Exchange {
+    pub(super) fn new(request: tiny_http::Request, client: Arc<Client>, number: usize) -> Exchange {
         let mut headers = Headers::with_capacity(request.headers().len());
         for field in request.headers() {
             headers.push(field.field.as_str().as_str(), field.value.as_str());
@@ -85,7 +78,6 @@ impl Exchange {
             refusal,
             added: Headers::new(),
             number,
-            first,
             hurried: false,
             started,
         }
@@ -257,7 +249,7 @@ impl Exchange {
         self.client.distrust();
         // Another response may be under way in front of this one, and only tiny_http's
         // writers know the order.
-        let alone = self.first || self.client.exchanges() == 1;
+        let alone = self.number == 1 || self.client.exchanges() == 1;
         if !alone || self.client.socket().is_none() {
             return WayOut::Nowhere;
         }
@@ -314,7 +306,6 @@ impl Drop for Exchange {
             refusal: self.refusal.take(),
             added: std::mem::take(&mut self.added),
             number: self.number,
-            first: self.first,
             hurried: self.hurried,
             started: self.started,
         };

@@ -215,7 +215,7 @@ impl Pool {
             clients.served();
             return None;
         };
-        let exchange = Exchange::new(request, Arc::clone(&client), number, in_front == 0);
+        let exchange = Exchange::new(request, Arc::clone(&client), number);
         if exchange.refusal().is_some() {
             client.distrust();
         }

@@ -191,10 +191,11 @@ impl Upstream {
             Upload::Known(length, reader) => (Some(length), Some(reader)),
             Upload::Chunked(reader) => (None, Some(reader)),
         };
-        let url = sendable(self.url(place));
-        let room = Room { holds: is_there, ..room(&url, &headers, length, body.is_some()) };
+        let (uri, uri_length) = uri(&self.url(place))?;
+        let room = room(uri_length, &headers, length, body.is_some());
+        let room = Room { holds: is_there, ..room };
         let call = Call::new(client, room);
-        let request = head(method, &url, &headers, length)?;
+        let request = head(method, uri, &headers, length)?;
         let response = match body {
             None => {
                 let ask = || self.ask(request.clone().map(|()| SendBody::none()), &call, within);
@@ -341,10 +342,10 @@ impl Read for Wanted<'_> {
 const FRAMING: usize = 256;
 
 /// How large the buffers must be for a request.
-fn room(url: &str, headers: &Headers, length: Option<u64>, has_body: bool) -> Room {
-    // The URL stands in the request line, and its host in a field.
+fn room(uri: usize, headers: &Headers, length: Option<u64>, has_body: bool) -> Room {
+    // The URI stands in the request line, and its host in a field.
     let fields: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-    let head = FRAMING + 2 * url.len() + fields;
+    let head = FRAMING + 2 * uri + fields;
     let body = match length {
         Some(length) => elastic::size_for(length),
         None if has_body => elastic::MOST,
@@ -355,21 +356,25 @@ fn room(url: &str, headers: &Headers, length: Option<u64>, has_body: bool) -> Ro
     Room { output, scratch: if is_chunked { body } else { 0 }, holds: true }
 }
 
-/// A URL in which what clients should have escaped, and many do not, is.
-fn sendable(url: String) -> String {
-    if url.parse::<http::Uri>().is_ok() {
-        return url;
+/// A URI, and how long it is. What clients should have escaped, and many do not, is escaped.
+fn uri(url: &str) -> Result<(http::Uri, usize), Error> {
+    if let Ok(uri) = url.parse() {
+        return Ok((uri, url.len()));
     }
     let is_allowed = |c: char| {
         !c.is_ascii() || c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c)
     };
     let escape = |c: char| if is_allowed(c) { c.into() } else { format!("%{:02X}", c as u32) };
-    url.chars().map(escape).collect()
+    let escaped: String = url.chars().map(escape).collect();
+    match escaped.parse() {
+        Ok(uri) => Ok((uri, escaped.len())),
+        Err(error) => Err(Error::bad_request(format!("the target cannot be sent on: {error}"))),
+    }
 }
 
 fn head(
     method: &str,
-    url: &str,
+    uri: http::Uri,
     headers: &Headers,
     length: Option<u64>,
 ) -> Result<http::Request<()>, Error> {
@@ -377,9 +382,7 @@ fn head(
     request.headers_mut().reserve(headers.iter().count() + 1);
     *request.method_mut() = Method::from_bytes(method.as_bytes())
         .map_err(|_| Error::bad_request(format!("{:?} is not a method", cut(method))))?;
-    *request.uri_mut() = url
-        .parse()
-        .map_err(|error| Error::bad_request(format!("the target cannot be sent on: {error}")))?;
+    *request.uri_mut() = uri;
     for (name, value) in headers.iter() {
         let bad =
             |_| Error::bad_request(format!("the header field {:?} cannot be sent on", cut(name)));

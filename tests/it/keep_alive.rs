@@ -9,6 +9,17 @@ use crate::limits::connections;
 use crate::proxy::Proxy;
 use crate::wait::{DEADLINE, Gate, eventually};
 
+/// Answers `/v1/slow` once the gate is open, and everything else at once.
+fn slow_until(gate: &Gate) -> Fake {
+    let opened = gate.clone();
+    Fake::answering(move |request| {
+        if request.target() == "/v1/slow" {
+            opened.wait();
+        }
+        json(200, "{}")
+    })
+}
+
 #[test]
 fn a_client_may_use_its_connection_again() {
     let fake = Fake::answering(|request| json(200, request.target()));
@@ -294,13 +305,7 @@ fn a_port_that_is_used_again_after_half_an_upload_is_another_client() {
 #[test]
 fn pipelined_uploads_may_wait_for_a_slow_answer_in_front() {
     let gate = Gate::new();
-    let opened = gate.clone();
-    let fake = Fake::answering(move |request| {
-        if request.target() == "/v1/slow" {
-            opened.wait();
-        }
-        json(200, "{}")
-    });
+    let fake = slow_until(&gate);
     let proxy = Proxy::with_prefix(&fake, "");
     let mut client = Client::of(&proxy);
     client.send("GET", "/v1/slow", &[], b"");
@@ -324,13 +329,7 @@ fn pipelined_uploads_may_wait_for_a_slow_answer_in_front() {
 #[test]
 fn a_refused_request_does_not_cost_the_answer_in_front_of_it() {
     let gate = Gate::new();
-    let opened = gate.clone();
-    let fake = Fake::answering(move |request| {
-        if request.target() == "/v1/slow" {
-            opened.wait();
-        }
-        json(200, "{}")
-    });
+    let fake = slow_until(&gate);
     let proxy = Proxy::before(&fake, "");
     let long = "POST /v1/../x HTTP/1.1\r\nContent-Length: 900000\r\n\r\n".to_owned();
     let long = long + &"x".repeat(900_000);
@@ -357,13 +356,7 @@ fn a_refused_request_does_not_cost_the_answer_in_front_of_it() {
 #[test]
 fn a_client_that_has_closed_its_side_gets_no_answer_before_its_turn() {
     let gate = Gate::new();
-    let opened = gate.clone();
-    let fake = Fake::answering(move |request| {
-        if request.target() == "/v1/slow" {
-            opened.wait();
-        }
-        json(200, "{}")
-    });
+    let fake = slow_until(&gate);
     let proxy = Proxy::before(&fake, "");
     let mut client = Client::of(&proxy);
     client.send("GET", "/v1/slow", &[], b"");

@@ -1,8 +1,12 @@
+use std::io::Read;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::client::{Client, End};
 use crate::fake::{EVENTS, Fake, LAST_CHUNK, chunk, json};
-use crate::proxy::Proxy;
+use crate::proxy::{ConfigFile, Proxy, limited, program};
 use crate::wait::{DEADLINE, Gate, eventually};
 
 fn upstream() -> Fake {
@@ -143,6 +147,30 @@ fn who_uses_the_port_again_of_one_that_was_cut_is_cut_in_time_too() {
         another.send_raw("GET /v1/x HTTP/1.1\r\nX-Slow: and even slower");
         another.wait_until_closed();
     }
+}
+
+/// tiny_http tells connections by their peer alone, so that one of these could do as it likes.
+#[test]
+fn of_two_connections_from_one_port_to_two_of_our_addresses_both_are_closed() {
+    let fake = upstream();
+    let config = ConfigFile::new(&limited(&fake, ""));
+    let mut command = program();
+    command.arg("--config").arg(config.path()).args(["--host", "0.0.0.0", "--port", "0"]);
+    let proxy = Proxy::spawn(command);
+    let mut port = 0;
+    let sockets = [[127, 0, 0, 1], [127, 0, 0, 2]].map(|to| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
+        port = socket.local_addr().unwrap().as_socket().unwrap().port();
+        socket.connect(&SocketAddr::from((to, proxy.port())).into()).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket
+    });
+    for socket in &sockets {
+        assert_eq!((&*socket).read(&mut [0]).unwrap(), 0);
+    }
+    assert_served(&mut Client::of(&proxy));
 }
 
 pub fn connections(proxy: &Proxy, what: &str) -> String {
