@@ -8,6 +8,7 @@ mod client;
 mod exchange;
 mod framing;
 mod giants;
+mod listening;
 pub(crate) mod memory;
 mod pool;
 mod response;

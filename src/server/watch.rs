@@ -7,18 +7,14 @@
 //!   takes the forgotten one from the queue.
 //! - **Endless** heads and chunk headers, which it reads without a limit, and slow ones.
 //! - **Idle** connections, for which it has no deadline, and more of them than are allowed.
-//! - **A dead listener**: any error of `accept`, and any thread that cannot be had, ends its
-//!   accept thread for good. Then a new server is made on the same socket.
+//! - **A dead listener**: see [`super::listening`].
 //!
 //! Limits: a look costs some system calls for each connection, so with many of them the
 //! looks are further apart, to stay near 2 % of a core.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::ops::RangeInclusive;
-use std::os::fd::{AsRawFd, RawFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -26,7 +22,8 @@ use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::framing::MAX_HEAD;
-use super::pool::{Pool, Shared};
+use super::listening::Listening;
+use super::pool::Shared;
 use super::sockets::{self, ClientSocket, Identity, Sighting};
 use super::{giants, memory};
 use crate::metrics::METRICS;
@@ -61,18 +58,6 @@ const STUCK: Duration = Duration::from_secs(10);
 /// tiny_http does with one ends its thread, and leaves others in the queue.
 const NAMELESS: usize = 16;
 
-/// How long a server accepts that counts as steady.
-const STEADY: Duration = Duration::from_secs(10);
-
-/// How long one that gave up sooner than that waits for another in its place, at most, in
-/// milliseconds: one for each file that may be open. Each of them leaves as many threads as it
-/// had connections, and where those are few it must not take long until all have had their turn.
-const IMPATIENCE: RangeInclusive<u64> = 250..=1000;
-
-/// How long clients may go on asking where nobody shall notice that the program ends: each
-/// answer tells its client to connect anew.
-const LENIENCE: Duration = Duration::from_millis(500);
-
 /// How often it is asked whether little happens; then memory is given back.
 const PERIOD: Duration = Duration::from_secs(10);
 
@@ -87,33 +72,14 @@ type Requests = HashMap<SocketAddr, (Option<Arc<Client>>, u64)>;
 
 pub(super) struct Watch {
     shared: Arc<Shared>,
-    listener: TcpListener,
     address: SocketAddr,
+    listening: Listening,
     max_connections: usize,
-    /// tiny_http's own descriptor of the listening socket: closed once it has given up.
-    accepting: RawFd,
-    pool: Option<Arc<Pool>>,
-    retiring: Vec<Retiring>,
     ending: HashMap<SocketAddr, Ending>,
     known: HashMap<SocketAddr, Connection>,
     haste: bool,
-    /// When the server was made that accepts now.
-    opened: Instant,
-    /// How long it is left alone at least, though it may have given up: each one that is made
-    /// leaves threads behind for some seconds.
-    patience: Duration,
-    /// How long that becomes at most.
-    impatience: Duration,
-    /// When the port was given up.
-    closed: Option<Instant>,
     /// Whether a request was expected at the last look.
     expected: bool,
-}
-
-/// A server that accepts no more, and the connections that it has left.
-struct Retiring {
-    pool: Arc<Pool>,
-    connections: HashSet<SocketAddr>,
 }
 
 /// A connection that was cut while one of tiny_http's threads had it. It is not held: others
@@ -156,27 +122,17 @@ impl Watch {
         giants::allow_for(files);
         let max_connections =
             shared.limits.max_connections.min((files.saturating_sub(32) / 4).max(4));
-        let mut watch = Watch {
+        memory::keep_little_memory();
+        let watch = Watch {
             address: listener.local_addr()?,
+            listening: Listening::start(Arc::clone(&shared), listener, files)?,
             shared,
-            listener,
             max_connections,
-            accepting: -1,
-            pool: None,
-            retiring: Vec::new(),
             ending: HashMap::new(),
             known: HashMap::new(),
             haste: false,
-            opened: Instant::now(),
-            patience: Duration::ZERO,
-            impatience: Duration::from_millis(
-                (files as u64).clamp(*IMPATIENCE.start(), *IMPATIENCE.end()),
-            ),
-            closed: None,
             expected: true,
         };
-        memory::keep_little_memory();
-        watch.open()?;
         thread::Builder::new().name("watch".into()).spawn(move || watch.run()).map(drop)
     }
 
@@ -185,9 +141,12 @@ impl Watch {
         let mut calm = Calm::new();
         loop {
             if self.shared.clients.are_closing() {
-                self.close();
-            } else if !self.accepts() && self.opened.elapsed() >= self.patience {
-                self.reopen();
+                if self.listening.close() {
+                    // The thread is still in the `accept` that it began before.
+                    self.poke();
+                }
+            } else {
+                self.listening.keep_up();
             }
             looks = looks.wrapping_add(1);
             if looks % FULL_LISTING == 0 {
@@ -267,7 +226,8 @@ impl Watch {
         }
         let heads = || self.known.values().any(|connection| connection.phase == Phase::Head);
         let open = sightings.iter().any(|seen| !seen.left);
-        let expecting = self.accepting >= 0 || (open && self.is_lenient()) || heads();
+        let expecting =
+            self.listening.is_open() || (open && self.listening.is_lenient()) || heads();
         // Two looks without.
         let expected = std::mem::replace(&mut self.expected, expecting);
         self.shared.expecting.store(expecting || expected, Ordering::Relaxed);
@@ -284,13 +244,7 @@ impl Watch {
                 self.cut(seen.peer);
             }
         }
-        self.retiring.retain_mut(|server| {
-            server.connections.retain(|peer| self.known.contains_key(peer));
-            if server.connections.is_empty() {
-                server.pool.retire();
-            }
-            !server.connections.is_empty()
-        });
+        self.listening.retire(|peer| self.known.contains_key(peer));
         let gone = |peer: &_| requests.contains_key(peer) && !self.known.contains_key(peer);
         self.shared.clients.forget(gone, |peer| self.known.contains_key(peer));
         self.rescue(forgotten);
@@ -299,14 +253,9 @@ impl Watch {
     /// Has tiny_http start threads, each of which takes a connection out of its queue.
     fn rescue(&self, connections: usize) {
         // One failure means that nobody accepts, and more would only fill the queue.
-        let accepts = self.accepts();
+        let accepts = self.listening.accepts();
         let poked = (0..connections).take_while(|_| accepts && self.poke()).count();
         METRICS.rescued(poked as u64);
-    }
-
-    /// Whether tiny_http still has its listening socket, and has not given up.
-    fn accepts(&self) -> bool {
-        sockets::listens(self.accepting, self.address.port())
     }
 
     /// Why a connection without a request must end: it has used up its time or its room.
@@ -316,7 +265,7 @@ impl Watch {
         match connection.phase {
             Phase::Idle => {
                 let idle = connection.since.elapsed();
-                let closing = self.shared.clients.are_closing() && !self.is_lenient();
+                let closing = self.shared.clients.are_closing() && !self.listening.is_lenient();
                 (closing || idle > limits.idle_timeout).then_some("idle")
             }
             // The body may come with the head, so what is unread does not count.
@@ -326,12 +275,6 @@ impl Watch {
             }
             Phase::Busy | Phase::Cut => None,
         }
-    }
-
-    /// Whether clients that are connected may still ask, though the program is about to end.
-    fn is_lenient(&self) -> bool {
-        let since = self.closed.map_or(Duration::ZERO, |closed| closed.elapsed());
-        self.shared.is_lent && since < LENIENCE
     }
 
     /// Ends a body that has stopped coming, or that is framing and little else.
@@ -403,83 +346,6 @@ impl Watch {
     fn poke(&self) -> bool {
         let address = reachable(self.address);
         TcpStream::connect_timeout(&address, POKE_TIMEOUT).is_ok()
-    }
-
-    /// Makes a tiny_http server on the listening socket.
-    fn open(&mut self) -> io::Result<()> {
-        let listener = self.listener.try_clone()?;
-        self.accepting = listener.as_raw_fd();
-        let server = catch_unwind(|| tiny_http::Server::from_listener(listener, None));
-        let server = match server {
-            Ok(server) => server.map_err(io::Error::other)?,
-            Err(_) => return Err(io::Error::other("no thread can be had")),
-        };
-        let pool = Pool::start(Arc::clone(&self.shared), server).inspect_err(|_| {
-            // It would accept what nobody serves.
-            let _ = sockets::replace(std::mem::replace(&mut self.accepting, -1));
-        });
-        self.pool = Some(pool?);
-        Ok(())
-    }
-
-    /// Takes the place of a server whose accept thread has ended. Its connections go on.
-    fn reopen(&mut self) {
-        if !self.has_room() {
-            return;
-        }
-        let lasted = self.opened.elapsed();
-        self.patience = match lasted < STEADY {
-            true => (2 * self.patience).clamp(INTERVAL, self.impatience),
-            false => INTERVAL,
-        };
-        self.opened = Instant::now();
-        let retired = self.pool.take();
-        // Nobody accepts at this moment: these are all that the servers so far have.
-        let left = sockets::connections(self.address.port()).into_iter().map(|seen| seen.peer);
-        let is_older = |peer: &SocketAddr| {
-            self.retiring.iter().any(|server| server.connections.contains(peer))
-        };
-        let connections = left.filter(|peer| !is_older(peer)).collect();
-        match catch_unwind(AssertUnwindSafe(|| self.open())) {
-            Ok(Ok(())) => {
-                log::warn!("msg=\"the listener had given up and was started anew\"");
-                if let Some(pool) = retired {
-                    self.retiring.push(Retiring { pool, connections });
-                }
-            }
-            _ => self.pool = retired,
-        }
-    }
-
-    /// Whether a new server has a chance: some descriptors and some threads.
-    fn has_room(&self) -> bool {
-        let files: Vec<_> = (0..8).map_while(|_| self.listener.try_clone().ok()).collect();
-        let threads = (0..8).map_while(|_| thread::Builder::new().spawn(thread::park).ok());
-        let threads: Vec<_> = threads.collect();
-        let room = files.len() == 8 && threads.len() == 8;
-        for thread in threads {
-            thread.thread().unpark();
-            // It did nothing but wait.
-            let _ = thread.join();
-        }
-        room
-    }
-
-    /// Gives the port up.
-    fn close(&mut self) {
-        if self.accepting < 0 {
-            return;
-        }
-        let accepting = std::mem::replace(&mut self.accepting, -1);
-        self.closed = Some(Instant::now());
-        if !self.shared.is_lent {
-            sockets::stop_listening(&self.listener);
-        } else if let Err(error) = sockets::replace(accepting) {
-            log::error!("msg=\"the listener cannot be given up\" error=\"{error}\"");
-        } else {
-            // The thread is still in the `accept` that it began before.
-            self.poke();
-        }
     }
 }
 
