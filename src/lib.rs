@@ -27,6 +27,7 @@
 //! | [`sample`] | the built-in sample upstream |
 //! | [`server`] | the listener: the rooms that name tiny_http |
 //! | [`metrics`] | what is counted, in the format of Prometheus |
+//! | [`sys`] | system calls that the standard library does not have |
 //! | [`probe`] | asking the running proxy how it is |
 //! | [`reply`] | our own answers |
 //! | [`filter`] | pure: patterns to kept or hidden |
@@ -43,7 +44,7 @@
 //! - Only [`server`] names tiny_http and only [`upstream`] names ureq.
 //! - Only [`config`] reads the environment; only `main.rs` prints, and [`logging`] writes the log.
 //! - The pure modules do no IO and know no other module but [`error`] and [`json`].
-//! - Unsafe code is in `server/sockets.rs` and `server/memory.rs` alone.
+//! - Unsafe code is in [`sys`] alone.
 //! - A response that is not complete is never ended cleanly.
 //! - No log line, error or answer shows a credential.
 
@@ -72,5 +73,6 @@ pub mod secret;
 pub mod server;
 pub mod service;
 pub mod survey;
+pub mod sys;
 pub mod systemd;
 pub mod upstream;

@@ -43,7 +43,7 @@ struct Service {
 /// # Errors
 /// A configuration that is wrong, a port that cannot be had; in one line.
 pub fn serve(options: Options) -> Result<(), Failure> {
-    server::memory::limit_stacks();
+    crate::sys::memory::limit_stacks();
     let config = config::load(&options, &config::environment)?;
     let supervision = config::supervision(&config::environment);
     logging::start(config.log_level, supervision.is_journal);

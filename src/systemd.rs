@@ -42,7 +42,7 @@ impl Manager {
 
     /// The configuration is about to be read again; [`Manager::ready`] follows.
     pub fn reloading(&self) {
-        let now = crate::server::sockets::monotonic_micros();
+        let now = crate::sys::sockets::monotonic_micros();
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={now}"));
     }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::giants;
-use super::sockets::{self, ClientSocket, Identity};
+use crate::sys::sockets::{self, ClientSocket, Identity};
 
 /// How long a connection is remembered as not to be believed, beyond its end: until what
 /// tiny_http had read of it has come through its queue, on a machine that is very busy.

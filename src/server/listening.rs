@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::pool::{Pool, Shared};
-use super::sockets;
+use crate::sys::sockets;
 
 /// How long a server that gave up waits for another in its place, at least.
 const INTERVAL: Duration = Duration::from_millis(50);

@@ -9,10 +9,8 @@ mod exchange;
 mod framing;
 mod giants;
 mod listening;
-pub(crate) mod memory;
 mod pool;
 mod response;
-pub(crate) mod sockets;
 mod watch;
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -22,6 +20,7 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use self::pool::Shared;
+use crate::sys::sockets;
 
 pub use client::Client;
 pub use exchange::{Body, Exchange};

@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 
 use super::client::Clients;
 use super::exchange::Exchange;
-use super::{Limits, giants, memory};
+use super::{Limits, giants};
 use crate::error::{Code, Error};
+use crate::sys::memory;
 
 /// How long a worker waits for a request before it ends.
 const IDLE: Duration = Duration::from_secs(10);

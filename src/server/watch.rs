@@ -22,12 +22,13 @@ use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::framing::MAX_HEAD;
+use super::giants;
 use super::listening::Listening;
 use super::pool::Shared;
-use super::sockets::{self, ClientSocket, Identity, Sighting};
-use super::{giants, memory};
 use crate::metrics::METRICS;
 use crate::probe::reachable;
+use crate::sys::memory;
+use crate::sys::sockets::{self, ClientSocket, Identity, Sighting};
 
 /// Between two looks while there are connections.
 const INTERVAL: Duration = Duration::from_millis(50);

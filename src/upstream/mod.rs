@@ -24,7 +24,7 @@ use crate::error::{Code, Error, cut};
 use crate::headers::Headers;
 use crate::secret::Secret;
 use crate::server::Client;
-use crate::server::sockets::is_shortage;
+use crate::sys::sockets::is_shortage;
 use transport::{Addresses, Call, Room};
 
 pub use answer::Answer;

@@ -12,7 +12,7 @@ use ureq::unversioned::transport::NextTimeout;
 
 use super::call::still_wanted_now_and_then;
 use super::{SLICE, deadline};
-use crate::server::sockets;
+use crate::sys::sockets;
 
 /// How long an address is tried before the next one is, too.
 const HEAD_START: Duration = Duration::from_millis(250);

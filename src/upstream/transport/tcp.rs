@@ -18,8 +18,8 @@ use super::call::{connects_in_time, on_call, room, still_wanted, still_wanted_no
 use super::connect::connect;
 use super::truth::{Early, LOOKS, early_answer};
 use super::{SLICE, is_timeout};
-use crate::server::memory;
-use crate::server::sockets::{Pending, pending};
+use crate::sys::memory;
+use crate::sys::sockets::{Pending, pending};
 
 /// How much of a request is held until there is more of it, in bytes: what fits into few
 /// segments.

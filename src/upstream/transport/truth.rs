@@ -9,7 +9,7 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 
 use super::call::on_call;
 use super::{is_timeout, is_to_proxy};
-use crate::server::sockets::{Pending, pending};
+use crate::sys::sockets::{Pending, pending};
 
 /// How much of a request is sent before the first look whether it is answered already,
 /// in bytes.
