@@ -10,8 +10,10 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::headers::Headers;
 use crate::offer::{Inventory, Listing, Offer, Refusal};
+use crate::record::Sent;
 use crate::reply::Reply;
-use crate::server::{Client, Exchange, Sent};
+use crate::server::Exchange;
+use crate::wanted::Wanted;
 
 /// The header that names the upstreams whose lists are missing.
 pub const MISSING: &str = "x-model-filter-missing";
@@ -64,7 +66,7 @@ pub fn catalog(
     offers: &[Arc<Offer>],
     headers: &Headers,
     query: Option<&str>,
-    client: &Client,
+    client: &dyn Wanted,
 ) -> Result<Catalog, Refusal> {
     let lists = lists(offers, headers, query, Some(client)).map_err(Refusal::Failed)?;
     if let [list] = lists.as_slice() {
@@ -96,7 +98,7 @@ pub fn lists(
     offers: &[Arc<Offer>],
     headers: &Headers,
     query: Option<&str>,
-    client: Option<&Client>,
+    client: Option<&dyn Wanted>,
 ) -> Answers<Listing> {
     let ask = |offer: &Arc<Offer>| offer.ask_list(offer.question(headers, query));
     let asked: Vec<_> = offers.iter().map(ask).collect();
@@ -110,7 +112,7 @@ pub fn lists(
 pub fn inventories(
     offers: &[Arc<Offer>],
     headers: &Headers,
-    client: Option<&Client>,
+    client: Option<&dyn Wanted>,
 ) -> Answers<Inventory> {
     let asked: Vec<_> = offers.iter().map(|offer| offer.ask_inventory(headers)).collect();
     offers.iter().zip(&asked).map(|(offer, asked)| offer.inventory(asked, client)).collect()

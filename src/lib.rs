@@ -21,6 +21,7 @@
 //! | [`catalog`] | the list that clients see: the union of the offers |
 //! | [`offer`] | one upstream and what of it clients may see |
 //! | [`recent`] | the last exchanges and minutes |
+//! | [`record`] | the facts of one exchange |
 //! | [`logging`] | the log, and the line of an exchange |
 //! | [`upstream`] | one remote API: address, credentials, ureq, a transport that notices who left |
 //! | [`cache`] | time to live, one fetch for each key, old values in need |
@@ -36,6 +37,7 @@
 //! | [`json`] | pure: one member of an object, as it stands in the text |
 //! | [`headers`] | pure: header fields, hop-by-hop fields, credentials |
 //! | [`elastic`] | pure: how large a buffer should be |
+//! | [`wanted`] | whether the client of an exchange is still there |
 //! | [`secret`] | text that does not show itself |
 //! | [`error`] | what can go wrong in an exchange, and whose fault it is |
 //!
@@ -65,6 +67,7 @@ pub mod model_field;
 pub mod offer;
 pub mod probe;
 pub mod recent;
+pub mod record;
 pub mod relay;
 pub mod reply;
 pub mod route;
@@ -76,3 +79,4 @@ pub mod survey;
 pub mod sys;
 pub mod systemd;
 pub mod upstream;
+pub mod wanted;

@@ -20,8 +20,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use log::{Level, LevelFilter, Log, Metadata};
 
 use crate::error::{Code, Error};
+use crate::record::Sent;
 use crate::route::shown;
-use crate::server::Sent;
 
 /// Lines that may wait to be written.
 const QUEUE: usize = 4096;

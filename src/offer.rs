@@ -21,8 +21,8 @@ use crate::json;
 use crate::logging::Value;
 use crate::metrics::{ListEvent, METRICS};
 use crate::reply::Reply;
-use crate::server::Client;
 use crate::upstream::{Answer, Place, Request, Upload, Upstream};
+use crate::wanted::Wanted;
 
 /// The longest list that is read, in bytes.
 const LIST_LIMIT: usize = 64 * 1024 * 1024;
@@ -202,7 +202,7 @@ impl Offer {
     pub fn list(
         &self,
         asked: &Asked<Arc<Listing>, Refusal>,
-        client: Option<&Client>,
+        client: Option<&dyn Wanted>,
     ) -> Result<Result<Arc<Listing>, Refusal>, Error> {
         awaited(asked, client).map(|answer| self.counted(answer))
     }
@@ -310,7 +310,7 @@ impl Offer {
     pub fn inventory(
         &self,
         asked: &Asked<Arc<Inventory>, Refusal>,
-        client: Option<&Client>,
+        client: Option<&dyn Wanted>,
     ) -> Result<Result<Arc<Inventory>, Refusal>, Error> {
         awaited(asked, client).map(|(inventory, _)| inventory)
     }
@@ -344,13 +344,13 @@ impl Offer {
 /// Waits for what was asked for, for as long as the client is there.
 fn awaited<V: Clone>(
     asked: &Asked<V, Refusal>,
-    client: Option<&Client>,
+    client: Option<&dyn Wanted>,
 ) -> Result<cache::Answer<V, Refusal>, Error> {
     loop {
         if let Some(answer) = asked.within(SLICE) {
             return Ok(answer);
         }
-        if client.is_some_and(Client::left) {
+        if client.is_some_and(|client| !client.is_wanted()) {
             return Err(Error::client_left());
         }
     }

@@ -19,7 +19,8 @@ use crate::metrics::METRICS;
 use crate::offer::{Offer, Refusal};
 use crate::recent::RECENT;
 use crate::reply::Reply;
-use crate::server::{Client, Exchange};
+use crate::server::Exchange;
+use crate::wanted::Wanted;
 
 /// How long a list that could be had says that the program can do its work.
 const FRESH: Duration = Duration::from_secs(60);
@@ -61,18 +62,18 @@ pub fn answer(
         ("preview", _) if exchange.method() == "POST" => {
             let headers = end_to_end(exchange);
             let rules = rules(exchange)?;
-            models::preview(offers, &headers, &rules, &exchange.client())
+            models::preview(offers, &headers, &rules, &*exchange.wanted())
         }
         ("health" | "ready" | "metrics" | "models.json" | "exchanges.json", _) if !reads => {
             Err(Error::bad_request(format!("{path} can be read only")))
         }
         ("health", _) => Ok(text(200, "ok\n".to_owned())),
-        ("ready", _) => Ok(match unready(offers, &exchange.client())? {
+        ("ready", _) => Ok(match unready(offers, &*exchange.wanted())? {
             None => text(200, "ready\n".to_owned()),
             Some(why) => text(503, why),
         }),
         ("metrics", _) => Ok(plain(200, "text/plain; version=0.0.4", METRICS.to_string())),
-        ("models.json", _) => models::overview(offers, &end_to_end(exchange), &exchange.client()),
+        ("models.json", _) => models::overview(offers, &end_to_end(exchange), &*exchange.wanted()),
         ("exchanges.json", _) => Ok(in_json(&RECENT.snapshot())),
         _ => Err(Error::client(Code::NotFound, format!("there is nothing at {path}"))),
     }
@@ -107,7 +108,7 @@ fn in_json(value: &impl Serialize) -> Reply {
 ///
 /// # Errors
 /// 499 where the client left meanwhile.
-fn unready(offers: &[Arc<Offer>], client: &Client) -> Result<Option<String>, Error> {
+fn unready(offers: &[Arc<Offer>], client: &dyn Wanted) -> Result<Option<String>, Error> {
     let any_is_well = || offers.iter().any(|offer| offer.was_well_within(FRESH));
     if any_is_well() {
         return Ok(None);

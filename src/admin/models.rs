@@ -16,7 +16,7 @@ use crate::filter::{Filter, Rule, Rules};
 use crate::headers::Headers;
 use crate::offer::{Entry, Inventory, Offer, Refusal};
 use crate::reply::Reply;
-use crate::server::Client;
+use crate::wanted::Wanted;
 
 use super::in_json;
 
@@ -119,7 +119,7 @@ struct Fault {
 pub(super) fn overview(
     offers: &[Arc<Offer>],
     headers: &Headers,
-    client: &Client,
+    client: &dyn Wanted,
 ) -> Result<Reply, Error> {
     let asked = offers.iter().zip(inventories(offers, headers, Some(client))?);
     let upstreams = asked.map(|(offer, inventory)| UpstreamView::new(offer, inventory)).collect();
@@ -138,7 +138,7 @@ pub(super) fn preview(
     offers: &[Arc<Offer>],
     headers: &Headers,
     body: &[u8],
-    client: &Client,
+    client: &dyn Wanted,
 ) -> Result<Reply, Error> {
     let trial: Trial = serde_json::from_slice(body)
         .map_err(|error| Error::bad_request(format!("the rules cannot be read: {error}")))?;

@@ -21,9 +21,10 @@ use crate::metrics::METRICS;
 use crate::model_field::check_length;
 use crate::offer::{Listing, Offer, Refusal, prefixed_model};
 use crate::recent::RECENT;
+use crate::record::Sent;
 use crate::reply::Reply;
 use crate::route::{Class, Route, by_prefix, folded, route, strip_raw_prefix};
-use crate::server::{BodyLength, Exchange, Sent};
+use crate::server::{BodyLength, Exchange};
 use crate::upstream::{Place, Request, Upload};
 
 /// The longest model object that is read to be given its prefix, in bytes.
@@ -161,8 +162,8 @@ impl Relay {
         if let [offer] = self.offers.as_slice() {
             notes.upstream = Some(offer.upstream.name().to_owned());
         }
-        let (headers, client) = (passed(exchange.headers(), notes), exchange.client());
-        match catalog(&self.offers, &headers, query, &client) {
+        let (headers, client) = (passed(exchange.headers(), notes), exchange.wanted());
+        match catalog(&self.offers, &headers, query, &*client) {
             Ok(catalog) => catalog.send(exchange),
             Err(Refusal::Mirrored(reply)) => exchange.respond(&reply),
             Err(Refusal::Failed(error)) => refuse(exchange, error, notes),
@@ -298,7 +299,7 @@ impl Relay {
     ) -> Sent {
         let headers = passed(exchange.headers(), notes);
         notes.upstream = Some(offer.upstream.name().to_owned());
-        let (method, client) = (exchange.method().to_owned(), exchange.client());
+        let (method, client) = (exchange.method().to_owned(), exchange.wanted());
         let send = |upload| {
             let request = Request { method: &method, place, headers, upload };
             offer.upstream.send(request, client)
@@ -367,7 +368,7 @@ fn relay_prefixed(exchange: Box<Exchange>, offer: &Offer, place: &str, notes: &m
     let method = exchange.method();
     let place = Place::Below(place);
     let request = Request { method, place, headers, upload: Upload::None };
-    match offer.upstream.send(request, exchange.client()) {
+    match offer.upstream.send(request, exchange.wanted()) {
         Ok(mut answer) if matches!(answer.status, 200..=299) => {
             if exchange.method() == "HEAD" {
                 // It is that of a body without the prefix.

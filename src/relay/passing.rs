@@ -7,8 +7,9 @@
 use super::{Notes, refuse};
 use crate::error::{Error, Source};
 use crate::headers::Headers;
+use crate::record::Sent;
 use crate::reply::{Reply, error_object};
-use crate::server::{Exchange, Sent};
+use crate::server::Exchange;
 use crate::upstream::Answer;
 
 /// A response up to this length, in bytes, is read whole before its head is sent: if it

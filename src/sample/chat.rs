@@ -14,7 +14,8 @@ use super::shapes::{Choice, Content, Envelope, Message, Usage};
 use super::words::{Text, reply_to_messages, reply_to_prompt, text_of};
 use super::{Refusal, reading};
 use crate::headers::Headers;
-use crate::server::{Exchange, Response, Sent};
+use crate::record::Sent;
+use crate::server::{Exchange, Response};
 
 /// The pause before each token of a stream: 50 tokens a second, as from a model.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::giants;
 use crate::sys::sockets::{self, ClientSocket, Identity};
+use crate::wanted::Wanted;
 
 /// How long a connection is remembered as not to be believed, beyond its end: until what
 /// tiny_http had read of it has come through its queue, on a machine that is very busy.
@@ -245,6 +246,12 @@ impl Client {
                 Lookup::OutOfReach
             }
         })
+    }
+}
+
+impl Wanted for Client {
+    fn is_wanted(&self) -> bool {
+        !self.left()
     }
 }
 

@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 use super::client::Client;
 use super::framing::{self, BodyLength};
 use super::giants;
-use super::response::{Framing, Out, Response, Sent, WayOut};
+use super::response::{Framing, Out, Response, WayOut};
 use crate::elastic;
 use crate::error::{Code, Error};
 use crate::headers::Headers;
+use crate::record::Sent;
 use crate::reply::Reply;
+use crate::wanted::Wanted;
 
 /// How much of a body that nobody wants is read, so that the connection can go on.
 const DRAIN_BYTES: usize = 256 * 1024;
@@ -125,6 +127,11 @@ impl Exchange {
     /// A handle that tells whether the client is still there.
     pub fn client(&self) -> Arc<Client> {
         Arc::clone(&self.client)
+    }
+
+    /// A handle that tells whether the client is still there.
+    pub fn wanted(&self) -> Arc<dyn Wanted> {
+        Arc::clone(&self.client) as Arc<dyn Wanted>
     }
 
     /// How long the body is, as the client says.

@@ -26,7 +26,7 @@ pub use client::Client;
 pub use exchange::{Body, Exchange};
 pub use framing::BodyLength;
 pub use pool::Service;
-pub use response::{Response, Sent};
+pub use response::Response;
 
 /// What clients may take, in time and number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,29 +7,13 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::client::Client;
 use super::exchange::DRAIN_TIME;
 use super::giants;
 use crate::elastic;
-
-/// What became of an exchange, for the log.
-#[derive(Debug, Clone, Copy)]
-pub struct Sent {
-    /// The status that was sent.
-    pub status: u16,
-    /// From taking the request to the first byte of the response.
-    pub first_byte: Duration,
-    /// From taking the request to the end.
-    pub total: Duration,
-    /// Bytes of the request's body that were read.
-    pub bytes_in: u64,
-    /// Bytes of the response's body that were written.
-    pub bytes_out: u64,
-    /// Whether the client was sent all of it.
-    pub complete: bool,
-}
+use crate::record::Sent;
 
 /// A response that has begun. Dropped without [`Response::end`], it is cut.
 pub struct Response {

@@ -23,8 +23,8 @@ use crate::elastic;
 use crate::error::{Code, Error, cut};
 use crate::headers::Headers;
 use crate::secret::Secret;
-use crate::server::Client;
 use crate::sys::sockets::is_shortage;
+use crate::wanted::Wanted;
 use transport::{Addresses, Call, Room};
 
 pub use answer::Answer;
@@ -156,7 +156,11 @@ impl Upstream {
     ///
     /// # Errors
     /// 400 for a target or field that cannot be sent, 499, 502 and 504.
-    pub fn send(&self, mut request: Request<'_>, client: Arc<Client>) -> Result<Answer<'_>, Error> {
+    pub fn send(
+        &self,
+        mut request: Request<'_>,
+        client: Arc<dyn Wanted>,
+    ) -> Result<Answer<'_>, Error> {
         self.decide_credentials(&mut request.headers, request.place);
         self.run(request, Some(client), None)
     }
@@ -173,7 +177,7 @@ impl Upstream {
     fn run(
         &self,
         request: Request<'_>,
-        client: Option<Arc<Client>>,
+        client: Option<Arc<dyn Wanted>>,
         within: Option<Duration>,
     ) -> Result<Answer<'_>, Error> {
         let Request { method, place, headers, upload } = request;
@@ -211,8 +215,8 @@ impl Upstream {
                 }
             }
             Some(reader) => {
-                let mut wanted = Wanted { reader, left: length, call: &call };
-                let body = SendBody::from_reader(&mut wanted);
+                let mut upload = UploadReader { reader, left: length, call: &call };
+                let body = SendBody::from_reader(&mut upload);
                 self.ask(request.map(|()| body), &call, within)
             }
         };
@@ -315,14 +319,14 @@ impl Upstream {
 
 /// Reads a body for as long as the upstream wants it. After that, what is still owed is
 /// made up and never sent: ureq asks for the answer only once the body has ended.
-struct Wanted<'a> {
+struct UploadReader<'a> {
     reader: &'a mut dyn Read,
     /// What is left of a body of known length.
     left: Option<u64>,
     call: &'a Call,
 }
 
-impl Read for Wanted<'_> {
+impl Read for UploadReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let room = match self.left {
             Some(left) => buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX)),

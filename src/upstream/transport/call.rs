@@ -15,12 +15,12 @@ use ureq::{Error, Timeout};
 
 use super::{SLICE, deadline};
 use crate::elastic;
-use crate::server::Client;
+use crate::wanted::Wanted;
 
 /// What the transport and the exchange whose thread it works on tell each other.
 #[derive(Debug)]
 pub struct Call {
-    pub(super) client: Option<Arc<Client>>,
+    pub(super) client: Option<Arc<dyn Wanted>>,
     pub(super) room: Room,
     /// How many connections are being made: behind an HTTP proxy there is one within the other.
     pub(super) connecting: Cell<u32>,
@@ -57,7 +57,7 @@ thread_local! {
 }
 
 impl Call {
-    pub fn new(client: Option<Arc<Client>>, room: Room) -> Rc<Call> {
+    pub fn new(client: Option<Arc<dyn Wanted>>, room: Room) -> Rc<Call> {
         Rc::new(Call {
             client,
             room,
@@ -174,7 +174,7 @@ pub(super) fn still_wanted() -> Result<(), Error> {
     let mut left = false;
     on_call(|call| {
         call.asked.set(Instant::now());
-        left = call.client.as_ref().is_some_and(|client| client.left());
+        left = call.client.as_ref().is_some_and(|client| !client.is_wanted());
         call.client_left.set(left);
     });
     if left { Err(io::Error::other("the client left").into()) } else { Ok(()) }
