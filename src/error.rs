@@ -48,7 +48,7 @@ pub enum Code {
     RequestTimeout,
     /// 413: the request's body is longer than `max_body`.
     RequestTooLarge,
-    /// 499, in the log only: the client left before its answer was complete, or was cut off.
+    /// 499, in the log only: the client left before its answer was complete.
     ClientLeft,
     /// 500: a bug of ours.
     Internal,
@@ -168,12 +168,6 @@ impl Error {
     /// The client closed its connection: 499, in the log only.
     pub fn client_left() -> Error {
         Error::client(Code::ClientLeft, "the client closed the connection")
-    }
-
-    /// We closed the client's connection, on which more requests came than there is room for:
-    /// 499, in the log only.
-    pub fn cut_off() -> Error {
-        Error::proxy(Code::ClientLeft, "the connection was cut: too many requests at once")
     }
 }
 

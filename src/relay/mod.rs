@@ -68,7 +68,7 @@ impl Relay {
 
     /// Answers a request, and writes its line to the log.
     pub fn exchange(&self, exchange: Box<Exchange>) {
-        let client = exchange.client();
+        let client = exchange.peer();
         let method = exchange.method().to_owned();
         let target = exchange.target().to_owned();
         // Until it is counted among those that have ended.
@@ -79,12 +79,8 @@ impl Relay {
             // A response that could not be written was given up by its client.
             notes.error = Some(Error::client_left());
         }
-        let left = notes.error.as_ref().is_some_and(|error| error.code == Code::ClientLeft);
-        if left && client.was_cut_off() {
-            notes.error = Some(Error::cut_off());
-        }
         let record = Record {
-            client: client.peer(),
+            client,
             method: &method,
             target: &target,
             model: notes.model.as_deref(),

@@ -199,22 +199,6 @@ fn a_client_that_still_sends_gets_the_last_answer_whole() {
 }
 
 #[test]
-fn a_client_that_goes_on_to_send_far_too_many_requests_is_cut() {
-    let gate = Gate::new();
-    let fake = gated(&gate, 10);
-    let proxy = Proxy::before(&fake, "");
-    let mut client = Client::of(&proxy);
-    client.send_raw(gets(100));
-    assert!(client.is_closed());
-    let cut = proxy.exchange("/v1/16");
-    assert_eq!((cut.get("status"), cut.get("side")), (Some("499".into()), Some("proxy".into())));
-    assert!(cut.get("error").unwrap().contains("too many requests"), "{cut:?}");
-    assert!(proxy.log().iter().all(|line| !line.contains("side=client")), "{:#?}", proxy.log());
-    gate.open();
-    assert_eq!(proxy.get("/v1/x").status, 200);
-}
-
-#[test]
 fn a_pipelined_request_behind_a_body_is_a_request_of_its_own() {
     let fake = Fake::answering(|request| json(200, &format!("{} ", request.text())));
     let proxy = Proxy::before(&fake, "");
