@@ -2,8 +2,8 @@
 //!
 //! Limits: who may ask is decided in [`crate::admission`]; nothing is changed from here.
 
+mod assets;
 mod models;
-mod page;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub fn answer(
 ) -> Result<Reply, Error> {
     let reads = matches!(exchange.method(), "GET" | "HEAD");
     let name = path.trim_start_matches("/-").trim_start_matches('/');
-    let file = page::file(name).filter(|_| reads);
+    let file = assets::file(name).filter(|_| reads);
     // The page has to be there for a key to be typed into it.
     if file.is_none() || !admission.has_keys() {
         admission.own(exchange.peer(), exchange.headers())?;

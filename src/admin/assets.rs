@@ -11,9 +11,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 
 /// The files, by what stands behind `/-/`.
 const FILES: [(&str, &str, &str); 3] = [
-    ("", "text/html; charset=utf-8", include_str!("../page/index.html")),
-    ("page.css", "text/css; charset=utf-8", include_str!("../page/page.css")),
-    ("page.js", "text/javascript; charset=utf-8", include_str!("../page/page.js")),
+    ("", "text/html; charset=utf-8", include_str!("page/index.html")),
+    ("page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
+    ("page.js", "text/javascript; charset=utf-8", include_str!("page/page.js")),
 ];
 
 /// One of the page's files; none where there is no such file.
