@@ -1,6 +1,6 @@
 //! What kinds of request there are, for counting: a few names, of which none is a client's.
 
-use super::Route;
+use super::target::Route;
 
 /// What kind of request it is, in a few words: for counting.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -6,11 +6,8 @@
 //! target as it came. Limits: decoding happens once, so `%256d` is `%6d` and not `m`; which upstream
 //! a request belongs to is decided elsewhere.
 
-mod class;
-
 use std::borrow::Cow;
 
-pub use self::class::Class;
 use crate::error::{Code, Error};
 
 /// What a request is for. Everything borrowed is raw: as it stood in the target.

@@ -1,0 +1,7 @@
+//! Where a request goes, by its method and target.
+
+mod class;
+mod target;
+
+pub use self::class::Class;
+pub use self::target::{Route, by_prefix, decode, folded, route, shown, strip_raw_prefix};
