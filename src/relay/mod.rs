@@ -1,15 +1,15 @@
 //! An exchange from request to log line: who may call, which upstream is asked, with what.
 //!
-//! Anything that goes wrong here is an answer in the OpenAI shape; `body` has the client's
-//! body, `passing` what comes after the upstream's head. Limits: no trailers; no upgrades.
+//! Anything that goes wrong here is an answer in the OpenAI shape; `hold` has the client's
+//! body, `deliver` what comes after the upstream's head. Limits: no trailers; no upgrades.
 
-mod body;
-mod passing;
+mod deliver;
+mod hold;
 
 use std::sync::Arc;
 
-use self::body::{Held, Look, PassedBody, hold, too_large};
-use self::passing::{pass_on, returned};
+use self::deliver::{pass_on, returned};
+use self::hold::{Held, Look, PassedBody, hold, too_large};
 use crate::admin;
 use crate::admission::{Admission, Admitted};
 use crate::catalog::{catalog, lists};
