@@ -9,10 +9,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config;
-use crate::error::{Code, Error, cut};
+use crate::error::{Code, Error};
 use crate::headers::Headers;
 use crate::reply::Reply;
 use crate::secret::Secret;
+use crate::text::{cut, ip_address, is_loopback};
 
 /// The rules of who may call.
 #[derive(Debug)]
@@ -145,7 +146,7 @@ impl Admission {
         let name = without_port(authority);
         // A page of our own. Only an address is proof of that: a name may have been made to
         // point here.
-        let own = host == Some(authority) && address(name).is_some();
+        let own = host == Some(authority) && ip_address(name).is_some();
         is_loopback(name) || own
     }
 }
@@ -178,16 +179,6 @@ fn without_port(authority: &str) -> &str {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,
     }
-}
-
-fn address(host: &str) -> Option<IpAddr> {
-    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || address(host).is_some_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

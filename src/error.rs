@@ -5,8 +5,9 @@
 //! the source is what the log names. Limits: configuration errors have a type of
 //! their own in [`crate::config`], because nobody answers those over HTTP.
 
-use std::borrow::Cow;
 use std::fmt;
+
+use crate::text::cut;
 
 /// The side that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,15 +179,3 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// The most that an error repeats of what a client sent, in characters.
-const REPEATED: usize = 200;
-
-/// What an error repeats of a client's text. An answer that grew with its request would take
-/// memory for as long as nobody reads it.
-pub fn cut(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(REPEATED) {
-        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
-        None => Cow::Borrowed(text),
-    }
-}

@@ -78,5 +78,6 @@ pub mod service;
 pub mod survey;
 pub mod sys;
 pub mod systemd;
+pub mod text;
 pub mod upstream;
 pub mod wanted;

@@ -21,7 +21,7 @@ use log::{Level, LevelFilter, Log, Metadata};
 
 use crate::error::{Code, Error};
 use crate::record::Sent;
-use crate::route::shown;
+use crate::text::{loggable, milliseconds};
 
 /// Lines that may wait to be written.
 const QUEUE: usize = 4096;
@@ -229,7 +229,7 @@ impl Record<'_> {
 impl Display for Record<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let record = self;
-        let path = shown(record.target);
+        let path = loggable(record.target);
         write!(f, "client={} method={}", record.client, Value(record.method))?;
         write!(f, " path={}", Value(path))?;
         if let Some(model) = record.model {
@@ -240,7 +240,6 @@ impl Display for Record<'_> {
         }
         let sent = &record.sent;
         let status = self.status();
-        let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
         write!(f, " status={status} ttfb_ms={:.1}", milliseconds(sent.first_byte))?;
         write!(f, " total_ms={:.1}", milliseconds(sent.total))?;
         write!(f, " in={} out={}", sent.bytes_in, sent.bytes_out)?;

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::logging::Record;
-use crate::route::shown;
+use crate::text::{cut, loggable, milliseconds};
 
 /// How many exchanges are remembered.
 const EXCHANGES: usize = 50;
@@ -24,9 +24,6 @@ const BUCKETS: usize = 60;
 
 /// How many times a bucket holds.
 const SAMPLES: usize = 256;
-
-/// The longest text that is remembered, in characters.
-const LENGTH: usize = 200;
 
 /// What is remembered.
 pub static RECENT: Recent =
@@ -83,15 +80,11 @@ impl Recent {
     /// Remembers an exchange that has ended.
     pub fn add(&self, record: &Record<'_>) {
         let time = now();
-        let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
-        let short = |text: &str| {
-            let end = text.char_indices().nth(LENGTH).map_or(text.len(), |(end, _)| end);
-            text[..end].to_owned()
-        };
+        let short = |text: &str| cut(text).into_owned();
         let exchange = Exchange {
             time,
             method: short(record.method),
-            path: short(shown(record.target)),
+            path: short(loggable(record.target)),
             model: record.model.map(short),
             upstream: record.upstream.map(short),
             status: record.status(),

@@ -14,6 +14,7 @@ use crate::cli::Selection;
 use crate::filter::{Filter, Rule, Verdict};
 use crate::headers::Headers;
 use crate::offer::{Entry, Inventory, Offer, Refusal, entries};
+use crate::text::one_line;
 
 /// One upstream's models, or why there are none.
 struct Survey<'a> {
@@ -184,10 +185,6 @@ fn write_json(
     let upstreams: Vec<_> = surveys.iter().map(upstream).collect();
     serde_json::to_writer_pretty(&mut *out, &upstreams)?;
     writeln!(out)
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect()
 }
 
 /// Colours, or none.

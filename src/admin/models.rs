@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::catalog::inventories;
-use crate::error::{Code, Error, cut};
+use crate::error::{Code, Error};
 use crate::filter::{Filter, Rule, Rules};
 use crate::headers::Headers;
 use crate::offer::{Entry, Inventory, Offer, Refusal};
 use crate::reply::Reply;
+use crate::text::{cut, milliseconds};
 use crate::wanted::Wanted;
 
 use super::in_json;
@@ -188,7 +189,7 @@ impl<'a> UpstreamView<'a> {
         match inventory {
             Err(refusal) => view.error = Some(reason(refusal).message),
             Ok(inventory) => {
-                view.took_ms = Some(inventory.took.as_secs_f64() * 1000.0);
+                view.took_ms = Some(milliseconds(inventory.took));
                 view.age_s = Some(inventory.fetched.elapsed().as_secs_f64());
                 view.models = inventory.entries.iter().map(ModelView::from).collect();
                 view.verdicts = Some(Verdicts::new(&offer.filter, &inventory.entries));

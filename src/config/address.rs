@@ -3,11 +3,12 @@
 //! Limits: only `http://` and `https://` URLs, whose host is ASCII; only `http://`
 //! proxies. Whether a host exists is found out by who connects to it.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use super::node::quoted;
 use super::{BaseUrl, ConfigError, Environment, no_proxy, variable};
 use crate::secret::Secret;
+use crate::text::is_loopback;
 
 /// Checks a `base_url`. The error is the message alone; it shows the value only where
 /// that cannot hold a password or a key.
@@ -75,13 +76,6 @@ pub(super) fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
 
 fn host(authority: &str) -> Option<&str> {
     host_and_port(authority).map(|(host, _)| host)
-}
-
-/// Whether a host can only be reached from this machine.
-pub(super) fn is_loopback(host: &str) -> bool {
-    let name = host.trim_end_matches('.').to_ascii_lowercase();
-    let address = host.parse::<IpAddr>().map(|address| address.to_canonical().is_loopback());
-    name == "localhost" || name.ends_with(".localhost") || address.unwrap_or(false)
 }
 
 /// The proxy that the environment names for this upstream; none for a loopback one, and for

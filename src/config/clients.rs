@@ -10,6 +10,7 @@ use super::credentials::secret;
 use super::node::{Node, quoted};
 use super::{ConfigError, Server, Sources, Upstream};
 use crate::secret::Secret;
+use crate::text::is_loopback;
 
 /// Shorter ones can be guessed, and are more likely a slip of the hand.
 const MIN_KEY: usize = 8;
@@ -102,7 +103,7 @@ fn canonical(host: &str) -> String {
 
 /// The warning where whoever reaches the port can spend what is configured.
 pub(super) fn exposed(server: &Server, upstreams: &[Upstream]) -> Option<String> {
-    if address::is_loopback(&server.host) || !server.client_keys.is_empty() {
+    if is_loopback(&server.host) || !server.client_keys.is_empty() {
         return None;
     }
     let names = |chosen: &dyn Fn(&Upstream) -> bool| {

@@ -4,4 +4,4 @@ mod class;
 mod target;
 
 pub use self::class::Class;
-pub use self::target::{Route, by_prefix, decode, folded, route, shown, strip_raw_prefix};
+pub use self::target::{Route, by_prefix, decode, folded, route, strip_raw_prefix};

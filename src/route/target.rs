@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 use crate::error::{Code, Error};
+use crate::text::{cut, loggable};
 
 /// What a request is for. Everything borrowed is raw: as it stood in the target.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,10 +57,7 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
         return Err(Error::client(Code::Unsupported, "the method CONNECT is not supported"));
     }
     let refuse = |reason: &str| {
-        let target = shown(target);
-        let shown: String = target.chars().take(100).collect();
-        let cut = if shown.len() < target.len() { "…" } else { "" };
-        Err(Error::bad_request(format!("the target {shown:?}{cut} {reason}")))
+        Err(Error::bad_request(format!("the target {:?} {reason}", cut(loggable(target)))))
     };
     if !target.starts_with('/') {
         return refuse("does not start with a slash");
@@ -110,17 +108,6 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
         }
     }
     Ok(Route::Beside { path: &target[front..] })
-}
-
-/// What of a target may stand in a log or an error: no query, and no user name or password
-/// of a URL.
-pub fn shown(target: &str) -> &str {
-    let end = target.find(['?', '#']).unwrap_or(target.len());
-    let path = &target[..end];
-    if !path.starts_with('/') && path.contains('@') {
-        return path.split(':').next().unwrap_or_default();
-    }
-    path
 }
 
 /// Which of the prefixes a model bears: the longest. An empty prefix is borne by every
@@ -431,7 +418,7 @@ mod tests {
     #[test]
     fn a_long_target_is_cut_in_messages_without_splitting_a_character() {
         let message = refusal(&"é".repeat(10_000)).message;
-        assert!(message.contains(&format!("{}\"… does not", "é".repeat(100))), "{message}");
+        assert!(message.contains(&format!("{}…\" does not", "é".repeat(200))), "{message}");
     }
 
     #[test]

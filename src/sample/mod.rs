@@ -19,10 +19,11 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::error::{Code, Error, cut};
+use crate::error::{Code, Error};
 use crate::reply::Reply;
 use crate::route::decode;
 use crate::server::{self, BodyLength, Exchange, Limits};
+use crate::text::cut;
 use catalog::catalog;
 
 /// The one key that is refused, so that a client's handling of 401 can be seen.

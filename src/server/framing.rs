@@ -6,8 +6,9 @@
 //! 9112, 11.2). So what is ambiguous is refused, and nothing that follows it on its
 //! connection is believed. Limits: heads of up to 64 KiB.
 
-use crate::error::{Code, Error, cut};
+use crate::error::{Code, Error};
 use crate::headers::Headers;
+use crate::text::cut;
 
 /// The longest request line and header fields together, in bytes.
 pub(super) const MAX_HEAD: usize = 64 * 1024;

@@ -20,10 +20,11 @@ use ureq::{Agent, SendBody, Timeout};
 
 use crate::config::{self, Authorization, BaseUrl};
 use crate::elastic;
-use crate::error::{Code, Error, cut};
+use crate::error::{Code, Error};
 use crate::headers::Headers;
 use crate::secret::Secret;
 use crate::sys::sockets::is_shortage;
+use crate::text::cut;
 use crate::wanted::Wanted;
 use transport::{Addresses, Call, Room};
 
