@@ -1,10 +1,9 @@
 //! Who may call: client keys, and what browsers may do.
 //!
-//! A program on another machine is kept out by the address that is listened on, or by a
-//! key. A web page needs neither: the browser on this machine carries its requests here.
-//! So the `Host` must be one that we are known by (a name that an attacker pointed here is
-//! not: DNS rebinding), and the `Origin` one that is allowed. Limits: a request without
-//! these fields comes from no browser, and is not held up by them.
+//! The listening address or a key keeps programs on other machines out. A web page needs neither,
+//! because the browser on this machine sends its requests. So `Host` must be a name of ours (which
+//! stops DNS rebinding), and `Origin` must be allowed. Limits: a request without these fields does
+//! not come from a browser and passes.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,11 +14,12 @@ use crate::reply::Reply;
 use crate::secret::Secret;
 use crate::text::{cut, ip_address, is_loopback};
 
+/// Header fields that a proxy adds to the requests of others.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
 /// The rules of who may call.
 #[derive(Debug)]
 pub struct Admission {
-    /// Whether the port can be reached from this machine only.
-    loopback: bool,
     /// The address that is listened on.
     ip: IpAddr,
     client_keys: Vec<Secret>,
@@ -27,76 +27,69 @@ pub struct Admission {
     allowed_origins: Vec<String>,
 }
 
-/// Fields by which a proxy says that it passes somebody else's request on.
-const PASSED_ON: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
-
-/// What an admitted request is answered with.
+/// What a browser is told about cross-origin access; nothing for other clients.
 #[derive(Debug, Default)]
-pub struct Admitted {
-    /// Fields for its response.
+pub struct Cors {
+    /// Header fields for the response.
     pub headers: Headers,
-    /// The whole answer, where the request is a browser's question whether it may ask.
+    /// The whole response, if the request is a preflight.
     pub preflight: Option<Reply>,
 }
 
 impl Admission {
-    /// The rules as configured, for a port at this address.
+    /// The rules of a configuration, for a listener on this address.
     pub fn new(server: &config::Server, address: SocketAddr) -> Admission {
         Admission {
-            loopback: address.ip().is_loopback(),
-            ip: address.ip(),
+            ip: address.ip().to_canonical(),
             client_keys: server.client_keys.clone(),
             allowed_hosts: server.allowed_hosts.clone(),
             allowed_origins: server.allowed_origins.clone(),
         }
     }
 
-    /// Judges where a request comes from.
+    /// Checks where a request comes from.
     ///
     /// # Errors
-    /// 403 for a browser that must not ask.
-    pub fn origin(&self, method: &str, headers: &Headers) -> Result<Admitted, Error> {
+    /// 403 for a page that may not call.
+    pub fn check_origin(&self, method: &str, headers: &Headers) -> Result<Cors, Error> {
+        let forbidden = |what: String| Err(Error::client(Code::ForbiddenHost, what));
         let host = headers.get_str("host").map(str::to_ascii_lowercase);
-        match &host {
-            Some(host) if self.loopback && !self.knows_host(host) => {
-                let what = format!("the host {:?} is not in server.allowed_hosts", cut(host));
-                return Err(Error::client(Code::ForbiddenHost, what));
-            }
-            _ => {}
+        if let Some(host) = host.as_deref().filter(|host| !self.knows_host(host)) {
+            return forbidden(format!("the host {:?} is not in server.allowed_hosts", cut(host)));
         }
-        // A page's image or script has no Origin, but browsers say where it is from.
-        let from = |name| headers.get_str(name).unwrap_or_default();
-        let embedded = from("sec-fetch-mode") != "navigate" && !headers.contains("origin");
-        if from("sec-fetch-site") == "cross-site" && embedded {
-            let what = "a web page of another site may not load this";
-            return Err(Error::client(Code::ForbiddenHost, what));
-        }
-        let mut admitted = Admitted::default();
-        if headers.contains("origin") {
-            let origin = headers.get_str("origin").unwrap_or_default().to_ascii_lowercase();
-            if !self.knows_origin(&origin, host.as_deref()) {
-                let what =
-                    format!("the origin {:?} is not in server.allowed_origins", cut(&origin));
-                return Err(Error::client(Code::ForbiddenHost, what));
+        let is = |name, value| headers.get_str(name) == Some(value);
+        if !headers.contains("origin") {
+            // A page's image or script is requested without Origin.
+            let is_embedded = !is("sec-fetch-mode", "navigate");
+            if is("sec-fetch-site", "cross-site") && is_embedded {
+                return forbidden("a web page of another site may not load this".to_owned());
             }
-            admitted.headers = shared_with(&origin);
-            if method == "OPTIONS" && headers.contains("access-control-request-method") {
-                admitted.preflight = Some(preflight(headers));
-            }
+            return Ok(Cors::default());
         }
-        Ok(admitted)
+        let origin = headers.get_str("origin").unwrap_or_default().to_ascii_lowercase();
+        if !self.knows_origin(&origin, host.as_deref()) {
+            let origin = cut(&origin);
+            return forbidden(format!("the origin {origin:?} is not in server.allowed_origins"));
+        }
+        let is_preflight = method == "OPTIONS" && headers.contains("access-control-request-method");
+        let preflight = is_preflight.then(|| preflight(headers));
+        let headers = Headers::new()
+            .with("Access-Control-Allow-Origin", origin)
+            .with("Access-Control-Expose-Headers", "*")
+            .with("Vary", "Origin");
+        Ok(Cors { headers, preflight })
     }
 
-    /// Judges the key that a client presents; says whether its credentials were for us, and
-    /// go no further.
+    /// Checks the client's key. Returns whether its credentials were for this program, so that
+    /// they must not reach an upstream.
     ///
     /// # Errors
-    /// 401 for a client without a key, where one is needed.
-    pub fn key(&self, headers: &Headers) -> Result<bool, Error> {
+    /// 401 for a client without a valid key, if keys are configured.
+    pub fn check_key(&self, headers: &Headers) -> Result<bool, Error> {
         if self.client_keys.is_empty() {
             return Ok(false);
         }
-        // Every key is compared, so that the time does not tell which came close.
+        // Every key is compared, so that the time does not depend on which one matches.
         let is_known = |token: &str| {
             let keys = self.client_keys.iter();
             keys.fold(false, |known, key| known | key.matches(token.as_bytes()))
@@ -108,31 +101,35 @@ impl Admission {
         Err(Error::client(Code::InvalidApiKey, what))
     }
 
-    /// Whether clients can have a key of ours.
+    /// Whether client keys are configured.
     pub fn has_keys(&self) -> bool {
         !self.client_keys.is_empty()
     }
 
-    /// Judges who asks for what is below `/-/`: this machine, or a client with a key. What
-    /// another proxy passes on does not come from this machine, wherever that proxy runs.
+    /// Checks who requests a path below `/-/`: a program on this machine, or a client with a key.
+    /// A request that another proxy forwards counts as remote, wherever that proxy runs.
     ///
     /// # Errors
-    /// 403 for others; 401 where a key would do.
-    pub fn own(&self, peer: SocketAddr, headers: &Headers) -> Result<(), Error> {
+    /// 403 for others; 401 if a key would help.
+    pub fn check_own(&self, peer: SocketAddr, headers: &Headers) -> Result<(), Error> {
         let ip = peer.ip().to_canonical();
-        let passed_on = PASSED_ON.iter().any(|name| headers.contains(name));
-        if (ip.is_loopback() || ip == self.ip) && !passed_on || self.key(headers)? {
+        let is_forwarded = FORWARDED.iter().any(|name| headers.contains(name));
+        let is_local = (ip.is_loopback() || ip == self.ip) && !is_forwarded;
+        if is_local || self.check_key(headers)? {
             return Ok(());
         }
         let what = "what is below /-/ is for this machine, and for keys of server.client_keys";
         Err(Error::client(Code::ForbiddenHost, what))
     }
 
+    /// Whether a `Host` is one of ours. Only a listener on loopback knows all its names.
     fn knows_host(&self, host: &str) -> bool {
-        let host = without_port(host).trim_matches(['[', ']']);
-        // A name may be written with the dot of the root.
-        let host = host.strip_suffix('.').unwrap_or(host);
-        is_loopback(host) || self.allowed_hosts.iter().any(|allowed| allowed == host)
+        let host = without_port(host);
+        let name = host.trim_matches(['[', ']']);
+        let name = name.strip_suffix('.').unwrap_or(name);
+        !self.ip.is_loopback()
+            || is_loopback(host)
+            || self.allowed_hosts.iter().any(|allowed| allowed == name)
     }
 
     fn knows_origin(&self, origin: &str, host: Option<&str>) -> bool {
@@ -144,21 +141,13 @@ impl Admission {
             return false;
         };
         let name = without_port(authority);
-        // A page of our own. Only an address is proof of that: a name may have been made to
-        // point here.
-        let own = host == Some(authority) && ip_address(name).is_some();
-        is_loopback(name) || own
+        // Our own page, if the host is an address: an attacker can point any name here.
+        let is_own = host == Some(authority) && ip_address(name).is_some();
+        is_loopback(name) || is_own
     }
 }
 
-fn shared_with(origin: &str) -> Headers {
-    Headers::new()
-        .with("Access-Control-Allow-Origin", origin)
-        .with("Access-Control-Expose-Headers", "*")
-        .with("Vary", "Origin")
-}
-
-/// The answer to a browser that asks before it asks: whatever it wants to send, it may.
+/// The response to a preflight: everything that the browser asks for is allowed.
 fn preflight(headers: &Headers) -> Reply {
     let mut answer = Headers::new();
     for (asked, allowed) in [
@@ -187,8 +176,7 @@ mod tests {
 
     fn rules(loopback: bool) -> Admission {
         Admission {
-            loopback,
-            ip: [127, 0, 0, 1].into(),
+            ip: if loopback { [127, 0, 0, 1].into() } else { [0, 0, 0, 0].into() },
             client_keys: Vec::new(),
             allowed_hosts: vec!["box.lan".into()],
             allowed_origins: vec!["https://chat.example.com".into()],
@@ -198,7 +186,7 @@ mod tests {
     fn admits(loopback: bool, fields: &[(&str, &str)]) -> bool {
         let mut headers = Headers::new();
         fields.iter().for_each(|(name, value)| headers.push(*name, *value));
-        rules(loopback).origin("GET", &headers).is_ok()
+        rules(loopback).check_origin("GET", &headers).is_ok()
     }
 
     #[test]
@@ -211,6 +199,7 @@ mod tests {
             "a.localhost",
             "box.lan:80",
             "localhost.:8080",
+            "[::ffff:127.0.0.1]:8080",
         ] {
             assert!(admits(true, &[("Host", host)]), "{host}");
         }

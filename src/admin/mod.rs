@@ -49,7 +49,7 @@ pub fn answer(
     let file = assets::file(name).filter(|_| reads);
     // The page has to be there for a key to be typed into it.
     if file.is_none() || !admission.has_keys() {
-        admission.own(exchange.peer(), exchange.headers())?;
+        admission.check_own(exchange.peer(), exchange.headers())?;
     }
     let text = |status, text: String| plain(status, "text/plain; charset=utf-8", text);
     match (name, file) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use self::deliver::{pass_on, returned};
 use self::hold::{Held, Look, PassedBody, hold, too_large};
 use crate::admin;
-use crate::admission::{Admission, Admitted};
+use crate::admission::{Admission, Cors};
 use crate::catalog::{catalog, lists};
 use crate::config::Hidden;
 use crate::error::{Code, Error};
@@ -107,8 +107,8 @@ impl Relay {
                 return refuse(exchange, error, notes);
             }
         }
-        let Admitted { headers, preflight } =
-            match self.admission.origin(method, exchange.headers()) {
+        let Cors { headers, preflight } =
+            match self.admission.check_origin(method, exchange.headers()) {
                 Ok(admitted) => admitted,
                 Err(error) => return refuse(exchange, error, notes),
             };
@@ -120,7 +120,7 @@ impl Relay {
         notes.class = route.as_ref().map(Route::class).unwrap_or_default();
         // What is our own has rules of its own for who may ask.
         if notes.class != Class::Own {
-            notes.keyed = match self.admission.key(exchange.headers()) {
+            notes.keyed = match self.admission.check_key(exchange.headers()) {
                 Ok(keyed) => keyed,
                 Err(error) => return refuse(exchange, error, notes),
             };
