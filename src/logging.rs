@@ -1,16 +1,14 @@
 //! The log: lines of `key=value` on standard error.
 //!
-//! One line for an exchange ([`Record`]), and the program's own messages through the
-//! `log` crate. A thread of its own writes, so that nobody waits for whoever reads the log.
-//! Where the journal reads them, lines begin with its priorities (sd-daemon(3)).
-//! Limits: only this crate's messages are written, because those of libraries may show
-//! what they send; lines are lost, and counted, where the reader stalls. No line holds a
-//! credential, a body or a query.
+//! One line for each exchange, and the program's own messages through the `log` crate. A thread of
+//! its own writes them, so that no exchange waits for the reader of the log. For the journal, lines
+//! begin with its priorities (sd-daemon(3)). Limits: messages of libraries are dropped, because
+//! they may show what they send; if the reader stalls, lines are dropped and counted. No line
+//! holds a credential, a body or a query.
 
 use std::fmt::{self, Display, Write as _};
 use std::io::Write as _;
 use std::iter;
-use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -19,38 +17,38 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Metadata};
 
-use crate::error::{Code, Error};
-use crate::record::Sent;
-use crate::text::{loggable, milliseconds};
+use crate::record::Record;
+use crate::route::Class;
+use crate::text::milliseconds;
 
-/// Lines that may wait to be written.
+/// The most lines that wait to be written.
 const QUEUE: usize = 4096;
 
 /// Room for a line of usual length, in bytes.
 const USUAL_LINE: usize = 320;
 
-/// How long a line may wait for others.
-const MOMENT: Duration = Duration::from_millis(2);
+/// How long a line waits for others, to be written together.
+const BATCH: Duration = Duration::from_millis(2);
 
-/// How long the last lines may take when the program ends.
+/// The longest wait for the last lines when the program ends.
 const FLUSH: Duration = Duration::from_secs(1);
 
 static LOGGER: Logger = Logger {
     queue: OnceLock::new(),
     lost: AtomicUsize::new(0),
     has_priorities: AtomicBool::new(false),
-    is_hurried: AtomicBool::new(false),
+    is_flushing: AtomicBool::new(false),
 };
 
 struct Logger {
     queue: OnceLock<Queue>,
     lost: AtomicUsize,
     has_priorities: AtomicBool,
-    /// Whether somebody waits for the last lines.
-    is_hurried: AtomicBool,
+    /// Whether the program is about to end.
+    is_flushing: AtomicBool,
 }
 
-/// The way to the thread that writes.
+/// The queue of the thread that writes.
 struct Queue {
     entries: SyncSender<Entry>,
     writer: Thread,
@@ -58,7 +56,7 @@ struct Queue {
 
 enum Entry {
     Line(String),
-    /// Everything in front of this is to be written, and then told.
+    /// Report when everything in front of this is written.
     Flush(SyncSender<()>),
 }
 
@@ -66,13 +64,13 @@ enum Entry {
 pub fn start(level: LevelFilter, is_journal: bool) {
     log::set_max_level(level);
     LOGGER.has_priorities.store(is_journal, Ordering::Relaxed);
-    // It fails where there is a logger already, which can only be this one.
+    // It only fails if this logger is set already.
     if log::set_logger(&LOGGER).is_err() {
         return;
     }
     let (sender, entries) = sync_channel(QUEUE);
     let writer = thread::Builder::new().name("log".into());
-    // Without a thread to spare each line is written where it comes up.
+    // Without a thread, each line is written where it is logged.
     if let Ok(writer) = writer.spawn(move || write_all(&entries)) {
         let _ = LOGGER.queue.set(Queue { entries: sender, writer: writer.thread().clone() });
     }
@@ -80,9 +78,9 @@ pub fn start(level: LevelFilter, is_journal: bool) {
 
 fn write_all(entries: &Receiver<Entry>) {
     while let Ok(first) = entries.recv() {
-        // What comes within a moment needs not wake this thread, and is written in one go.
-        if !LOGGER.is_hurried.load(Ordering::Relaxed) {
-            thread::park_timeout(MOMENT);
+        // One wake-up and one write for all lines of the next moment.
+        if !LOGGER.is_flushing.load(Ordering::Relaxed) {
+            thread::park_timeout(BATCH);
         }
         let mut lines = String::new();
         let mut flushed = Vec::new();
@@ -94,25 +92,24 @@ fn write_all(entries: &Receiver<Entry>) {
         }
         let lost = LOGGER.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let what = format_args!("msg=\"lines of the log were lost\" count={lost}");
+            let what = format_args!("msg=\"dropped lines of the log\" count={lost}");
             lines += &LOGGER.line(Level::Warn, what);
         }
         write_line(&lines);
         for done in flushed {
-            // Nobody waits any more where it took too long.
+            // The receiver is gone if it took too long.
             let _ = done.send(());
         }
     }
 }
 
 fn write_line(line: &str) {
-    // There is nowhere to say that the log cannot be written.
+    // There is no other place to report this.
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
-/// Makes a line of the log of every panic. Exchanges outlive them, and so does the
-/// listener, which has threads of its own that panic when they find no room: those have
-/// no name, and what it means for clients is told elsewhere.
+/// Logs every panic. The threads of tiny_http have no name: they panic if they cannot start
+/// another one, which `server` handles, so that theirs are debug messages.
 pub fn catch_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.payload();
@@ -138,12 +135,12 @@ impl Logger {
             Level::Trace => "trace",
         };
         let mut line = String::with_capacity(USUAL_LINE);
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(line, "{priority}time={time} level={level} {what}");
         line
     }
 
-    /// What the journal reads off the front of a line.
+    /// The prefix by which the journal knows the level.
     fn priority(&self, level: Level) -> &'static str {
         match level {
             _ if !self.has_priorities.load(Ordering::Relaxed) => "",
@@ -172,88 +169,59 @@ impl Log for Logger {
     }
 
     fn flush(&self) {
-        let (done, told) = sync_channel(1);
-        self.is_hurried.store(true, Ordering::Relaxed);
+        let (done, flushed) = sync_channel(1);
+        self.is_flushing.store(true, Ordering::Relaxed);
         if let Some(queue) = self.queue.get() {
             if queue.entries.try_send(Entry::Flush(done)).is_ok() {
                 queue.writer.unpark();
-                let _ = told.recv_timeout(FLUSH);
+                let _ = flushed.recv_timeout(FLUSH);
             }
         }
-        self.is_hurried.store(false, Ordering::Relaxed);
+        self.is_flushing.store(false, Ordering::Relaxed);
     }
 }
 
-/// What is known of an exchange when it ends.
-#[derive(Debug)]
-pub struct Record<'a> {
-    /// Who called.
-    pub client: SocketAddr,
-    /// The method.
-    pub method: &'a str,
-    /// The request target; its query is not written.
-    pub target: &'a str,
-    /// The model that the request named, where that is known.
-    pub model: Option<&'a str>,
-    /// The upstream that was asked.
-    pub upstream: Option<&'a str>,
-    /// What was sent.
-    pub sent: Sent,
-    /// What went wrong.
-    pub error: Option<&'a Error>,
-    /// Whether it was for the program itself, below `/-/`.
-    pub is_own: bool,
+/// Logs an exchange that has ended.
+pub fn log_exchange(record: &Record) {
+    let level = match &record.error {
+        Some(error) if error.code.status() >= 500 => Level::Warn,
+        // Watchdogs and scrapers ask many times an hour.
+        None if record.class == Class::Own => Level::Debug,
+        _ => Level::Info,
+    };
+    log::log!(level, "{}", Line(record));
 }
 
-impl Record<'_> {
-    /// Writes the line.
-    pub fn write(&self) {
-        let level = match self.error {
-            Some(error) if error.code.status() >= 500 => Level::Warn,
-            // Watchdogs and scrapers ask many times an hour.
-            None if self.is_own => Level::Debug,
-            _ => Level::Info,
-        };
-        log::log!(level, "{self}");
-    }
+/// The line of an exchange.
+struct Line<'a>(&'a Record);
 
-    /// The status that counts: that of what was sent, unless the client left.
-    pub fn status(&self) -> u16 {
-        match self.error {
-            Some(error) if error.code == Code::ClientLeft => error.code.status(),
-            _ => self.sent.status,
-        }
-    }
-}
-
-impl Display for Record<'_> {
+impl Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let record = self;
-        let path = loggable(record.target);
-        write!(f, "client={} method={}", record.client, Value(record.method))?;
-        write!(f, " path={}", Value(path))?;
-        if let Some(model) = record.model {
+        let Line(record) = self;
+        let sent = &record.sent;
+        write!(f, "client={} method={}", record.client, Value(&record.method))?;
+        write!(f, " path={}", Value(&record.path))?;
+        if let Some(model) = &record.model {
             write!(f, " model={}", Value(model))?;
         }
-        if let Some(upstream) = record.upstream {
+        if let Some(upstream) = &record.upstream {
             write!(f, " upstream={}", Value(upstream))?;
         }
-        let sent = &record.sent;
-        let status = self.status();
-        write!(f, " status={status} ttfb_ms={:.1}", milliseconds(sent.first_byte))?;
+        write!(f, " status={}", record.status())?;
+        write!(f, " ttfb_ms={:.1}", milliseconds(sent.first_byte))?;
         write!(f, " total_ms={:.1}", milliseconds(sent.total))?;
         write!(f, " in={} out={}", sent.bytes_in, sent.bytes_out)?;
-        if let Some(error) = self.error {
+        if let Some(error) = &record.error {
             write!(f, " side={} error={}", error.source.as_str(), Value(&error.message))?;
         }
         Ok(())
     }
 }
 
-/// A value that stays one value: quoted where it holds anything that could end it.
+/// A value of a line, in quotes if it could be read as more than one.
 pub struct Value<'a>(pub &'a str);
 
-/// The longest value that is written whole, in characters.
+/// The most of a value that is written, in characters.
 const VALUE_LIMIT: usize = 512;
 
 impl Display for Value<'_> {
@@ -267,7 +235,7 @@ impl Display for Value<'_> {
             match c {
                 '"' | '\\' => write!(f, "\\{c}")?,
                 '\'' => f.write_char(c)?,
-                // What is not to be seen, or would end a line or turn it around, is told by number.
+                // Escapes what is invisible, ends the line or reverses it.
                 c => write!(f, "{}", c.escape_debug())?,
             }
         }
@@ -285,8 +253,8 @@ impl Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-        // Years are counted from March, so that the leap day is the last of its year, and
-        // in eras of 400 years, which are all of the same length.
+        // Years begin in March, so that a leap day is the last of its year; all eras of 400
+        // years have the same length.
         let day = days + 719_468;
         let (era, day) = (day / 146_097, day % 146_097);
         let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

@@ -1,7 +1,7 @@
-//! What is counted, and how it is told: the text format of Prometheus.
+//! Counters and histograms, and their text format for Prometheus.
 //!
-//! One registry for the process, so that a count outlives a reload. Limits: labels hold
-//! what was configured or what we chose ourselves, never what a client sent.
+//! One registry for the process, so that counts survive a reload. Limits: labels hold configured
+//! names and words of this program, never text of a client.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::error::{Code, Error};
+use crate::error::Code;
+use crate::record::Record;
 
 /// The upper bounds of the histograms' buckets, in seconds.
 const BOUNDS: [f64; 14] =
@@ -30,21 +31,25 @@ pub static METRICS: Metrics = Metrics {
     connections: AtomicUsize::new(0),
     rescued: AtomicU64::new(0),
     cut: Mutex::new(BTreeMap::new()),
-    reloads: Mutex::new(BTreeMap::new()),
+    reloads: AtomicU64::new(0),
+    failed_reloads: AtomicU64::new(0),
 };
 
-/// Everything that is counted.
+/// All counters, gauges and histograms.
 #[derive(Debug)]
 pub struct Metrics {
     exchanges: Mutex<Exchanges>,
-    lists: Mutex<BTreeMap<(&'static str, String), u64>>,
+    /// By event and upstream.
+    lists: Mutex<BTreeMap<(ListEvent, String), u64>>,
     open: AtomicUsize,
     request_bytes: AtomicU64,
     response_bytes: AtomicU64,
     connections: AtomicUsize,
     rescued: AtomicU64,
     cut: Mutex<BTreeMap<&'static str, u64>>,
-    reloads: Mutex<BTreeMap<&'static str, u64>>,
+    /// Those that succeeded.
+    reloads: AtomicU64,
+    failed_reloads: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -63,13 +68,13 @@ struct Times {
 
 #[derive(Debug, Default)]
 struct Histogram {
-    /// Not cumulative; the last is for what is above all bounds.
+    /// Not cumulative; the last one is for times above all bounds.
     buckets: [u64; BOUNDS.len() + 1],
     sum: f64,
 }
 
-/// How a list of models came about.
-#[derive(Debug, Clone, Copy)]
+/// What became of a list of models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ListEvent {
     /// It was fetched.
     Refreshed,
@@ -77,11 +82,11 @@ pub enum ListEvent {
     Failed,
     /// It was in the cache.
     Hit,
-    /// An old one was served, because fetching failed.
+    /// A stale one was served, because fetching failed.
     Stale,
 }
 
-/// An exchange that is under way, until this is dropped.
+/// Counts an exchange as open until it is dropped.
 #[derive(Debug)]
 pub struct Open(());
 
@@ -98,68 +103,56 @@ impl Metrics {
         Open(())
     }
 
-    /// Counts an exchange that has ended. `path` is a class of paths, `times` are those to the
-    /// first byte and to the end, `bytes` those of the request's body and of the response's.
-    pub fn ended(
-        &self,
-        upstream: Option<&str>,
-        path: &'static str,
-        status: u16,
-        times: (Duration, Duration),
-        bytes: (u64, u64),
-        error: Option<&Error>,
-    ) {
-        self.request_bytes.fetch_add(bytes.0, Ordering::Relaxed);
-        self.response_bytes.fetch_add(bytes.1, Ordering::Relaxed);
-        let upstream = upstream.unwrap_or_default();
+    /// Counts an exchange that has ended.
+    pub fn ended(&self, record: &Record) {
+        let sent = &record.sent;
+        self.request_bytes.fetch_add(sent.bytes_in, Ordering::Relaxed);
+        self.response_bytes.fetch_add(sent.bytes_out, Ordering::Relaxed);
+        let upstream = record.upstream.clone().unwrap_or_default();
         let mut exchanges = locked(&self.exchanges);
-        *exchanges.ended.entry((upstream.to_owned(), path, status)).or_default() += 1;
-        if let Some(error) = error {
+        let key = (upstream.clone(), record.class.as_str(), record.status());
+        *exchanges.ended.entry(key).or_default() += 1;
+        if let Some(error) = &record.error {
             *exchanges.refusals.entry(error.code.as_str()).or_default() += 1;
         }
-        let histograms = exchanges.times.entry(upstream.to_owned()).or_default();
-        histograms.first_byte.add(times.0);
-        histograms.total.add(times.1);
+        let histograms = exchanges.times.entry(upstream).or_default();
+        histograms.first_byte.add(sent.first_byte);
+        histograms.total.add(sent.total);
     }
 
-    /// Begins to count an upstream's lists: with nothing.
+    /// Shows the counters of an upstream's lists, at 0, before the first event.
     pub fn expect_lists(&self, upstream: &str) {
+        use ListEvent::{Failed, Hit, Refreshed, Stale};
         let mut lists = locked(&self.lists);
-        for key in ["refreshed", "failed", "hit", "stale"] {
-            lists.entry((key, upstream.to_owned())).or_default();
+        for event in [Refreshed, Failed, Hit, Stale] {
+            lists.entry((event, upstream.to_owned())).or_default();
         }
     }
 
     /// Counts what became of a list.
     pub fn list(&self, upstream: &str, event: ListEvent) {
-        let key = match event {
-            ListEvent::Refreshed => "refreshed",
-            ListEvent::Failed => "failed",
-            ListEvent::Hit => "hit",
-            ListEvent::Stale => "stale",
-        };
-        *locked(&self.lists).entry((key, upstream.to_owned())).or_default() += 1;
+        *locked(&self.lists).entry((event, upstream.to_owned())).or_default() += 1;
     }
 
-    /// Tells how many connections are open.
+    /// Sets the number of open connections.
     pub fn connections(&self, open: usize) {
         self.connections.store(open, Ordering::Relaxed);
     }
 
-    /// Counts connections that tiny_http had forgotten.
+    /// Counts connections that tiny_http had left without a thread, and that were taken up.
     pub fn rescued(&self, count: u64) {
         self.rescued.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Counts a connection that was cut, and why.
+    /// Counts a connection that was cut, by its cause.
     pub fn cut(&self, cause: &'static str) {
         *locked(&self.cut).entry(cause).or_default() += 1;
     }
 
     /// Counts a reload.
     pub fn reload(&self, succeeded: bool) {
-        let outcome = if succeeded { "success" } else { "failure" };
-        *locked(&self.reloads).entry(outcome).or_default() += 1;
+        let counter = if succeeded { &self.reloads } else { &self.failed_reloads };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -188,20 +181,19 @@ impl Display for Metrics {
             let labels = format!("upstream=\"{upstream}\",path=\"{path}\",status=\"{status}\"");
             sample(f, "exchanges_total", &labels, count)?;
         }
-        let times = [
-            ("first_byte_seconds", "From the request to the first byte of its response."),
-            ("duration_seconds", "From the request to the end of its response."),
-        ];
-        for (index, (name, help)) in times.into_iter().enumerate() {
-            family(f, name, "histogram", help)?;
-            for (upstream, times) in &exchanges.times {
-                let histogram = if index == 0 { &times.first_byte } else { &times.total };
-                histogram.write(f, name, upstream)?;
-            }
+        let help = "From the request to the first byte of its response.";
+        family(f, "first_byte_seconds", "histogram", help)?;
+        for (upstream, times) in &exchanges.times {
+            times.first_byte.write(f, "first_byte_seconds", upstream)?;
+        }
+        let help = "From the request to the end of its response.";
+        family(f, "duration_seconds", "histogram", help)?;
+        for (upstream, times) in &exchanges.times {
+            times.total.write(f, "duration_seconds", upstream)?;
         }
         let help = "Exchanges that ended with an error of the proxy's own, by its code.";
         family(f, "refusals_total", "counter", help)?;
-        // Also those that never were: the first one is then seen to be new.
+        // Those at 0 too, so that a rate sees the first one.
         for code in Code::ALL.map(Code::as_str) {
             let count = exchanges.refusals.get(code).copied().unwrap_or_default();
             sample(f, "refusals_total", &format!("code=\"{code}\""), &count)?;
@@ -217,8 +209,8 @@ impl Display for Metrics {
         single(f, "response_bytes_total", "counter", help, count(&self.response_bytes))?;
 
         let lists = locked(&self.lists).clone();
-        let of = |f: &mut fmt::Formatter<'_>, name: &str, key: &str, outcome: &str| {
-            for ((_, upstream), count) in lists.iter().filter(|((event, _), _)| *event == key) {
+        let of = |f: &mut fmt::Formatter<'_>, name: &str, event, outcome: &str| {
+            for ((_, upstream), count) in lists.iter().filter(|((key, _), _)| *key == event) {
                 let labels = format!("upstream=\"{}\"{outcome}", Label(upstream));
                 sample(f, name, &labels, count)?;
             }
@@ -226,15 +218,16 @@ impl Display for Metrics {
         };
         let help = "Lists of models that were asked for.";
         family(f, "list_refreshes_total", "counter", help)?;
-        of(f, "list_refreshes_total", "refreshed", ",outcome=\"success\"")?;
-        of(f, "list_refreshes_total", "failed", ",outcome=\"failure\"")?;
+        of(f, "list_refreshes_total", ListEvent::Refreshed, ",outcome=\"success\"")?;
+        of(f, "list_refreshes_total", ListEvent::Failed, ",outcome=\"failure\"")?;
         family(f, "list_cache_hits_total", "counter", "Lists that were in the cache.")?;
-        of(f, "list_cache_hits_total", "hit", "")?;
-        let help = "Old lists that were served because a new one could not be had.";
+        of(f, "list_cache_hits_total", ListEvent::Hit, "")?;
+        let help = "Stale lists that were served because a new one could not be fetched.";
         family(f, "list_stale_total", "counter", help)?;
-        of(f, "list_stale_total", "stale", "")?;
+        of(f, "list_stale_total", ListEvent::Stale, "")?;
 
-        let help = "Connections that the HTTP library had forgotten, and that were taken up.";
+        let help =
+            "Connections that the HTTP library had left without a thread, and that were taken up.";
         single(f, "connections_rescued_total", "counter", help, count(&self.rescued))?;
         let help = "Connections without a request that were cut, by cause.";
         family(f, "connections_cut_total", "counter", help)?;
@@ -242,10 +235,8 @@ impl Display for Metrics {
             sample(f, "connections_cut_total", &format!("cause=\"{cause}\""), count)?;
         }
         family(f, "reloads_total", "counter", "Reloads of the configuration.")?;
-        for outcome in ["success", "failure"] {
-            let count = locked(&self.reloads).get(outcome).copied().unwrap_or_default();
-            sample(f, "reloads_total", &format!("outcome=\"{outcome}\""), &count)?;
-        }
+        sample(f, "reloads_total", "outcome=\"success\"", &count(&self.reloads))?;
+        sample(f, "reloads_total", "outcome=\"failure\"", &count(&self.failed_reloads))?;
         family(f, "build_info", "gauge", "The version that runs.")?;
         let labels = concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"");
         sample(f, "build_info", labels, &1)?;
@@ -268,7 +259,7 @@ impl Histogram {
     }
 }
 
-/// What the kernel counts, under the names that all programs use.
+/// The process metrics that Prometheus clients have in common, from the kernel.
 fn write_process(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut process = |name: &str, kind: &str, help: &str, value: u64| {
         writeln!(f, "# HELP process_{name} {help}\n# TYPE process_{name} {kind}")?;
@@ -314,7 +305,7 @@ fn single(
     writeln!(f, "model_filter_{name} {value}")
 }
 
-/// The value of a label.
+/// The value of a label, escaped.
 struct Label<'a>(&'a str);
 
 impl Display for Label<'_> {

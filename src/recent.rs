@@ -1,8 +1,7 @@
-//! The last exchanges, and how the last minutes were: for the page.
+//! The last exchanges and the load of the last minutes, for the page.
 //!
-//! Limits: kept in memory only, 50 exchanges and 15 minutes; no bodies and no credentials.
-//! Of very many exchanges in a quarter of a minute, the first byte's median is that of the
-//! first some hundred.
+//! Limits: in memory only, 50 exchanges and 15 minutes; no bodies and no credentials. The median
+//! time to first byte is that of the first 256 exchanges in 15 seconds.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
@@ -10,41 +9,41 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use crate::logging::Record;
-use crate::text::{cut, loggable, milliseconds};
+use crate::record::Record;
+use crate::text::{cut, milliseconds};
 
-/// How many exchanges are remembered.
+/// The number of exchanges that are kept.
 const EXCHANGES: usize = 50;
 
-/// How long a bucket lasts, in seconds.
+/// The span of a bucket, in seconds.
 const SECONDS: u64 = 15;
 
-/// How many buckets there are.
+/// The number of buckets.
 const BUCKETS: usize = 60;
 
-/// How many times a bucket holds.
+/// The most times to first byte that a bucket holds.
 const SAMPLES: usize = 256;
 
-/// What is remembered.
+/// The one instance.
 pub static RECENT: Recent =
     Recent(Mutex::new(State { exchanges: VecDeque::new(), buckets: VecDeque::new(), newest: 0 }));
 
-/// The last exchanges and minutes.
+/// The last exchanges and the buckets of the last minutes.
 #[derive(Debug)]
 pub struct Recent(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// The newest in front.
-    exchanges: VecDeque<Exchange>,
-    /// The newest at the end.
+    /// Newest first.
+    exchanges: VecDeque<Entry>,
+    /// Newest last.
     buckets: VecDeque<Bucket>,
     /// The number of the newest bucket since 1970.
     newest: u64,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Exchange {
+struct Entry {
     /// Milliseconds since 1970.
     time: u64,
     method: String,
@@ -62,10 +61,10 @@ struct Bucket {
     first_byte_ms: Vec<f64>,
 }
 
-/// All of it, as the page gets it.
+/// A copy, in the shape that the page reads.
 #[derive(Debug, Serialize)]
 pub struct Snapshot {
-    exchanges: VecDeque<Exchange>,
+    exchanges: VecDeque<Entry>,
     buckets: Buckets,
 }
 
@@ -77,16 +76,16 @@ struct Buckets {
 }
 
 impl Recent {
-    /// Remembers an exchange that has ended.
-    pub fn add(&self, record: &Record<'_>) {
+    /// Adds an exchange that has ended.
+    pub fn add(&self, record: &Record) {
         let time = now();
         let short = |text: &str| cut(text).into_owned();
-        let exchange = Exchange {
+        let entry = Entry {
             time,
-            method: short(record.method),
-            path: short(loggable(record.target)),
-            model: record.model.map(short),
-            upstream: record.upstream.map(short),
+            method: short(&record.method),
+            path: short(&record.path),
+            model: record.model.as_deref().map(short),
+            upstream: record.upstream.as_deref().map(short),
             status: record.status(),
             first_byte_ms: milliseconds(record.sent.first_byte),
             total_ms: milliseconds(record.sent.total),
@@ -96,14 +95,14 @@ impl Recent {
         if let Some(bucket) = state.buckets.back_mut() {
             bucket.requests += 1;
             if bucket.first_byte_ms.len() < SAMPLES {
-                bucket.first_byte_ms.push(exchange.first_byte_ms);
+                bucket.first_byte_ms.push(entry.first_byte_ms);
             }
         }
         state.exchanges.truncate(EXCHANGES - 1);
-        state.exchanges.push_front(exchange);
+        state.exchanges.push_front(entry);
     }
 
-    /// What is remembered at this moment.
+    /// The state of this moment.
     pub fn snapshot(&self) -> Snapshot {
         let mut state = self.state();
         state.advance(now());
@@ -121,10 +120,10 @@ impl Recent {
 }
 
 impl State {
-    /// Makes room for what happens now.
+    /// Adds the buckets up to this time, in milliseconds since 1970, and drops the oldest.
     fn advance(&mut self, time: u64) {
         let number = time / 1000 / SECONDS;
-        // A clock that was put back changes nothing.
+        // If the clock was put back, the newest bucket stays.
         let passed = number.saturating_sub(self.newest).min(BUCKETS as u64);
         self.newest = self.newest.max(number);
         for _ in 0..passed {

@@ -1,9 +1,35 @@
 //! The facts of one exchange, for the log, the recent exchanges and the metrics.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::error::{Code, Error};
+use crate::route::Class;
+use crate::text::loggable;
+
+/// The facts of one exchange. What was sent is added when it has ended.
+#[derive(Debug)]
+pub struct Record {
+    /// The address of the client.
+    pub client: SocketAddr,
+    /// The method.
+    pub method: String,
+    /// The path of the target, without the query.
+    pub path: String,
+    /// The kind of request.
+    pub class: Class,
+    /// The model that the request named, if it was read.
+    pub model: Option<String>,
+    /// The name of the upstream that was chosen.
+    pub upstream: Option<String>,
+    /// What was sent to the client.
+    pub sent: Sent,
+    /// What went wrong, on whichever side.
+    pub error: Option<Error>,
+}
+
 /// What was sent to the client, and how long it took.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Sent {
     /// The status of the response.
     pub status: u16,
@@ -17,4 +43,28 @@ pub struct Sent {
     pub bytes_out: u64,
     /// Whether the whole response was written.
     pub complete: bool,
+}
+
+impl Record {
+    /// The record of a request that has arrived.
+    pub fn new(client: SocketAddr, method: &str, target: &str) -> Record {
+        Record {
+            client,
+            method: method.to_owned(),
+            path: loggable(target).to_owned(),
+            class: Class::default(),
+            model: None,
+            upstream: None,
+            sent: Sent::default(),
+            error: None,
+        }
+    }
+
+    /// The status for logs and metrics: 499 if the client left, else the one that was sent.
+    pub fn status(&self) -> u16 {
+        match &self.error {
+            Some(error) if error.code == Code::ClientLeft => error.code.status(),
+            _ => self.sent.status,
+        }
+    }
 }

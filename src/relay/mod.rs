@@ -16,12 +16,12 @@ use crate::catalog::{catalog, lists};
 use crate::config::Hidden;
 use crate::error::{Code, Error};
 use crate::headers::Headers;
-use crate::logging::{Record, Value};
+use crate::logging::{Value, log_exchange};
 use crate::metrics::METRICS;
 use crate::model_field::check_length;
 use crate::offer::{Listing, Offer, Refusal, prefixed_model};
 use crate::recent::RECENT;
-use crate::record::Sent;
+use crate::record::{Record, Sent};
 use crate::reply::Reply;
 use crate::route::{Class, Route, by_prefix, folded, route, strip_raw_prefix};
 use crate::server::{BodyLength, Exchange};
@@ -68,28 +68,19 @@ impl Relay {
 
     /// Answers a request, and writes its line to the log.
     pub fn exchange(&self, exchange: Box<Exchange>) {
-        let client = exchange.peer();
         let method = exchange.method().to_owned();
         let target = exchange.target().to_owned();
         // Until it is counted among those that have ended.
         let _open = METRICS.open();
+        let mut record = Record::new(exchange.peer(), &method, &target);
         let mut notes = Notes::default();
-        let sent = self.answer(exchange, &method, &target, &mut notes);
-        if notes.error.is_none() && !sent.complete {
+        record.sent = self.answer(exchange, &method, &target, &mut notes);
+        if notes.error.is_none() && !record.sent.complete {
             // A response that could not be written was given up by its client.
             notes.error = Some(Error::client_left());
         }
-        let record = Record {
-            client,
-            method: &method,
-            target: &target,
-            model: notes.model.as_deref(),
-            upstream: notes.upstream.as_deref(),
-            sent,
-            error: notes.error.as_ref(),
-            is_own: notes.class == Class::Own,
-        };
-        tell(&record, notes.class);
+        let Notes { model, upstream, error, class, .. } = notes;
+        tell(&Record { model, upstream, error, class, ..record });
     }
 
     fn answer(
@@ -325,14 +316,12 @@ impl Relay {
 
 /// Counts, remembers and logs an exchange that has ended.
 #[inline(never)] // what it needs of the stack is not for as long as the exchange lasts
-fn tell(record: &Record<'_>, class: Class) {
-    let sent = record.sent;
-    let (times, bytes) = ((sent.first_byte, sent.total), (sent.bytes_in, sent.bytes_out));
-    METRICS.ended(record.upstream, class.as_str(), record.status(), times, bytes, record.error);
-    if !record.is_own {
+fn tell(record: &Record) {
+    METRICS.ended(record);
+    if record.class != Class::Own {
         RECENT.add(record);
     }
-    record.write();
+    log_exchange(record);
 }
 
 /// Where a request goes.
