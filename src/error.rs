@@ -1,9 +1,8 @@
-//! What can go wrong in an exchange, and how the client is told.
+//! The errors of an exchange.
 //!
-//! An [`Error`] says whose fault it is ([`Source`]), by which [`Code`] the client
-//! may tell it apart, and in words what failed. The code chooses the HTTP status;
-//! the source is what the log names. Limits: configuration errors have a type of
-//! their own in [`crate::config`], because nobody answers those over HTTP.
+//! An [`Error`] has the side that failed ([`Source`]) for the log, a [`Code`] for the client, which
+//! also decides the HTTP status, and a message. Limits: errors of the configuration are a type of
+//! their own.
 
 use std::fmt;
 
@@ -12,9 +11,9 @@ use crate::text::cut;
 /// The side that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The request was wrong, or its sender left.
+    /// The request was wrong, or the client left.
     Client,
-    /// The remote API could not be reached, or did not keep to HTTP.
+    /// The remote API could not be reached, or violated HTTP.
     Upstream,
     /// This program.
     Proxy,
@@ -31,7 +30,7 @@ impl Source {
     }
 }
 
-/// The codes of our own answers, as they stand in `error.code` and in the header
+/// The codes of the program's own errors, as in `error.code` and in the header
 /// `x-model-filter-error`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
@@ -39,27 +38,27 @@ pub enum Code {
     BadRequest,
     /// 401: the client's key is wrong.
     InvalidApiKey,
-    /// 403: a browser asks for a page that has no business here.
+    /// 403: the web page, or the client of a path below `/-/`, may not call.
     ForbiddenHost,
     /// 404: a model that is hidden or does not exist.
     ModelNotFound,
-    /// 404: nothing of ours is at this path.
+    /// 404: an unknown path below `/-/`.
     NotFound,
     /// 408: the request's body did not arrive in time.
     RequestTimeout,
     /// 413: the request's body is longer than `max_body`.
     RequestTooLarge,
-    /// 499, in the log only: the client left before its answer was complete.
+    /// 499, in the log only: the client left before its response was complete.
     ClientLeft,
-    /// 500: a bug of ours.
+    /// 500: a bug.
     Internal,
     /// 501: an upgrade or `CONNECT`.
     Unsupported,
     /// 502: no connection to the upstream.
     UpstreamUnreachable,
-    /// 502: the upstream's answer is not HTTP, is cut, or is not what was asked for.
+    /// 502: the upstream's response is not HTTP, is cut, or is not a list of models.
     UpstreamInvalidResponse,
-    /// 503: all workers are taken, or all the room for bodies.
+    /// 503: no worker, memory or file descriptor is left.
     Overloaded,
     /// 503: the program is about to end.
     ShuttingDown,
@@ -68,7 +67,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// All of them.
+    /// All codes.
     pub const ALL: [Code; 15] = [
         Code::BadRequest,
         Code::InvalidApiKey,
@@ -87,7 +86,7 @@ impl Code {
         Code::UpstreamTimeout,
     ];
 
-    /// The status that answers carry and the log shows.
+    /// The status of the response, and of the log.
     pub fn status(self) -> u16 {
         match self {
             Code::BadRequest => 400,
@@ -105,7 +104,7 @@ impl Code {
         }
     }
 
-    /// The code as clients read it.
+    /// The code as clients see it.
     pub fn as_str(self) -> &'static str {
         match self {
             Code::BadRequest => "bad_request",
@@ -127,29 +126,29 @@ impl Code {
     }
 }
 
-/// Why an exchange did not go as asked.
+/// Why an exchange failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// The side that failed.
     pub source: Source,
-    /// What the client can tell it by.
+    /// The code for the client.
     pub code: Code,
-    /// What failed, with what, and the cause; in lower case and without a credential.
+    /// What failed and why, in lower case and without a credential.
     pub message: String,
 }
 
 impl Error {
-    /// The request is at fault.
+    /// An error of the request.
     pub fn client(code: Code, message: impl Into<String>) -> Error {
         Error { source: Source::Client, code, message: message.into() }
     }
 
-    /// The upstream is at fault.
+    /// An error of the upstream.
     pub fn upstream(code: Code, message: impl Into<String>) -> Error {
         Error { source: Source::Upstream, code, message: message.into() }
     }
 
-    /// This program is at fault, or has no room.
+    /// An error of this program, or a limit that it reached.
     pub fn proxy(code: Code, message: impl Into<String>) -> Error {
         Error { source: Source::Proxy, code, message: message.into() }
     }
