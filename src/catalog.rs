@@ -1,47 +1,49 @@
-//! The list that clients see: the union of what the upstreams offer.
+//! The list that clients see: the union of the upstreams' lists.
 //!
-//! The upstreams are asked side by side, each with a deadline of its own; one that fails
-//! costs its own models and nothing else. Limits: the order is that of the configuration;
-//! nothing is merged where two upstreams show the same id. A union is never put together in
-//! memory: its parts are sent from where they are, so that clients that do not read share them.
+//! The upstreams are asked side by side, each with its own deadline; one that fails costs only its
+//! own models. Limits: the order is that of the configuration; if two upstreams list the same id,
+//! both stay. A union is never copied into one buffer: it is sent from the cached lists, so that
+//! clients that read slowly share them.
 
 use std::sync::Arc;
 
 use crate::error::Error;
 use crate::headers::Headers;
 use crate::offer::{Inventory, Listing, Offer, Refusal};
-use crate::record::Sent;
 use crate::reply::Reply;
-use crate::server::Exchange;
 use crate::wanted::Wanted;
 
 /// The header that names the upstreams whose lists are missing.
-pub const MISSING: &str = "x-model-filter-missing";
+const MISSING: &str = "x-model-filter-missing";
 
-/// A list that can be sent.
+/// A response to a request for the list.
 pub enum Catalog {
-    /// That of the only upstream, as it is in the cache.
-    Only(Arc<Listing>),
-    /// Those of several upstreams, one behind another.
+    /// The list of the only upstream, as cached.
+    Single(Arc<Listing>),
+    /// What the only upstream answered in place of a list.
+    Mirrored(Arc<Reply>),
+    /// The lists of several upstreams, one behind the other.
     Union {
-        /// The lists that could be had.
+        /// The head, and the beginning of the body.
+        head: Reply,
+        /// The lists.
         lists: Vec<Arc<Listing>>,
-        /// The names of the upstreams without one, with commas between them.
-        missing: String,
     },
 }
 
 impl Catalog {
-    /// Answers a client.
-    pub fn send(&self, exchange: Box<Exchange>) -> Sent {
-        let (lists, missing) = match self {
-            Catalog::Only(listing) => return exchange.respond(&listing.reply),
-            Catalog::Union { lists, missing } => (lists, missing),
-        };
-        let mut head = Reply::json(200, br#"{"object":"list","data":["#);
-        if !missing.is_empty() {
-            head.headers.push(MISSING, missing.as_str());
+    /// The head of the response with the beginning of its body.
+    pub fn head(&self) -> &Reply {
+        match self {
+            Catalog::Single(listing) => &listing.reply,
+            Catalog::Mirrored(reply) => reply,
+            Catalog::Union { head, .. } => head,
         }
+    }
+
+    /// The pieces of the body behind that beginning.
+    pub fn rest(&self) -> Vec<&[u8]> {
+        let Catalog::Union { lists, .. } = self else { return Vec::new() };
         let mut pieces: Vec<&[u8]> = Vec::new();
         for list in lists.iter().filter(|list| !list.models().is_empty()) {
             if !pieces.is_empty() {
@@ -50,50 +52,55 @@ impl Catalog {
             pieces.push(list.models());
         }
         pieces.push(b"]}");
-        exchange.respond_with(&head, &pieces)
+        pieces
     }
 }
 
-/// What each upstream gave, in their order; an error where the client left meanwhile.
+/// The answer of each upstream, in their order; an error if the client left meanwhile.
 pub type Answers<T> = Result<Vec<Result<Arc<T>, Refusal>>, Error>;
 
-/// The list for a client that sent these fields and this query.
+/// The list for a client that sent these header fields and this query.
 ///
 /// # Errors
-/// Where no upstream gave a list: what the first of them gave instead. And 499 where the
-/// client left meanwhile.
+/// If no upstream has a list, the failure of the first one. 499 if the client left meanwhile.
 pub fn catalog(
     offers: &[Arc<Offer>],
     headers: &Headers,
     query: Option<&str>,
     client: &dyn Wanted,
-) -> Result<Catalog, Refusal> {
-    let lists = lists(offers, headers, query, Some(client)).map_err(Refusal::Failed)?;
-    if let [list] = lists.as_slice() {
-        return list.clone().map(Catalog::Only);
+) -> Result<Catalog, Error> {
+    let answers = lists(offers, headers, query, Some(client))?;
+    if let [Ok(listing)] = answers.as_slice() {
+        return Ok(Catalog::Single(Arc::clone(listing)));
     }
-    let mut had = Vec::new();
+    let mut lists = Vec::new();
     let mut missing: Vec<&str> = Vec::new();
-    let mut refusal = None;
-    for (offer, list) in offers.iter().zip(lists) {
-        match list {
-            Ok(listing) => had.push(listing),
-            Err(failed) => {
+    let mut first_refusal = None;
+    for (offer, answer) in offers.iter().zip(answers) {
+        match answer {
+            Ok(listing) => lists.push(listing),
+            Err(refusal) => {
                 missing.push(offer.upstream.name());
-                refusal.get_or_insert(failed);
+                first_refusal.get_or_insert(refusal);
             }
         }
     }
-    match refusal {
-        Some(refusal) if had.is_empty() => Err(refusal),
-        _ => Ok(Catalog::Union { lists: had, missing: missing.join(", ") }),
+    match first_refusal {
+        Some(Refusal::Failed(error)) if lists.is_empty() => return Err(error),
+        Some(Refusal::Mirrored(reply)) if lists.is_empty() => return Ok(Catalog::Mirrored(reply)),
+        _ => {}
     }
+    let mut head = Reply::json(200, br#"{"object":"list","data":["#);
+    if !missing.is_empty() {
+        head.headers.push(MISSING, missing.join(", "));
+    }
+    Ok(Catalog::Union { head, lists })
 }
 
-/// Every upstream's list, in their order; those that must be asked are asked at once.
+/// The list of every upstream, in their order, all requested at once.
 ///
 /// # Errors
-/// 499 where the client, if it is for one, left meanwhile.
+/// 499 if the client, if there is one, left meanwhile.
 pub fn lists(
     offers: &[Arc<Offer>],
     headers: &Headers,

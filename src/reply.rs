@@ -1,15 +1,14 @@
-//! Our own answers: what this program says when it does not relay.
+//! Whole responses, and the shape of the program's own errors.
 //!
-//! Errors have the shape of the OpenAI API, so that its client libraries raise what
-//! their users expect, and carry `x-model-filter-error`, so that a person can tell
-//! them from an upstream's.
+//! Errors have the shape of the OpenAI API, so that client libraries raise what their users
+//! expect. The header `x-model-filter-error` distinguishes them from an upstream's.
 
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::headers::Headers;
 
-/// A whole answer: framing is added when it is sent.
+/// A whole response; the framing is added when it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// The HTTP status.
@@ -21,13 +20,26 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// An answer in JSON.
+    /// A response in JSON.
     pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Reply {
         let headers = Headers::new().with("Content-Type", "application/json");
         Reply { status, headers, body: body.into() }
     }
 
-    /// An error of our own.
+    /// A response that must not be cached.
+    pub fn fresh(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Reply {
+        let headers =
+            Headers::new().with("Content-Type", content_type).with("Cache-Control", "no-store");
+        Reply { status, headers, body: body.into() }
+    }
+
+    /// The same, in JSON.
+    pub fn fresh_json(value: &impl Serialize) -> Reply {
+        let body = serde_json::to_vec(value).expect("text and numbers can be written as JSON");
+        Reply::fresh(200, "application/json", body)
+    }
+
+    /// The response to an error.
     pub fn error(error: &Error) -> Reply {
         let mut reply = Reply::json(error.code.status(), error_object(error));
         reply.headers.push("x-model-filter-error", error.code.as_str());
@@ -38,7 +50,7 @@ impl Reply {
     }
 }
 
-/// The error as the OpenAI API writes it, in JSON.
+/// The error as a JSON object of the OpenAI API.
 pub fn error_object(error: &Error) -> String {
     let kind = if error.code.status() < 500 { "invalid_request_error" } else { "server_error" };
     let (message, code) = (&error.message, error.code.as_str());

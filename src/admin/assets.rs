@@ -1,22 +1,22 @@
-//! The page where a filter is made, as it is embedded in the program.
+//! The files of the page, embedded in the program.
 //!
-//! Limits: it loads nothing but itself, and the browser is told to insist on that.
+//! Limits: the page loads nothing else, and its Content-Security-Policy enforces that.
 
 use crate::headers::Headers;
 use crate::reply::Reply;
 
-/// What the page may do: run its own script and talk to us.
+/// The page may run its own script and call this program.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The files, by what stands behind `/-/`.
+/// The files: name below `/-/`, media type and text.
 const FILES: [(&str, &str, &str); 3] = [
     ("", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
     ("page.js", "text/javascript; charset=utf-8", include_str!("page/page.js")),
 ];
 
-/// One of the page's files; none where there is no such file.
+/// A file by its name below `/-/`.
 pub(super) fn file(name: &str) -> Option<Reply> {
     let (_, content_type, text) = FILES.iter().find(|(file, ..)| *file == name)?;
     let headers = Headers::new()

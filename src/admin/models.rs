@@ -1,8 +1,7 @@
-//! What the page shows of the upstreams, and how rules would judge that are being typed.
+//! The models of the upstreams for the page, and the preview of rules that are being typed.
 //!
-//! The judge is the program's own filter, so that what is shown is what will be. Limits: the
-//! upstreams are asked with the credentials that the page's request has; nothing is kept of
-//! rules that are tried.
+//! The program's own filter judges, so that the preview is exact. Limits: the upstreams are asked
+//! with the credentials of the page's request; rules that are tried are not stored.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -19,8 +18,6 @@ use crate::reply::Reply;
 use crate::text::{cut, milliseconds};
 use crate::wanted::Wanted;
 
-use super::in_json;
-
 #[derive(Serialize)]
 struct Overview<'a> {
     version: &'static str,
@@ -31,7 +28,7 @@ struct Overview<'a> {
 struct UpstreamView<'a> {
     name: &'a str,
     prefix: &'a str,
-    /// Whether its settings stand below a name of its own.
+    /// Whether its settings are below a name of its own.
     nested: bool,
     error: Option<String>,
     took_ms: Option<f64>,
@@ -50,15 +47,15 @@ struct ModelView {
     output: Option<f64>,
 }
 
-/// What a filter makes of all models.
+/// The verdicts of a filter on all models.
 #[derive(Serialize)]
 struct Verdicts {
     kept: usize,
-    /// Which model `default` puts first.
+    /// The index of the model that `default` puts first.
     first: Option<usize>,
-    /// Each rule that decided about some model.
+    /// Each rule that decided on a model.
     rules: Vec<RuleView>,
-    /// For each model, which of them.
+    /// For each model, the index of the rule that decided.
     models: Vec<usize>,
 }
 
@@ -108,15 +105,15 @@ enum Judgement {
 
 #[derive(Serialize)]
 struct Fault {
-    /// Where the pattern stands: `regexp[1]`, say.
+    /// The place of the pattern, such as `regexp[1]`.
     key: String,
     message: String,
 }
 
-/// All upstreams with all their models, and what the running rules make of them.
+/// All upstreams with all their models, and the verdicts of the running rules.
 ///
 /// # Errors
-/// 499 where the client left meanwhile.
+/// 499 if the client left meanwhile.
 pub(super) fn overview(
     offers: &[Arc<Offer>],
     headers: &Headers,
@@ -124,17 +121,17 @@ pub(super) fn overview(
 ) -> Result<Reply, Error> {
     let asked = offers.iter().zip(inventories(offers, headers, Some(client))?);
     let upstreams = asked.map(|(offer, inventory)| UpstreamView::new(offer, inventory)).collect();
-    Ok(in_json(&Overview { version: env!("CARGO_PKG_VERSION"), upstreams }))
+    Ok(Reply::fresh_json(&Overview { version: env!("CARGO_PKG_VERSION"), upstreams }))
 }
 
-/// Held while rules that are tried are compiled.
+/// Held while rules are compiled: that takes memory, and anybody here may ask at any time.
 static TRIAL: Mutex<()> = Mutex::new(());
 
-/// What rules would make of an upstream's models, and how they are written down.
+/// The verdicts of rules on an upstream's models, and the rules in YAML.
 ///
 /// # Errors
-/// 400 for a question that cannot be understood; what the upstream has instead of a list; 499
-/// where the client left meanwhile.
+/// 400 and 404 for a request that cannot be used; the failure of the upstream's list; 499 if the
+/// client left meanwhile.
 pub(super) fn preview(
     offers: &[Arc<Offer>],
     headers: &Headers,
@@ -148,7 +145,6 @@ pub(super) fn preview(
         Error::client(Code::NotFound, format!("there is no upstream {:?}", cut(&trial.upstream)))
     })?;
     let yaml = trial.rules.yaml(offer.is_named);
-    // Patterns take memory while they are compiled, and anybody here may ask at any time.
     let alone = TRIAL.lock().expect("nothing panics under this lock");
     let filter = Filter::on_trial(&trial.rules.into());
     drop(alone);
@@ -156,18 +152,19 @@ pub(super) fn preview(
         Err(error) => Judgement::Bad { error: Fault { key: error.key, message: error.message } },
         Ok(filter) => {
             let asked = offer.ask_inventory(headers);
-            let inventory = offer.inventory(&asked, Some(client))?.map_err(reason)?;
+            let inventory = offer.inventory(&asked, Some(client))?.map_err(failure)?;
             Judgement::Good { verdicts: Verdicts::new(&filter, &inventory.entries), yaml }
         }
     };
-    Ok(in_json(&judgement))
+    Ok(Reply::fresh_json(&judgement))
 }
 
-fn reason(refusal: Refusal) -> Error {
+/// Why there is no list.
+pub(super) fn failure(refusal: Refusal) -> Error {
     match refusal {
         Refusal::Failed(error) => error,
         Refusal::Mirrored(reply) => {
-            let what = format!("the upstream's list has status {}", reply.status);
+            let what = format!("its list has status {}", reply.status);
             Error::upstream(Code::UpstreamInvalidResponse, what)
         }
     }
@@ -187,7 +184,7 @@ impl<'a> UpstreamView<'a> {
             verdicts: None,
         };
         match inventory {
-            Err(refusal) => view.error = Some(reason(refusal).message),
+            Err(refusal) => view.error = Some(failure(refusal).message),
             Ok(inventory) => {
                 view.took_ms = Some(milliseconds(inventory.took));
                 view.age_s = Some(inventory.fetched.elapsed().as_secs_f64());
@@ -235,8 +232,8 @@ impl Verdicts {
 }
 
 impl TypedRules {
-    /// The lines to paste into the configuration. Everything is quoted, so that no parser
-    /// takes a name for something else.
+    /// The lines to paste into the configuration. All text is quoted, so that no YAML parser reads
+    /// a name as another type.
     fn yaml(&self, nested: bool) -> String {
         let indent = if nested { 4 } else { 2 };
         let mut yaml = String::new();
@@ -271,8 +268,8 @@ fn write_list(yaml: &mut String, indent: usize, key: &str, entries: &[String]) {
     }
 }
 
-/// A YAML scalar that is this text: in single quotes, where backslashes are left alone, or,
-/// with control characters in it, in double ones, as JSON writes it.
+/// A YAML scalar: in single quotes, which leave backslashes alone, or, if the text has control
+/// characters, in double quotes like JSON.
 fn quoted(text: &str) -> String {
     if text.chars().any(|c| c.is_control() || c == '\u{feff}') {
         return Value::from(text).to_string();
@@ -280,7 +277,7 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// The rules as the page reads them: whatever is not given, too.
+/// The running rules in the shape that the page reads; absent ones are null.
 fn running(rules: &Rules) -> Value {
     json!({
         "regexp": rules.regexp,

@@ -1,67 +1,120 @@
-//! The upstream's response on its way to the client.
+//! The one place that responds to the client.
 //!
-//! A short one of known length is read whole before its head is sent. Behind the head there
-//! is no more to say in HTTP: where the upstream breaks off, so does the response, so that no
-//! client takes a part for the whole.
+//! Once the head of a response is sent, HTTP has no way to report an error. If the upstream fails
+//! after that, the response is cut, so that no client takes a part for the whole. A short response
+//! is therefore read whole before its head is sent.
 
-use super::{Notes, refuse};
-use crate::error::{Error, Source};
-use crate::headers::Headers;
-use crate::record::Sent;
+use std::mem::take;
+
+use crate::catalog::Catalog;
+use crate::error::{Code, Error, Source};
+use crate::record::{Record, Sent};
 use crate::reply::{Reply, error_object};
 use crate::server::Exchange;
 use crate::upstream::Answer;
 
-/// A response up to this length, in bytes, is read whole before its head is sent: if it
-/// breaks off, the client gets an honest 502.
+/// The longest response that is read whole before its head is sent, in bytes: if it is cut, the
+/// client gets a 502.
 const WHOLE: u64 = 64 * 1024;
 
-/// Sends the client what the upstream answers.
-pub(super) fn pass_on(exchange: Box<Exchange>, mut answer: Answer<'_>, notes: &mut Notes) -> Sent {
-    let (status, length) = (answer.status, answer.length);
-    let mut headers = returned(&answer.headers, notes);
-    let events = headers.media_type().as_deref() == Some("text/event-stream");
-    if events {
-        // nginx in front of this proxy would hold the stream back.
-        headers.remove("x-accel-buffering");
-        headers.push("X-Accel-Buffering", "no");
-    }
-    let bodiless = exchange.method() == "HEAD" || status == 204 || status == 304;
-    if bodiless {
-        return exchange.begin(status, &headers, length).end();
-    }
-    if let Some(length) = length.filter(|length| *length <= WHOLE) {
-        return match answer.read_to_end(WHOLE as usize) {
-            Ok(body) if body.len() as u64 == length => {
-                exchange.respond(&Reply { status, headers, body })
-            }
-            Ok(_) => {
-                let error = answer.invalid("the response is shorter than it says");
-                refuse(exchange, error, notes)
-            }
-            Err(error) => refuse(exchange, error, notes),
-        };
-    }
-    let plain = !headers.contains("content-encoding");
-    let head = (status, &headers, length);
-    // Of a promised length, what is told in the stream would be taken for a part of it.
-    let tells = events && plain && length.is_none();
-    stream(exchange, head, &mut answer, tells, notes)
+/// The longest end of an event, in bytes.
+const EVENT_END: usize = 4;
+
+/// A response that was decided on.
+pub(super) enum Outcome<'a> {
+    /// A whole response.
+    Own(Reply),
+    /// The list of models.
+    List(Catalog),
+    /// The response of an upstream, with the header fields that may go to the client.
+    Upstream(Box<Answer<'a>>),
 }
 
-/// Copies a response's body, each read at once. `tells` says that an error can be told in
-/// the stream itself.
-fn stream(
+/// What was sent, and what went wrong.
+struct Delivered {
+    sent: Sent,
+    error: Option<Error>,
+}
+
+impl From<Sent> for Delivered {
+    fn from(sent: Sent) -> Delivered {
+        // If nothing else failed, a response is only incomplete because its client left.
+        Delivered { sent, error: (!sent.complete).then(Error::client_left) }
+    }
+}
+
+/// Sends the response, and notes in the record what was sent.
+pub(super) fn deliver(
     exchange: Box<Exchange>,
-    (status, headers, length): (u16, &Headers, Option<u64>),
-    answer: &mut Answer<'_>,
-    tells: bool,
-    notes: &mut Notes,
-) -> Sent {
-    let mut response = exchange.begin(status, headers, length);
-    // The end of what was sent so far: an event's may come in pieces.
-    let mut end = Vec::new();
-    // What has arrived goes out with the head, which does not wait for more.
+    outcome: Result<Outcome<'_>, Error>,
+    record: &mut Record,
+) {
+    let delivered = match outcome {
+        Ok(Outcome::Own(reply)) => respond(exchange, &reply, &[]),
+        Ok(Outcome::List(catalog)) => respond(exchange, catalog.head(), &catalog.rest()),
+        Ok(Outcome::Upstream(answer)) => pass_on(exchange, answer),
+        Err(error) => refuse(exchange, error),
+    };
+    record.sent = delivered.sent;
+    record.error = delivered.error;
+}
+
+/// Sends a whole response.
+#[inline(never)] // keeps its temporaries off the stack while a response is streamed
+fn respond(exchange: Box<Exchange>, reply: &Reply, rest: &[&[u8]]) -> Delivered {
+    exchange.respond_with(reply, rest).into()
+}
+
+/// Sends an error; closes the connection if the client left.
+#[inline(never)] // as above
+fn refuse(exchange: Box<Exchange>, error: Error) -> Delivered {
+    let sent = match error.code {
+        Code::ClientLeft => exchange.abandon(),
+        _ => exchange.respond(&Reply::error(&error)),
+    };
+    Delivered { sent, error: Some(error) }
+}
+
+/// Sends the response of an upstream.
+fn pass_on(exchange: Box<Exchange>, mut answer: Box<Answer<'_>>) -> Delivered {
+    let Answer { status, length, .. } = *answer;
+    let is_events = answer.headers.media_type().as_deref() == Some("text/event-stream");
+    if is_events {
+        // nginx in front of this program would buffer the stream.
+        answer.headers.remove("x-accel-buffering");
+        answer.headers.push("X-Accel-Buffering", "no");
+    }
+    if exchange.method() == "HEAD" || status == 204 || status == 304 {
+        return exchange.begin(status, &answer.headers, length).end().into();
+    }
+    match length {
+        Some(length) if length <= WHOLE => match read_whole(&mut answer, length) {
+            Ok(reply) => respond(exchange, &reply, &[]),
+            Err(error) => refuse(exchange, error),
+        },
+        _ => stream(exchange, answer, is_events),
+    }
+}
+
+fn read_whole(answer: &mut Answer<'_>, length: u64) -> Result<Reply, Error> {
+    let body = answer.read_to_end(WHOLE as usize)?;
+    if body.len() as u64 != length {
+        return Err(answer.invalid("the response is shorter than it says"));
+    }
+    Ok(Reply { status: answer.status, headers: take(&mut answer.headers), body })
+}
+
+/// Copies the body of a response: each part is sent as soon as it is read.
+fn stream(exchange: Box<Exchange>, mut answer: Box<Answer<'_>>, is_events: bool) -> Delivered {
+    let headers = take(&mut answer.headers);
+    // An error can be reported as an event, unless that would be taken for a part of a compressed
+    // body, or of one of known length.
+    let can_report = is_events && answer.length.is_none() && !headers.contains("content-encoding");
+    let mut response = exchange.begin(answer.status, &headers, answer.length);
+    drop(headers);
+    // The last bytes that were sent: the end of an event may come in several parts.
+    let mut tail = Vec::new();
+    // The first part is what has arrived already, so that it goes out with the head.
     let mut waits = false;
     loop {
         let read = response.pass(|buffer| match waits {
@@ -70,43 +123,26 @@ fn stream(
         });
         match read {
             Ok([]) if !waits => response.flush(),
-            Ok([]) => return response.end(),
+            Ok([]) => return response.end().into(),
             Ok(part) => {
-                end.extend_from_slice(&part[part.len().saturating_sub(EVENT_END)..]);
-                end.drain(..end.len().saturating_sub(EVENT_END));
+                tail.extend_from_slice(&part[part.len().saturating_sub(EVENT_END)..]);
+                tail.drain(..tail.len().saturating_sub(EVENT_END));
             }
             Err(error) => {
-                if tells && error.source == Source::Upstream {
-                    let is_between_events = end.is_empty() || ends_event(&end);
-                    let gap = if is_between_events { "" } else { "\n\n" };
+                if can_report && error.source == Source::Upstream {
+                    let gap = if tail.is_empty() || ends_event(&tail) { "" } else { "\n\n" };
                     response.write(format!("{gap}data: {}\n\n", error_object(&error)).as_bytes());
                 }
-                notes.error = Some(error);
-                return response.abort();
+                return Delivered { sent: response.abort(), error: Some(error) };
             }
         }
         waits = true;
         if response.broken() {
-            notes.error = Some(Error::client_left());
-            return response.abort();
+            return response.abort().into();
         }
     }
 }
 
-/// The longest end of an event, in bytes.
-const EVENT_END: usize = 4;
-
 fn ends_event(bytes: &[u8]) -> bool {
     bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.ends_with(b"\r\r")
-}
-
-/// The fields of a response that may go to a client; the body is framed anew.
-pub(super) fn returned(headers: &Headers, notes: &Notes) -> Headers {
-    let mut headers = headers.clone();
-    headers.strip_hop_by_hop();
-    if notes.shared {
-        headers.remove_all("access-control-");
-    }
-    headers.remove("content-length");
-    headers
 }

@@ -1,9 +1,8 @@
-//! The client's body on its way to the upstream.
+//! The client's body: held in memory if its model must be known, else streamed.
 //!
-//! Bodies pass as they are, in constant memory. One that must be searched for its model, to
-//! choose an upstream, to take a prefix off or to reject it, is held; so is a short one, for
-//! the log alone, which names the model. Limits: a held body is at most `max_body` long, and
-//! not compressed; all of them together are bounded too.
+//! A body is held to choose an upstream, to strip a prefix, or to reject a model; a short one also
+//! for the log, which names the model. Limits: a held body has at most `max_body` bytes and is not
+//! compressed; all held bodies share a budget.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -16,179 +15,206 @@ use crate::model_field::{self, BodyKind, ModelField, body_kind};
 use crate::offer::Offer;
 use crate::server::{BodyLength, Exchange};
 
-/// A body up to this length, in bytes, is held for the sake of the log.
-const GLANCE: u64 = 64 * 1024;
+/// The longest body that is held for the log alone, in bytes.
+const SHORT: u64 = 64 * 1024;
 
-/// How many bytes of a body are read before it is asked again whether there is room.
+/// How many bytes of a body are read before the budget is checked again.
 const STEP: u64 = 64 * 1024;
 
-/// How much memory is left to others, in bytes: where they have none the program ends.
+/// Memory that is left to others, in bytes: if an allocation fails, the program ends.
 const SPARE: usize = 16 * 1024 * 1024;
 
-/// How many bodies of the greatest length there is room for at once.
+/// The budget of all held bodies: this many of the longest ones, at least [`LEAST_BUDGET`].
 const LONGEST: u64 = 4;
 
-/// What all held bodies may take in any case, in bytes.
-const LEAST_ROOM: u64 = 256 * 1024 * 1024;
+/// The least budget, in bytes.
+const LEAST_BUDGET: u64 = 256 * 1024 * 1024;
 
-/// What all held bodies of the process take, in bytes.
+/// What all held bodies of the process take of the budget, in bytes.
 static HELD: AtomicU64 = AtomicU64::new(0);
 
-/// What was read of a body, in the room that there is for all bodies. Dropped, it gives its
-/// room back.
+/// The part of a body that was read. It returns its share of the budget when it is dropped.
 #[derive(Default)]
-pub(super) struct Bytes {
-    pub(super) bytes: Vec<u8>,
-    /// What room it has taken, in bytes.
-    room: u64,
+pub(super) struct HeldBytes {
+    bytes: Vec<u8>,
+    /// Its share of the budget, in bytes.
+    share: u64,
 }
 
-impl Bytes {
-    /// Takes room for more. The first step is always given: a few long bodies that hardly come
-    /// in must not keep the short ones out.
-    fn take_room(&mut self, more: u64, most: u64) -> Result<(), Error> {
+impl HeldBytes {
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// Takes more of the budget. The first step is always granted, so that a few long uploads do
+    /// not keep short requests out.
+    fn take_share(&mut self, more: u64, budget: u64) -> Result<(), Error> {
         let all = HELD.fetch_add(more, Ordering::Relaxed) + more;
-        self.room += more;
-        if self.room > STEP && all > most {
-            let what = format!("the bodies of all requests may take {most} bytes at once");
+        self.share += more;
+        if self.share > STEP && all > budget {
+            let what = format!("the bodies of all requests may take {budget} bytes at once");
             return Err(Error::proxy(Code::Overloaded, what));
         }
         Ok(())
     }
 
-    /// Has memory for more, where there is some. It doubles, but not beyond the whole length.
+    /// Allocates memory for more bytes, if there is any. The capacity doubles, up to the length
+    /// of the whole body.
     fn reserve(&mut self, more: u64, length: Option<u64>) -> Result<(), Error> {
-        let so_far = self.bytes.len() as u64;
-        let left = length.map_or(u64::MAX, |length| length.saturating_sub(so_far));
-        if ((self.bytes.capacity() as u64) - so_far) < more.min(left) {
-            let wanted = so_far.max(more).min(left) as usize;
-            let is_there =
-                wanted as u64 <= STEP || Vec::<u8>::new().try_reserve_exact(wanted + SPARE).is_ok();
-            if !is_there || self.bytes.try_reserve_exact(wanted).is_err() {
-                let what = "there is no memory left for the request's body";
-                return Err(Error::proxy(Code::Overloaded, what));
-            }
+        let left = length.map_or(u64::MAX, |length| length.saturating_sub(self.len()));
+        if (self.bytes.capacity() as u64) - self.len() >= more.min(left) {
+            return Ok(());
+        }
+        let wanted = self.len().max(more).min(left) as usize;
+        let is_short = wanted as u64 <= STEP;
+        let has_spare = is_short || Vec::<u8>::new().try_reserve_exact(wanted + SPARE).is_ok();
+        if !has_spare || self.bytes.try_reserve_exact(wanted).is_err() {
+            let what = "there is no memory left for the request's body";
+            return Err(Error::proxy(Code::Overloaded, what));
         }
         Ok(())
     }
 }
 
-impl Drop for Bytes {
+impl Drop for HeldBytes {
     fn drop(&mut self) {
-        HELD.fetch_sub(self.room, Ordering::Relaxed);
+        HELD.fetch_sub(self.share, Ordering::Relaxed);
     }
 }
 
-/// What bodies are looked at for.
+/// Which bodies are held, and how much of them.
 #[derive(Debug)]
-pub(super) struct Look {
-    /// Whether requests cannot be relayed without their model.
+pub(super) struct Holding {
+    /// Whether a request cannot be relayed without its model.
     pub(super) is_needed: bool,
     /// Whether some models are rejected.
     rejects: bool,
-    /// How much of a body is held, in bytes.
+    /// The longest body that is held, in bytes.
     limit: u64,
-    /// How much of all bodies, in bytes.
-    room: u64,
+    /// The most that all held bodies may take, in bytes.
+    budget: u64,
 }
 
-impl Look {
-    /// What is needed in front of these upstreams.
-    pub(super) fn of(offers: &[Arc<Offer>]) -> Look {
+impl Holding {
+    /// What these upstreams need.
+    pub(super) fn new(offers: &[Arc<Offer>]) -> Holding {
         let rejects = offers.iter().any(|offer| offer.hidden == Hidden::Reject);
-        let prefixed = offers.iter().any(|offer| !offer.upstream.prefix().is_empty());
-        let is_needed = offers.len() > 1 || prefixed || rejects;
-        let most = offers.iter().map(|offer| offer.max_body).max().unwrap_or_default();
-        let (limit, room) = match is_needed {
-            true => (most, most.saturating_mul(LONGEST).max(LEAST_ROOM)),
-            // For so little nobody is turned away.
-            false => (GLANCE, u64::MAX),
+        let has_prefix = offers.iter().any(|offer| !offer.upstream.prefix().is_empty());
+        let is_needed = offers.len() > 1 || has_prefix || rejects;
+        let longest = offers.iter().map(|offer| offer.max_body).max().unwrap_or_default();
+        let (limit, budget) = match is_needed {
+            true => (longest, longest.saturating_mul(LONGEST).max(LEAST_BUDGET)),
+            // No request is refused for the sake of the log.
+            false => (SHORT, u64::MAX),
         };
-        Look { is_needed, rejects, limit, room }
+        Holding { is_needed, rejects, limit, budget }
     }
 }
 
-/// What was read of a request's body.
-pub(super) enum Held {
-    /// All of it, and where its model stands.
-    Whole { body: Bytes, field: Option<ModelField> },
-    /// So much; the rest is streamed.
-    Beginning(Bytes),
+/// A request's body.
+pub(super) enum Body {
+    /// All of it, and the place of its model.
+    Held { bytes: HeldBytes, model: Option<ModelField> },
+    /// The part that was read; the rest is streamed.
+    Streamed { front: HeldBytes },
 }
 
-impl Held {
-    /// Nothing: all of it is streamed.
-    pub(super) fn nothing() -> Held {
-        Held::Beginning(Bytes::default())
+/// A body of which nothing was read.
+impl Default for Body {
+    fn default() -> Body {
+        Body::Streamed { front: HeldBytes::default() }
     }
+}
 
+impl Body {
     /// The model that the body names.
     pub(super) fn model(&self) -> Option<&str> {
         match self {
-            Held::Whole { field: Some(field), .. } => Some(&field.name),
+            Body::Held { model: Some(model), .. } => Some(&model.name),
             _ => None,
+        }
+    }
+
+    /// The length of a held body, in bytes; 0 for one that is streamed.
+    pub(super) fn held_length(&self) -> u64 {
+        match self {
+            Body::Held { bytes, .. } => bytes.len(),
+            Body::Streamed { .. } => 0,
+        }
+    }
+
+    /// Strips the prefix that the model has.
+    pub(super) fn strip_model(&mut self, prefix: &str) {
+        match self {
+            Body::Held { bytes, model: Some(model) } if !prefix.is_empty() => {
+                model.replace(&mut bytes.bytes, &model.name[prefix.len()..]);
+            }
+            _ => {}
         }
     }
 }
 
-/// Reads the body where its model must be known, or where it is short.
+/// Reads the body if its model must be known, or if it is short.
 ///
 /// # Errors
-/// 400 for a body that names no model in a way that can be relied on, 408, 413, and 503 where
-/// other bodies take all the room.
-pub(super) fn hold(exchange: &mut Exchange, look: &Look) -> Result<Held, Error> {
-    let Look { is_needed, rejects, limit, .. } = *look;
+/// 400 for a body whose model cannot be read reliably, 408, 413, and 503 if the budget is used up.
+pub(super) fn hold(exchange: &mut Exchange, holding: &Holding) -> Result<Body, Error> {
+    let Holding { is_needed, rejects, limit, .. } = *holding;
     let mut kind = body_kind(exchange.headers().get_str("content-type"));
-    let declared = kind != BodyKind::Opaque;
+    let is_known_kind = kind != BodyKind::Opaque;
     let length = match exchange.body_length() {
-        BodyLength::None | BodyLength::Known(0) => return Ok(Held::nothing()),
+        BodyLength::None | BodyLength::Known(0) => return Ok(Body::default()),
         BodyLength::Known(length) => Some(length),
         BodyLength::Chunked => None,
     };
-    let short = length.is_some_and(|length| length <= GLANCE);
-    let of_use = is_needed || (declared && short);
-    if !of_use {
-        return Ok(Held::nothing());
+    let is_short = length.is_some_and(|length| length <= SHORT);
+    let is_of_use = is_needed || (is_known_kind && is_short);
+    if !is_of_use {
+        return Ok(Body::default());
     }
     if is_needed && exchange.headers().get_all("content-type").count() > 1 {
-        // Which of them the upstream goes by is not known, and so neither is where the model is.
+        // The upstream may read another one than we do.
         return Err(Error::bad_request("the request has more than one Content-Type field"));
     }
     if is_needed && is_encoded(exchange.headers()) {
-        if declared || rejects {
+        if is_known_kind || rejects {
             let what = "the request's body is compressed, so its model cannot be read";
             return Err(Error::bad_request(what));
         }
-        return Ok(Held::nothing());
+        return Ok(Body::default());
     }
-    let too_long = length.is_some_and(|length| length > limit);
-    let mut body = Bytes::default();
-    if !declared {
-        // Many a server reads JSON whatever it is called.
-        let begins_json = begins_json(exchange, &mut body, look)?;
-        if !begins_json || (too_long && !rejects) {
-            return Ok(Held::Beginning(body));
+    let is_too_long = length.is_some_and(|length| length > limit);
+    let mut bytes = HeldBytes::default();
+    if !is_known_kind {
+        // Many servers read JSON under any media type.
+        let is_json = begins_json(exchange, &mut bytes, holding)?;
+        if !is_json || (is_too_long && !rejects) {
+            return Ok(Body::Streamed { front: bytes });
         }
         kind = BodyKind::Json;
     }
-    if too_long {
+    if is_too_long {
         return Err(too_large(limit));
     }
-    read_rest(exchange, &mut body, length, look)?;
-    let field = match model_field::find(&kind, &body.bytes) {
-        Ok(field) => field,
-        // What is no JSON may be some to a server that is less strict than we are.
-        Err(error) if is_needed && (declared || rejects) => return Err(error),
-        // It is the upstream's to judge.
+    read_rest(exchange, &mut bytes, length, holding)?;
+    let model = match model_field::find(&kind, bytes.as_slice()) {
+        Ok(model) => model,
+        // A server that is less strict may read a model from what is no valid JSON here.
+        Err(error) if is_needed && (is_known_kind || rejects) => return Err(error),
+        // The upstream judges it.
         Err(_) => None,
     };
-    Ok(Held::Whole { body, field })
+    Ok(Body::Held { bytes, model })
 }
 
 /// The byte order mark of UTF-8.
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Where JSON would begin, in UTF-8 or, with zeros between, in UTF-16 or UTF-32.
+/// The text from where JSON would begin, in UTF-8, UTF-16 or UTF-32.
 fn json_text(body: &[u8]) -> &[u8] {
     let marks = [MARK, b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"];
     let text = marks.iter().find_map(|mark| body.strip_prefix(*mark)).unwrap_or(body);
@@ -199,18 +225,22 @@ fn is_blank(byte: &u8) -> bool {
     byte.is_ascii_whitespace() || *byte == 0
 }
 
-/// Reads up to where it can be told whether the body is a JSON object.
-fn begins_json(exchange: &mut Exchange, body: &mut Bytes, look: &Look) -> Result<bool, Error> {
+/// Reads until it is known whether the body is a JSON object.
+fn begins_json(
+    exchange: &mut Exchange,
+    body: &mut HeldBytes,
+    holding: &Holding,
+) -> Result<bool, Error> {
     let mut buffer = vec![0; 4096];
     loop {
         let read = exchange.body().read(&mut buffer).map_err(|error| client_fault(&error))?;
-        body.take_room(read as u64, look.room)?;
+        body.take_share(read as u64, holding.budget)?;
         body.reserve(read as u64, None)?;
         body.bytes.extend_from_slice(&buffer[..read]);
-        if read == 0 || body.bytes.len() as u64 > look.limit {
+        if read == 0 || body.len() > holding.limit {
             return Ok(json_text(&body.bytes).starts_with(b"{"));
         }
-        // What is blank decides nothing. It may be long, and is not to be looked at again.
+        // Blanks decide nothing. They may be many, so they are not searched again.
         if !buffer[..read].iter().all(is_blank) {
             let text = json_text(&body.bytes);
             let undecided = text.is_empty() || MARK.starts_with(&body.bytes);
@@ -223,18 +253,18 @@ fn begins_json(exchange: &mut Exchange, body: &mut Bytes, look: &Look) -> Result
 
 fn read_rest(
     exchange: &mut Exchange,
-    body: &mut Bytes,
+    body: &mut HeldBytes,
     length: Option<u64>,
-    look: &Look,
+    holding: &Holding,
 ) -> Result<(), Error> {
     loop {
-        let step = STEP.min((look.limit + 1).saturating_sub(body.bytes.len() as u64));
-        body.take_room(step, look.room)?;
+        let step = STEP.min((holding.limit + 1).saturating_sub(body.len()));
+        body.take_share(step, holding.budget)?;
         body.reserve(step, length)?;
         let read = exchange.body().take(step).read_to_end(&mut body.bytes);
         let read = read.map_err(|error| client_fault(&error))? as u64;
-        if body.bytes.len() as u64 > look.limit {
-            return Err(too_large(look.limit));
+        if body.len() > holding.limit {
+            return Err(too_large(holding.limit));
         }
         if read < step {
             return Ok(());
@@ -261,26 +291,26 @@ fn client_fault(error: &io::Error) -> Error {
     }
 }
 
-/// A body as ureq reads it: what was read of it already, and then the rest. What goes wrong
-/// with it is kept, because ureq would lay it on the upstream.
-pub(super) struct PassedBody<'a> {
+/// A streamed body: the part that was read, then the rest. It keeps its own failure, because ureq
+/// would report it as one of the upstream.
+pub(super) struct BodyReader<'a> {
     front: &'a [u8],
     rest: &'a mut Exchange,
     failure: Option<Error>,
 }
 
-impl<'a> PassedBody<'a> {
-    pub(super) fn new(front: &'a [u8], rest: &'a mut Exchange) -> PassedBody<'a> {
-        PassedBody { front, rest, failure: None }
+impl<'a> BodyReader<'a> {
+    pub(super) fn new(front: &'a [u8], rest: &'a mut Exchange) -> BodyReader<'a> {
+        BodyReader { front, rest, failure: None }
     }
 
-    /// What went wrong on the client's side.
+    /// The failure on the client's side.
     pub(super) fn failure(self) -> Option<Error> {
         self.failure
     }
 }
 
-impl Read for PassedBody<'_> {
+impl Read for BodyReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if !self.front.is_empty() {
             return self.front.read(buffer);

@@ -1,0 +1,127 @@
+//! The response for each path.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{assets, models};
+use crate::admission::Admission;
+use crate::catalog::lists;
+use crate::error::{Code, Error};
+use crate::headers::Headers;
+use crate::metrics::METRICS;
+use crate::offer::Offer;
+use crate::recent::RECENT;
+use crate::reply::Reply;
+use crate::wanted::Wanted;
+
+/// How long one good list proves that the program is ready.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// The longest rules that are tried, in bytes.
+const RULES_LIMIT: u64 = 256 * 1024;
+
+/// A request for one of the program's own paths.
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The path, from `/-` on.
+    pub path: &'a str,
+    /// The address of the client.
+    pub peer: SocketAddr,
+    /// All header fields.
+    pub headers: &'a Headers,
+    /// The body.
+    pub body: &'a mut dyn Read,
+    /// Whether the client is still there.
+    pub client: &'a dyn Wanted,
+}
+
+/// Whether the response to a path is known without asking an upstream.
+pub fn is_quick(path: &str) -> bool {
+    ["/-/health", "/-/metrics"].contains(&path)
+}
+
+/// The response to a request.
+///
+/// # Errors
+/// 401 and 403 for a client that may not ask, 404 for an unknown path, 400 and 413 for a request
+/// that cannot be used, 499 if the client left meanwhile.
+pub fn answer(
+    request: Request<'_>,
+    offers: &[Arc<Offer>],
+    admission: &Admission,
+) -> Result<Reply, Error> {
+    let Request { method, path, peer, headers, body, client } = request;
+    let reads = matches!(method, "GET" | "HEAD");
+    let name = path.trim_start_matches("/-").trim_start_matches('/');
+    let file = assets::file(name).filter(|_| reads);
+    // The page itself needs no key, because it is where the key is typed in.
+    if file.is_none() || !admission.has_keys() {
+        admission.check_own(peer, headers)?;
+    }
+    let end_to_end = || {
+        let mut headers = headers.clone();
+        headers.strip_hop_by_hop();
+        headers
+    };
+    match (name, file) {
+        ("", _) if !path.ends_with('/') => Ok(Reply {
+            status: 308,
+            headers: Headers::new().with("Location", "-/"),
+            body: Vec::new(),
+        }),
+        (_, Some(file)) => Ok(file),
+        ("preview", _) if method == "POST" => {
+            models::preview(offers, &end_to_end(), &read_rules(body)?, client)
+        }
+        ("health" | "ready" | "metrics" | "models.json" | "exchanges.json", _) if !reads => {
+            Err(Error::bad_request(format!("{path} can be read only")))
+        }
+        ("health", _) => Ok(plain(200, "ok\n".to_owned())),
+        ("ready", _) => Ok(match unready(offers, client)? {
+            None => plain(200, "ready\n".to_owned()),
+            Some(why) => plain(503, why),
+        }),
+        ("metrics", _) => Ok(Reply::fresh(200, "text/plain; version=0.0.4", METRICS.to_string())),
+        ("models.json", _) => models::overview(offers, &end_to_end(), client),
+        ("exchanges.json", _) => Ok(Reply::fresh_json(&RECENT.snapshot())),
+        _ => Err(Error::client(Code::NotFound, format!("there is nothing at {path}"))),
+    }
+}
+
+fn plain(status: u16, text: String) -> Reply {
+    Reply::fresh(status, "text/plain; charset=utf-8", text)
+}
+
+fn read_rules(body: &mut dyn Read) -> Result<Vec<u8>, Error> {
+    let mut rules = Vec::new();
+    let read = body.take(RULES_LIMIT + 1).read_to_end(&mut rules);
+    read.map_err(|error| Error::bad_request(format!("the rules cannot be read: {error}")))?;
+    if rules.len() as u64 > RULES_LIMIT {
+        let what = format!("the rules are longer than {RULES_LIMIT} bytes");
+        return Err(Error::client(Code::RequestTooLarge, what));
+    }
+    Ok(rules)
+}
+
+/// Why no upstream has a list, in one line for each; none if one has, or had within a minute.
+///
+/// # Errors
+/// 499 if the client left meanwhile.
+fn unready(offers: &[Arc<Offer>], client: &dyn Wanted) -> Result<Option<String>, Error> {
+    let any_is_well = || offers.iter().any(|offer| offer.was_well_within(FRESH));
+    if any_is_well() {
+        return Ok(None);
+    }
+    let lists = lists(offers, &Headers::new(), None, Some(client))?;
+    if any_is_well() || lists.iter().any(Result::is_ok) {
+        return Ok(None);
+    }
+    let failures = offers.iter().zip(lists).filter_map(|(offer, list)| {
+        let why = models::failure(list.err()?).message;
+        Some(format!("{}: {why}\n", offer.upstream.name()))
+    });
+    Ok(Some(failures.collect()))
+}
