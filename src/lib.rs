@@ -5,47 +5,48 @@
 //!
 //! # Where things are
 //!
-//! In the order in which they use each other; imports point down this list.
+//! In import order: imports point down this list.
 //!
 //! | module | concern |
 //! |---|---|
-//! | `main.rs` | what was asked for, and how it ended |
-//! | [`cli`] | the command line |
-//! | [`service`] | the running proxy: started, reloaded, ended |
-//! | [`systemd`] | what a service manager is told |
+//! | `main.rs` | runs a command, prints its result |
+//! | [`service`] | the running proxy: start, reload, shutdown |
+//! | [`systemd`] | the protocol of a service manager |
+//! | [`relay`] | the way of a request: decide, hold its body, deliver the response |
+//! | [`admin`] | the program's own paths below `/-/`, and the page |
 //! | [`survey`] | `model-filter models` |
-//! | [`config`] | YAML and environment to what they mean; every configuration error |
-//! | [`relay`] | an exchange: up to the head of its response, and after it |
-//! | [`admin`] | what the program tells of itself, below `/-/` |
-//! | [`admission`] | who may call: client keys, and what browsers may do |
 //! | [`catalog`] | the list that clients see: the union of the offers |
-//! | [`offer`] | one upstream and what of it clients may see |
-//! | [`recent`] | the last exchanges and minutes |
-//! | [`record`] | the facts of one exchange |
-//! | [`logging`] | the log, and the line of an exchange |
-//! | [`upstream`] | one remote API: address, credentials, ureq, a transport that notices who left |
-//! | [`cache`] | time to live, one fetch for each key, old values in need |
+//! | [`offer`] | one upstream's list: fetched, filtered, cached |
+//! | [`admission`] | who may call: client keys, and what browsers may do |
+//! | [`upstream`] | one remote API: address, credentials, ureq, the transport |
+//! | [`config`] | YAML and environment to settings; every configuration error |
+//! | [`cli`] | the command line |
 //! | [`sample`] | the built-in sample upstream |
-//! | [`server`] | the listener: the rooms that name tiny_http |
-//! | [`metrics`] | what is counted, in the format of Prometheus |
+//! | [`server`] | the listener; hides tiny_http |
+//! | [`recent`] | the last exchanges and minutes, for the page |
+//! | [`logging`] | the log, and the line of an exchange |
+//! | [`metrics`] | counters and histograms, for Prometheus |
+//! | [`record`] | the facts of one exchange |
 //! | [`sys`] | system calls that the standard library does not have |
-//! | [`probe`] | asking the running proxy how it is |
-//! | [`reply`] | our own answers |
+//! | [`probe`] | asks the running proxy for its health |
+//! | [`cache`] | a TTL cache with single-flight fetches |
+//! | [`reply`] | whole responses, and the shape of our own errors |
 //! | [`filter`] | pure: patterns to kept or hidden |
 //! | [`route`] | pure: method and target to where a request goes |
 //! | [`model_field`] | pure: the model's name in a body, found and replaced |
 //! | [`json`] | pure: one member of an object, as it stands in the text |
 //! | [`headers`] | pure: header fields, hop-by-hop fields, credentials |
-//! | [`elastic`] | pure: how large a buffer should be |
+//! | [`elastic`] | pure: the size of a buffer |
 //! | [`wanted`] | whether the client of an exchange is still there |
-//! | [`secret`] | text that does not show itself |
-//! | [`error`] | what can go wrong in an exchange, and whose fault it is |
+//! | [`secret`] | text that is not shown in logs |
+//! | [`error`] | the errors of an exchange |
+//! | [`text`] | pure: shortens and shows text of others; loopback hosts |
 //!
 //! # What always holds
 //!
 //! - Only [`server`] names tiny_http and only [`upstream`] names ureq.
 //! - Only [`config`] reads the environment; only `main.rs` prints, and [`logging`] writes the log.
-//! - The pure modules do no IO and know no other module but [`error`] and [`json`].
+//! - The pure modules do no IO and import only [`error`], [`json`] and [`text`].
 //! - Unsafe code is in [`sys`] alone.
 //! - A response that is not complete is never ended cleanly.
 //! - No log line, error or answer shows a credential.

@@ -1,27 +1,27 @@
-//! What kinds of request there are, for counting: a few names, of which none is a client's.
+//! Kinds of requests, for metrics: a few fixed names, so that no label is a client's text.
 
 use super::target::Route;
 
-/// What kind of request it is, in a few words: for counting.
+/// The kind of a request.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// The list of models.
     Models,
     /// One model.
     Model,
-    /// One of the API's paths that everybody knows, named from behind `/v1/`.
+    /// A well-known path of the API, without `/v1/`.
     Known(&'static str),
     /// Any other path that is relayed.
     Other,
     /// Below `/-/`.
     Own,
-    /// It was refused before anybody looked.
+    /// The request was refused before it was routed.
     #[default]
     None,
 }
 
 impl Class {
-    /// Its name.
+    /// The label.
     pub fn as_str(self) -> &'static str {
         match self {
             Class::Models => "models",
@@ -34,7 +34,7 @@ impl Class {
     }
 }
 
-/// The paths of the API that are counted by themselves.
+/// The paths that have a label of their own.
 const KNOWN: [&str; 11] = [
     "chat/completions",
     "completions",
@@ -50,7 +50,7 @@ const KNOWN: [&str; 11] = [
 ];
 
 impl Route<'_> {
-    /// What kind of request it is.
+    /// The kind of the request.
     pub fn class(&self) -> Class {
         match self {
             Route::Catalog { .. } => Class::Models,

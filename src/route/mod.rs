@@ -1,7 +1,9 @@
-//! Where a request goes, by its method and target.
+//! Where a request goes, by its method and target. Pure.
 
 mod class;
+mod model_id;
 mod target;
 
 pub use self::class::Class;
-pub use self::target::{Route, by_prefix, decode, folded, route, strip_raw_prefix};
+pub use self::model_id::{by_prefix, decode, folded, strip_raw_prefix};
+pub use self::target::{Route, route};

@@ -1,57 +1,58 @@
-//! Where a request goes, by its method and target.
+//! What a request is for.
 //!
-//! What we answer ourselves is recognised by meaning and not by spelling: percent-decoded, with
-//! doubled and trailing slashes folded, `;` and what follows it in a segment cut off, and case ignored, since many servers take all of these for
-//! the same path and would list every model under any of them. What is relayed is cut out of the
-//! target as it came. Limits: decoding happens once, so `%256d` is `%6d` and not `m`; which upstream
-//! a request belongs to is decided elsewhere.
+//! The program's own paths are recognised by meaning, not by spelling: percent-decoded, without
+//! doubled and trailing slashes, without `;` and what follows it in a segment, and in any case. Many
+//! servers take all of these for the same path, and would list every model under any of them. What
+//! is relayed is a part of the target as it came. Limits: decoding happens once, so `%256d` is `%6d`
+//! and not `m`; the choice of the upstream is made elsewhere.
 
 use std::borrow::Cow;
 
+use super::model_id::decode;
 use crate::error::{Code, Error};
 use crate::text::{cut, loggable};
 
-/// What a request is for. Everything borrowed is raw: as it stood in the target.
+/// What a request is for. Borrowed parts are raw parts of the target.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<'a> {
     /// `GET` or `HEAD` of `/v1/models` or `/models`.
     Catalog {
-        /// What stood behind the `?`.
+        /// The query, without the `?`.
         query: Option<&'a str>,
     },
     /// `/v1/models/{id}` or `/models/{id}`, any method.
     Model {
-        /// The id, decoded, without slashes around it; never empty.
+        /// The id, decoded, without slashes around it; not empty.
         id: String,
-        /// Everything behind the slashes after `models`, encoding and trailing slashes included.
+        /// The raw path behind `models` and its slashes.
         raw_id: &'a str,
-        /// What stood behind the `?`.
+        /// The query, without the `?`.
         query: Option<&'a str>,
     },
-    /// `/v1/<rest>`: belongs to `<base_url><rest>`.
+    /// `/v1/<rest>`, relayed to `<base_url><rest>`.
     Below {
-        /// What stood behind `v1`, with the query: empty, or from a `/` or the `?` on.
+        /// The target behind `v1`, with the query: empty, or from a `/` or the `?` on.
         rest: &'a str,
     },
-    /// Any other path: belongs to `<base_url without a trailing /v1><path>`.
+    /// Any other path, relayed to `<base_url without a trailing /v1><path>`.
     Beside {
-        /// The path with the query, from a `/` on. Where the root path was all there was, it is
-        /// empty or starts at the `?`.
+        /// The path with the query, from a `/` on. If the path was the root path, it is empty or
+        /// starts at the `?`.
         path: &'a str,
     },
-    /// `/-` and below: our own, never relayed.
+    /// `/-` and below: the program's own paths, never relayed.
     Own {
         /// The path, from a `/` on, without the query.
         path: &'a str,
     },
 }
 
-/// Tells what a request is for. `root_path` (such as `/llm`, or empty) is taken off the front of
-/// the path where it is there: a reverse proxy before us may or may not have done so.
+/// What a request is for. `root_path` (such as `/llm`, or empty) is stripped from the front of the
+/// path if it is there: a reverse proxy in front may have done so already.
 ///
 /// # Errors
-/// 501 for `CONNECT`; 400 for a target that is no path, or that upstreams might read as another
-/// path than we do.
+/// 501 for `CONNECT`; 400 for a target that is no path, or that an upstream may read as another
+/// path.
 pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route<'a>, Error> {
     if method.eq_ignore_ascii_case("CONNECT") {
         return Err(Error::client(Code::Unsupported, "the method CONNECT is not supported"));
@@ -69,7 +70,7 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     };
-    // RFC 3986 allows no raw backslash, and some servers take it for a slash.
+    // RFC 3986 allows no raw backslash, and some servers read it as a slash.
     if path.contains('\\') {
         return refuse("holds a backslash");
     }
@@ -89,7 +90,7 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
     if is(0, "-") {
         return Ok(Route::Own { path: &path[front..] });
     }
-    // All leading `v1`s: with a base URL that has none, `/v1/v1/models` would be the upstream's list.
+    // Every leading `v1`: if the base URL has none, `/v1/v1/models` is the upstream's list.
     let v1s = (0..segments.len()).take_while(|&at| is(at, "v1")).count();
     if is(v1s, "models") {
         if let Some(first) = segments.get(v1s + 1) {
@@ -110,55 +111,23 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
     Ok(Route::Beside { path: &target[front..] })
 }
 
-/// Which of the prefixes a model bears: the longest. An empty prefix is borne by every
-/// model, and by a request that names none.
-pub fn by_prefix<'p>(
-    prefixes: impl IntoIterator<Item = &'p str>,
-    model: Option<&str>,
-) -> Option<usize> {
-    let model = model.unwrap_or_default();
-    let borne = prefixes.into_iter().enumerate().filter(|(_, prefix)| model.starts_with(prefix));
-    borne.max_by_key(|(_, prefix)| prefix.len()).map(|(index, _)| index)
-}
-
-/// How a server might read an id that takes the path of `/models/{id}` less literally than we do:
-/// without empty segments, and without what stands behind a `;`.
-pub fn folded(id: &str) -> String {
-    let names = id.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
-    names.filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/")
-}
-
-/// The rest of a raw id, percent-encoded or not, behind a prefix that is not encoded:
-/// `p%2Fopenai%2Fgpt` without `p/` is `openai%2Fgpt`. `None` where the id does not start with it.
-pub fn strip_raw_prefix<'a>(raw_id: &'a str, prefix: &str) -> Option<&'a str> {
-    let mut rest = raw_id.as_bytes();
-    for &wanted in prefix.as_bytes() {
-        let (byte, len) = first_byte(rest)?;
-        if byte != wanted {
-            return None;
-        }
-        rest = &rest[len..];
-    }
-    raw_id.get(raw_id.len() - rest.len()..)
-}
-
-/// What stands between two slashes of a path, be they raw or encoded; never empty.
+/// A segment of a path, between raw or encoded slashes; not empty.
 struct Segment {
-    /// Where it lies in the raw path.
+    /// Its place in the raw path.
     start: usize,
     end: usize,
-    /// It, decoded.
+    /// Its decoded text.
     text: String,
 }
 
 impl Segment {
-    /// It without what some servers take for parameters.
+    /// The text without parameters (RFC 3986 §3.3).
     fn name(&self) -> &str {
         self.text.split(';').next().unwrap_or_default()
     }
 
-    /// Whether a server that takes backslashes for slashes, or one that does not, would leave this
-    /// path for another one here. Some look at no more than what stands before a semicolon.
+    /// Whether a server may resolve it as `.` or `..`: some read backslashes as slashes, or ignore
+    /// what follows a semicolon.
     fn is_dotted(&self) -> bool {
         let names = self.text.split('\\').map(|part| part.split(';').next());
         names.flatten().any(|name| name == "." || name == "..")
@@ -166,7 +135,7 @@ impl Segment {
 }
 
 fn split(path: &str) -> Vec<Segment> {
-    // As long as what it stands for, so that offsets stay right.
+    // Three slashes for an encoded one, so that offsets stay right.
     let slashed = match path.contains('%') {
         true => Cow::Owned(path.replace("%2F", "///").replace("%2f", "///")),
         false => Cow::Borrowed(path),
@@ -183,7 +152,7 @@ fn split(path: &str) -> Vec<Segment> {
     segments
 }
 
-/// Where the path behind the root path begins, and its segments.
+/// The start of the path behind the root path, and the segments from there.
 fn without_root<'s>(
     path: &str,
     segments: &'s [Segment],
@@ -197,36 +166,10 @@ fn without_root<'s>(
     if is_there { (last.end, &segments[root.len()..]) } else { (0, segments) }
 }
 
-/// Whether what follows may be put behind an upstream's URL. An encoded slash may not: behind
-/// `http://host` it would become part of the host's name.
+/// Whether the rest of a path may follow an upstream's URL. An encoded slash may not: behind
+/// `http://host` it would become part of the host name.
 fn ends_a_raw_segment(following: &str) -> bool {
     following.is_empty() || following.starts_with('/')
-}
-
-/// Percent-decodes. An escape that is none is left as it is, and bytes that are not UTF-8 become
-/// replacement characters.
-pub fn decode(raw: &str) -> String {
-    if !raw.contains('%') {
-        return raw.to_owned();
-    }
-    let mut rest = raw.as_bytes();
-    let mut bytes = Vec::with_capacity(rest.len());
-    while let Some((byte, len)) = first_byte(rest) {
-        bytes.push(byte);
-        rest = &rest[len..];
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The first byte that percent-encoded bytes stand for, and how many of them stand for it.
-fn first_byte(raw: &[u8]) -> Option<(u8, usize)> {
-    let hex = |digit: u8| char::from(digit).to_digit(16);
-    if let [b'%', high, low, ..] = *raw {
-        if let (Some(high), Some(low)) = (hex(high), hex(low)) {
-            return Some(((high * 16 + low) as u8, 3));
-        }
-    }
-    raw.first().map(|&byte| (byte, 1))
 }
 
 #[cfg(test)]
@@ -427,19 +370,5 @@ mod tests {
             let error = route(method, "host:443", "").unwrap_err();
             assert_eq!(error.code, Code::Unsupported);
         }
-    }
-
-    #[test]
-    fn a_prefix_comes_off_a_raw_id_however_it_is_encoded() {
-        assert_eq!(strip_raw_prefix("p%2Fopenai%2Fgpt", "p/"), Some("openai%2Fgpt"));
-        assert_eq!(strip_raw_prefix("%70/a", "p/"), Some("a"));
-        assert_eq!(strip_raw_prefix("a%zz", ""), Some("a%zz"));
-        assert_eq!(strip_raw_prefix("p/", "p/"), Some(""));
-        assert_eq!(strip_raw_prefix("%c3%A9/é", "é/"), Some("é"));
-        assert_eq!(strip_raw_prefix("é/a", "é/"), Some("a"));
-        assert_eq!(strip_raw_prefix("%zz/a", "%zz/"), Some("a"));
-        assert_eq!(strip_raw_prefix("p", "p/"), None);
-        assert_eq!(strip_raw_prefix("P/a", "p/"), None);
-        assert_eq!(strip_raw_prefix("p%252Fa", "p/"), None);
     }
 }
