@@ -1,40 +1,12 @@
-//! Which models are kept, and by which rule.
-//!
-//! [`Rules`] are what was typed, a [`Filter`] is what it means: an id is kept where one of the
-//! patterns matches the whole of it or one of the names equals it, and hidden again where an
-//! `exclude` does. Limits: the patterns are those of the `regex` crate, so there is no look-around
-//! and no backreference. Ids are judged as the upstream spells them, without our prefix.
+//! What the rules of a filter say about a model.
 
 use std::collections::HashMap;
 use std::fmt;
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
-/// The rules as they were typed.
-#[derive(Debug, Default, Clone)]
-pub struct Rules {
-    /// Whether upper and lower case are told apart, in patterns and names alike.
-    pub case_sensitive: bool,
-    /// Patterns of whole ids to keep. `None` is not the same as empty: see [`Filter::new`].
-    pub regexp: Option<Vec<String>>,
-    /// Ids to keep.
-    pub simple: Option<Vec<String>>,
-    /// Patterns of whole ids to hide among those that would be kept.
-    pub exclude_regexp: Vec<String>,
-    /// Ids to hide among those that would be kept.
-    pub exclude_simple: Vec<String>,
-    /// Pattern of the model that belongs at the head of the list.
-    pub default: Option<String>,
-}
-
-impl Rules {
-    /// Leaves out a pattern that does not compile, so that the others can be tried. None moves.
-    pub fn forget(&mut self, error: &PatternError) {
-        let patterns = self.regexp.iter_mut().flatten().chain(&mut self.exclude_regexp);
-        let same = patterns.chain(&mut self.default).filter(|pattern| **pattern == error.pattern);
-        same.for_each(String::clear);
-    }
-}
+use super::pattern::{CONFIGURED, PatternError, TRIAL, TRIAL_PATTERNS, on_one_line, whole_match};
+use super::rules::Rules;
 
 /// The rules, compiled.
 #[derive(Debug, Clone)]
@@ -197,25 +169,6 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A pattern that does not compile. Displayed on one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PatternError {
-    /// Where it stands: `regexp[1]`, `exclude.regexp[0]` or `default`.
-    pub key: String,
-    /// The pattern as it was typed.
-    pub pattern: String,
-    /// What is wrong with it: one line, in lower case.
-    pub message: String,
-}
-
-impl fmt::Display for PatternError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} \"{}\": {}", self.key, on_one_line(&self.pattern), self.message)
-    }
-}
-
-impl std::error::Error for PatternError {}
-
 /// A list of patterns and a list of names.
 #[derive(Debug, Clone)]
 struct Matcher {
@@ -264,63 +217,6 @@ impl Matcher {
         let typed = self.patterns[index].0.clone();
         Some(Rule::Entry { list: patterns, index, typed })
     }
-}
-
-/// How large a pattern of the configuration may be once it is compiled, in bytes.
-const CONFIGURED: usize = 10 * 1024 * 1024;
-
-/// The same for one that is tried, and how many of them may be.
-const TRIAL: usize = 512 * 1024;
-const TRIAL_PATTERNS: usize = 100;
-
-/// Compiles a pattern that must match an id from its first to its last character: with or without
-/// regard to case, and to so many bytes at most.
-fn whole_match(pattern: &str, (case_sensitive, size): (bool, usize)) -> Result<Regex, String> {
-    let compile = |pattern: &str| {
-        RegexBuilder::new(pattern)
-            .case_insensitive(!case_sensitive)
-            .size_limit(size)
-            .build()
-            .map_err(|err| complaint(&err.to_string()))
-    };
-    // By itself first: `a)(b` would compile between our parentheses, as something else.
-    compile(pattern)?;
-    // A pattern that ends in a `(?x)` comment swallows the closing parenthesis, unless it stands on
-    // a new line. Anywhere else the new line would be a character to match, so that goes second.
-    compile(&format!(r"\A(?:{pattern})\z")).or_else(|_| compile(&format!("\\A(?:{pattern}\n)\\z")))
-}
-
-/// The regex crate's drawing of an error, condensed to its last line, with advice for what works
-/// in Python and not here.
-fn complaint(drawn: &str) -> String {
-    let reason = drawn.rsplit_once("error: ").map_or(drawn, |(_, reason)| reason).trim();
-    if reason.contains("look-around") {
-        return "look-around such as (?=…) and (?!…) is not supported; to hide models, list them \
-                under `exclude`"
-            .into();
-    }
-    if reason.contains("backreference") {
-        return "backreferences are not supported, and neither is look-around; to hide models, \
-                list them under `exclude`"
-            .into();
-    }
-    let reason = reason.replace('\n', " ");
-    let mut chars = reason.chars();
-    let reason: String =
-        chars.next().into_iter().flat_map(char::to_lowercase).chain(chars).collect();
-    if drawn.contains(r"\Z") && reason.contains("escape") {
-        return format!(r"{reason}; leave \Z out (the whole id must match anyway) or write \z");
-    }
-    reason
-}
-
-/// Patterns may hold line breaks (a YAML block does); log lines and errors may not. Backslashes
-/// stay as they were typed.
-fn on_one_line(typed: &str) -> String {
-    typed
-        .chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
 }
 
 #[cfg(test)]
