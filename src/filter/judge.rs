@@ -1,42 +1,50 @@
-//! What the rules of a filter say about a model.
+//! What a filter decides about each model.
 
 use std::collections::HashMap;
 use std::fmt;
 
 use regex::Regex;
 
-use super::pattern::{CONFIGURED, PatternError, TRIAL, TRIAL_PATTERNS, on_one_line, whole_match};
+use super::pattern::{Compiler, PatternError, on_one_line};
 use super::rules::Rules;
 
-/// The rules, compiled.
+/// The largest compiled pattern of the configuration, in bytes.
+const SIZE_LIMIT: usize = 10 * 1024 * 1024;
+
+/// The same for rules that a user tries out on the page.
+const TRIAL_SIZE_LIMIT: usize = 512 * 1024;
+
+/// How many patterns a user can try out at once.
+const TRIAL_PATTERNS: usize = 100;
+
+/// Compiled rules.
 #[derive(Debug, Clone)]
 pub struct Filter {
     rules: Rules,
-    case_sensitive: bool,
-    /// `None`: neither `regexp` nor `simple` was given, and every model is kept.
+    /// `None` keeps every model: neither `regexp` nor `simple` is given.
     keep: Option<Matcher>,
     exclude: Matcher,
     default: Option<Regex>,
 }
 
 impl Filter {
-    /// Compiles the rules. Where neither `regexp` nor `simple` is given, every model is kept; where
-    /// they are given but empty, none is.
+    /// Compiles the rules. Every model is kept if neither `regexp` nor `simple` is given; none is
+    /// kept if they are given but empty.
     ///
     /// # Errors
     /// The first pattern that does not compile.
     pub fn new(rules: &Rules) -> Result<Filter, PatternError> {
-        Filter::within(rules, CONFIGURED)
+        Filter::with_size_limit(rules, SIZE_LIMIT)
     }
 
-    /// The same for rules that somebody tries: they take little memory.
+    /// Compiles rules that a user tries out, within less memory.
     ///
     /// # Errors
-    /// As [`Filter::new`], and where there are too many patterns.
+    /// As [`Filter::new`], and for more than 100 patterns.
     pub fn on_trial(rules: &Rules) -> Result<Filter, PatternError> {
-        let patterns = rules.regexp.iter().flatten().chain(&rules.exclude_regexp);
-        match patterns.clone().nth(TRIAL_PATTERNS) {
-            None => Filter::within(rules, TRIAL),
+        let mut patterns = rules.regexp.iter().flatten().chain(&rules.exclude_regexp);
+        match patterns.nth(TRIAL_PATTERNS) {
+            None => Filter::with_size_limit(rules, TRIAL_SIZE_LIMIT),
             Some(pattern) => Err(PatternError {
                 key: "regexp".into(),
                 pattern: pattern.clone(),
@@ -45,41 +53,34 @@ impl Filter {
         }
     }
 
-    fn within(rules: &Rules, size: usize) -> Result<Filter, PatternError> {
-        let case_sensitive = rules.case_sensitive;
+    fn with_size_limit(rules: &Rules, size_limit: usize) -> Result<Filter, PatternError> {
+        let compiler = Compiler { case_sensitive: rules.case_sensitive, size_limit };
         let keep = match (&rules.regexp, &rules.simple) {
             (None, None) => None,
             (regexp, simple) => Some(Matcher::new(
-                ["regexp", "simple"],
-                regexp.as_deref().unwrap_or_default(),
-                simple.as_deref().unwrap_or_default(),
-                (case_sensitive, size),
+                &compiler,
+                ("regexp", regexp.as_deref().unwrap_or_default()),
+                ("simple", simple.as_deref().unwrap_or_default()),
             )?),
         };
         let exclude = Matcher::new(
-            ["exclude.regexp", "exclude.simple"],
-            &rules.exclude_regexp,
-            &rules.exclude_simple,
-            (case_sensitive, size),
+            &compiler,
+            ("exclude.regexp", &rules.exclude_regexp),
+            ("exclude.simple", &rules.exclude_simple),
         )?;
-        let default = match &rules.default {
-            None => None,
-            Some(pattern) => {
-                Some(whole_match(pattern, (case_sensitive, size)).map_err(|message| {
-                    PatternError { key: "default".into(), pattern: pattern.clone(), message }
-                })?)
-            }
-        };
-        Ok(Filter { rules: rules.clone(), case_sensitive, keep, exclude, default })
+        let default = rules.default.as_deref();
+        let default =
+            default.map(|pattern| compiler.whole_match("default".into(), pattern)).transpose()?;
+        Ok(Filter { rules: rules.clone(), keep, exclude, default })
     }
 
-    /// The rules as they were typed.
+    /// The rules as the user typed them.
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// Whether the model is kept, and the rule that decided. An excluded model that no other rule
-    /// would have kept is hidden because no rule matched, not because of the exclusion.
+    /// Whether the model is kept, and the rule that decided. A model that matches an `exclude` rule
+    /// but no other is hidden because no rule matched.
     pub fn verdict(&self, id: &str) -> Verdict {
         let id = self.folded(id);
         let kept_by = match &self.keep {
@@ -100,9 +101,9 @@ impl Filter {
         self.verdict(id).kept
     }
 
-    /// Puts kept models in order: where one of them matches `default`, all are sorted by id and the
-    /// first match goes to the front; otherwise they stay as they are. `id` gives a model's id
-    /// without our prefix.
+    /// Orders kept models: if one of them matches `default`, they are sorted by id and the first
+    /// match moves to the front; otherwise they keep their order. `id` returns a model's id
+    /// without the prefix.
     pub fn order<T>(&self, models: &mut [T], id: impl Fn(&T) -> &str) {
         let Some(default) = &self.default else { return };
         let is_default = |model: &T| default.is_match(&self.folded(id(model)));
@@ -115,15 +116,19 @@ impl Filter {
         }
     }
 
-    /// Which of the kept models `default` puts at the head of the list.
+    /// The kept model that `default` puts at the head of the list.
     pub fn first<'a>(&self, kept: impl Iterator<Item = &'a str>) -> Option<&'a str> {
         let default = self.default.as_ref()?;
         kept.filter(|id| default.is_match(&self.folded(id))).min()
     }
 
     fn folded(&self, id: &str) -> String {
-        if self.case_sensitive { id.to_owned() } else { id.to_lowercase() }
+        folded(id, self.rules.case_sensitive)
     }
+}
+
+fn folded(id: &str, case_sensitive: bool) -> String {
+    if case_sensitive { id.to_owned() } else { id.to_lowercase() }
 }
 
 /// What was decided about one model.
@@ -135,28 +140,28 @@ pub struct Verdict {
     pub rule: Rule,
 }
 
-/// Which rule decided. Displayed as `regexp[0] ".*llama.*"` or `simple "gpt-4o"`, as it was typed.
+/// The rule that decided. Displayed as `regexp[0] ".*llama.*"` or `simple "gpt-4o"`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// The first entry that matched.
     Entry {
         /// Its list: `regexp`, `simple`, `exclude.regexp` or `exclude.simple`.
         list: &'static str,
-        /// Its place in the list, from 0.
+        /// Its index in the list.
         index: usize,
-        /// The pattern or name as it was typed.
+        /// The pattern or name as the user typed it.
         typed: String,
     },
     /// Neither `regexp` nor `simple` is given: kept.
     NoneGiven,
-    /// Something is given, and nothing matched: hidden.
+    /// At least one of them is given, and nothing matched: hidden.
     NoneMatched,
 }
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // A name is found by itself; of patterns one may want to know which it is.
+            // A name is easy to find in the file without its index.
             Rule::Entry { list, typed, .. } if list.ends_with("simple") => {
                 write!(f, "{list} \"{}\"", on_one_line(typed))
             }
@@ -172,50 +177,45 @@ impl fmt::Display for Rule {
 /// A list of patterns and a list of names.
 #[derive(Debug, Clone)]
 struct Matcher {
-    /// What the lists are called in the configuration.
-    lists: [&'static str; 2],
-    /// The patterns as typed, and compiled.
+    regexp_key: &'static str,
+    /// The patterns, as typed and compiled.
     patterns: Vec<(String, Regex)>,
+    simple_key: &'static str,
     /// The names as typed.
     names: Vec<String>,
-    /// From a name, folded as ids are, to its first place in `names`.
+    /// From a folded name to its first index in `names`.
     name_index: HashMap<String, usize>,
 }
 
 impl Matcher {
+    /// Each list comes with its key in the configuration.
     fn new(
-        lists: [&'static str; 2],
-        patterns: &[String],
-        names: &[String],
-        how: (bool, usize),
+        compiler: &Compiler,
+        (regexp_key, patterns): (&'static str, &[String]),
+        (simple_key, names): (&'static str, &[String]),
     ) -> Result<Matcher, PatternError> {
-        let mut compiled = Vec::new();
-        for (index, pattern) in patterns.iter().enumerate() {
-            let regex = whole_match(pattern, how).map_err(|message| {
-                let key = format!("{}[{index}]", lists[0]);
-                PatternError { key, pattern: pattern.clone(), message }
-            })?;
-            compiled.push((pattern.clone(), regex));
-        }
+        let compiled = patterns.iter().enumerate().map(|(index, pattern)| {
+            let regex = compiler.whole_match(format!("{regexp_key}[{index}]"), pattern)?;
+            Ok((pattern.clone(), regex))
+        });
+        let patterns = compiled.collect::<Result<_, _>>()?;
         let mut name_index = HashMap::new();
         for (index, name) in names.iter().enumerate() {
-            let folded = if how.0 { name.clone() } else { name.to_lowercase() };
-            name_index.entry(folded).or_insert(index);
+            name_index.entry(folded(name, compiler.case_sensitive)).or_insert(index);
         }
-        Ok(Matcher { lists, patterns: compiled, names: names.to_vec(), name_index })
+        Ok(Matcher { regexp_key, patterns, simple_key, names: names.to_vec(), name_index })
     }
 
-    /// The first name or pattern that matches the id, which comes folded. Names go first because
-    /// they are the more particular reason, and the cheaper one.
+    /// The first name or pattern that matches a folded id. A name is looked up first because it is
+    /// the more specific reason, and cheaper.
     fn rule_for(&self, id: &str) -> Option<Rule> {
-        let [patterns, names] = self.lists;
         if let Some(&index) = self.name_index.get(id) {
             let typed = self.names[index].clone();
-            return Some(Rule::Entry { list: names, index, typed });
+            return Some(Rule::Entry { list: self.simple_key, index, typed });
         }
         let index = self.patterns.iter().position(|(_, regex)| regex.is_match(id))?;
         let typed = self.patterns[index].0.clone();
-        Some(Rule::Entry { list: patterns, index, typed })
+        Some(Rule::Entry { list: self.regexp_key, index, typed })
     }
 }
 

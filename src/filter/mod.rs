@@ -1,9 +1,9 @@
-//! Which models are kept, and by which rule.
+//! Which models are kept, and the rule that decides.
 //!
-//! [`Rules`] are what was typed, a [`Filter`] is what it means: an id is kept where one of the
-//! patterns matches the whole of it or one of the names equals it, and hidden again where an
-//! `exclude` does. Limits: the patterns are those of the `regex` crate, so there is no look-around
-//! and no backreference. Ids are judged as the upstream spells them, without our prefix.
+//! [`Rules`] hold what the user typed; a [`Filter`] is compiled from them. A model is kept if a
+//! pattern of `regexp` matches its whole id or a name of `simple` equals it, and no `exclude` rule
+//! does. Limits: patterns are those of the `regex` crate, without look-around and backreferences.
+//! Ids are judged as the upstream spells them, without the prefix.
 
 mod judge;
 mod pattern;
