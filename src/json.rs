@@ -1,7 +1,7 @@
-//! One member of a JSON object, and the items of an array, as the bytes that stand in the text.
+//! One member of a JSON object, and the items of an array, as slices of the text.
 //!
-//! Nothing is parsed into a tree: what is not asked for is skipped, however deep it is
-//! nested, and keeps its spelling. Limits: the text must be UTF-8.
+//! No tree is built: other values are skipped at any depth, so that every byte keeps its spelling.
+//! Limits: the text must be UTF-8.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,21 +10,21 @@ use std::ops::Range;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The values that an object has under one key.
+/// The member of an object that has a given key.
 #[derive(Debug, Default)]
 pub struct Member<'a> {
-    /// The first one.
+    /// Its value. If the key is repeated, the first one.
     pub value: Option<&'a RawValue>,
-    /// Whether the key is there more than once.
+    /// Whether the object has the key more than once.
     pub repeated: bool,
-    /// Whether there is a key that differs from it in upper and lower case alone.
+    /// Whether the object has a key that differs from it only in ASCII case.
     pub respelled: bool,
 }
 
-/// Finds a member of the object that `text` is.
+/// Finds a member of a JSON object.
 ///
 /// # Errors
-/// Where the text is not one JSON object.
+/// If the text is not exactly one JSON object.
 pub fn member<'a>(text: &'a str, key: &str) -> serde_json::Result<Member<'a>> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let member = Search { key }.deserialize(&mut deserializer)?;
@@ -32,10 +32,10 @@ pub fn member<'a>(text: &'a str, key: &str) -> serde_json::Result<Member<'a>> {
     Ok(member)
 }
 
-/// The items of the array that `text` is.
+/// The items of a JSON array.
 ///
 /// # Errors
-/// Where the text is not one JSON array, or has more items than `most`.
+/// If the text is not exactly one JSON array, or has more than `most` items.
 pub fn items(text: &str, most: usize) -> serde_json::Result<Vec<&RawValue>> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let items = deserializer.deserialize_seq(Items { most })?;
@@ -67,13 +67,13 @@ impl<'de> Visitor<'de> for Items {
     }
 }
 
-/// Where a part stands in the bytes that it is borrowed from.
+/// The range of `part` in `whole`, from which it must be borrowed.
 pub fn span(part: &str, whole: &[u8]) -> Range<usize> {
     let start = part.as_ptr() as usize - whole.as_ptr() as usize;
     start..start + part.len()
 }
 
-/// What a string literal says; nothing where it is no valid text.
+/// Decodes a string literal. Empty if it is not valid text.
 fn unquoted(literal: &str) -> Cow<'_, str> {
     let plain = literal.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     match plain.filter(|text| !text.contains('\\')) {
@@ -103,10 +103,10 @@ impl<'de> Visitor<'de> for Search<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Member<'de>, A::Error> {
         let mut member = Member::default();
-        // Raw keys, because a key that is no valid text (a lone surrogate) is none of our business.
+        // Raw, because a key that is not valid text (a lone surrogate) must not be an error.
         while let Some(key) = object.next_key::<&RawValue>()? {
             let literal = key.get();
-            // Escaped, a letter takes six bytes: what is longer is another key, and is not copied.
+            // An escaped letter takes six bytes. A longer literal is another key; do not copy it.
             let key = match literal.len() > 6 * self.key.len() + 2 {
                 true => Cow::Borrowed(literal),
                 false => unquoted(literal),

@@ -24,15 +24,15 @@ pub(super) fn find(body: &[u8]) -> Result<Option<ModelField>, Error> {
         return Err(two_models());
     }
     if model.respelled {
-        // Go's own JSON decoder, in many a server, does not tell them apart.
-        let what = "the body has a key that is `model` but for upper and lower case";
+        // Go's encoding/json ignores case.
+        let what = "the body has a key that differs from `model` only in case";
         return Err(Error::bad_request(what));
     }
     let Some(literal) = model.value.map(RawValue::get) else { return Ok(None) };
     if !literal.starts_with('"') {
         return Err(Error::bad_request("`model` in the body is not a string"));
     }
-    // Escaped, a byte takes six at most: what is longer even so need not be decoded.
+    // An escaped byte takes at most six, so this is a lower bound; it saves decoding long names.
     check_length((literal.len() - 2) / 6)?;
     let name: String = serde_json::from_str(literal).map_err(|cause| {
         Error::bad_request(format!("`model` in the body is not a valid string: {cause}"))

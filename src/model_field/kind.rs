@@ -1,28 +1,27 @@
-//! What a body is, by its `Content-Type`.
+//! The kind of a body, by its `Content-Type`.
 
 use super::field::ModelField;
 use super::parameters::parameters;
 use super::{json, multipart};
 use crate::error::Error;
 
-/// What a body is, as far as names of models go.
+/// How a body names its model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyKind {
     /// JSON.
     Json,
     /// Any `multipart/*` with a boundary.
     Multipart {
-        /// What stands between the parts, without the leading dashes.
+        /// The delimiter of its parts, without the leading dashes.
         boundary: String,
     },
-    /// A `multipart/*` of which one server may see other parts than another.
+    /// A `multipart/*` that servers may split into different parts.
     Ambiguous,
-    /// Anything else: names no model.
+    /// Anything else. It names no model.
     Opaque,
 }
 
-/// Tells what a body is by its `Content-Type`. Without one it is taken for JSON, as the common
-/// servers do.
+/// The kind of a body. Without a `Content-Type` it is JSON, as common servers assume.
 pub fn body_kind(content_type: Option<&str>) -> BodyKind {
     let content_type = content_type.unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -33,7 +32,7 @@ pub fn body_kind(content_type: Option<&str>) -> BodyKind {
     if !whole.contains("multipart") {
         return BodyKind::Opaque;
     }
-    // Some servers take what stands behind the word anywhere.
+    // Some servers search the whole field for the word.
     let mentions = |text: &str| text.to_ascii_lowercase().contains("boundary");
     let (mut own, others): (Vec<_>, Vec<_>) =
         parameters(content_type).into_iter().partition(|(name, _)| name == "boundary");
@@ -49,11 +48,11 @@ pub fn body_kind(content_type: Option<&str>) -> BodyKind {
     }
 }
 
-/// Finds where a body names its model. An empty body names none.
+/// Finds the model that a body names. An empty body names none.
 ///
 /// # Errors
-/// 400 for a body that is not what `kind` says, and for one that names two models, a model that is
-/// no text, or one whose name is too long.
+/// 400 if the body does not match its kind, names two models, or the model is not text or too
+/// long.
 pub fn find(kind: &BodyKind, body: &[u8]) -> Result<Option<ModelField>, Error> {
     if body.trim_ascii().is_empty() {
         return Ok(None);

@@ -1,11 +1,10 @@
-//! Where a request's body names its model, and the body with another name in that place.
+//! The model that a request's body names, and the body with another name in that place.
 //!
-//! Nothing is parsed into a tree and written again: [`find`] tells which bytes hold the name, in
-//! JSON the value of the top-level `model` key, in multipart (RFC 7578) the content of the part
-//! called `model`, and [`ModelField::replace`] exchanges these bytes only. A body that names two
-//! models is refused, because an upstream might go by the other one. Limits: bodies are whole and
-//! uncompressed; line ends in multipart are CRLF, as RFC 2046 has them, and what lax readers might
-//! understand otherwise is refused; the charset of a part is not looked at.
+//! [`find`] returns the bytes of the name: in JSON the value of the top-level key `model`, in
+//! multipart (RFC 7578) the content of the part `model`. [`ModelField::replace`] changes these
+//! bytes only. A body that an upstream might read differently, for example one that names two
+//! models, is refused. Limits: the body is complete and not compressed; the charset of a part is
+//! ignored.
 
 mod field;
 mod json;

@@ -1,12 +1,11 @@
-//! The parameters of a header field in MIME.
+//! The parameters of a MIME header field.
 
-/// The parameters behind the first `;` of a header's value, with their names in lower case
-/// (RFC 2045, section 5.1).
+/// The parameters of a header's value, with their names in lower case (RFC 2045 §5.1).
 pub(super) fn parameters(value: &str) -> Vec<(String, String)> {
     let mut parameters = Vec::new();
     let mut rest = value.split_once(';').map_or("", |(_, rest)| rest);
     while let Some((before, after)) = rest.split_once('=') {
-        // What stands before a further `;` is a word without a value.
+        // A word that is followed by `;` has no value.
         let name = before.rsplit(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let (value, following) = parameter_value(after.trim_start());
         parameters.push((name, value));
@@ -15,7 +14,7 @@ pub(super) fn parameters(value: &str) -> Vec<(String, String)> {
     parameters
 }
 
-/// The value that a text begins with, quoted or bare, and the text behind it.
+/// Splits text into the quoted or bare value that it starts with and the rest.
 fn parameter_value(text: &str) -> (String, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(';').unwrap_or(text.len());

@@ -177,7 +177,7 @@ fn another_spelling_is_no_way_around() {
     let proxy = Proxy::start(&format!("model_filter: {{base_url: '{url}', {RULES}}}"));
     for body in [r#"{"MODEL":"gpt-4"}"#, r#"{"model":"llama-3","Mod\u0045l":"gpt-4"}"#] {
         let message = proxy.post("/v1/x", body).own_error(400, "bad_request");
-        assert!(message.contains("upper and lower case"), "{message}");
+        assert!(message.contains("differs from `model` only in case"), "{message}");
     }
     let kind = [("Content-Type", "multipart/form-data; boundary=B")];
     for name in ["name*=utf-8''model", "name=x; NAME*=utf-8''model", "name*0=mo; name*1=del"] {
