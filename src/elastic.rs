@@ -1,18 +1,18 @@
-//! How large a buffer should be for what passes through it: small where little does, so
-//! that a thousand streams at rest take little memory, and larger where reads fill it.
+//! Sizes of buffers that adapt to their traffic: small for idle streams, so that a thousand of them
+//! take little memory, and larger while reads fill the buffer.
 
-/// The smallest buffer, in bytes: an event or a short answer fits.
+/// The smallest buffer, in bytes: enough for an event or a short response.
 pub const LEAST: usize = 1024;
 
-/// The largest buffer, in bytes: beyond that the system calls saved are few.
+/// The largest buffer, in bytes. Larger ones save few system calls.
 pub const MOST: usize = 64 * 1024;
 
-/// The size of a buffer for a body of known length.
+/// The size of a buffer for a body of `length` bytes.
 pub fn size_for(length: u64) -> usize {
     usize::try_from(length).unwrap_or(MOST).clamp(LEAST, MOST)
 }
 
-/// The size of the next buffer after one of `size` bytes, of which a read used `used`.
+/// The size of the next buffer, after a read filled `used` of `size` bytes.
 pub fn next_size(size: usize, used: usize) -> usize {
     match used {
         _ if used >= size => (size * 2).min(MOST),
@@ -32,7 +32,7 @@ mod tests {
             size = next_size(size, size);
         }
         assert_eq!(size, MOST);
-        assert_eq!(next_size(size, size / 2), MOST, "half full is of the right size");
+        assert_eq!(next_size(size, size / 2), MOST, "a buffer that was half full keeps its size");
         for _ in 0..10 {
             size = next_size(size, 100);
         }

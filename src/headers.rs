@@ -1,13 +1,12 @@
-//! Header fields as a list: order and duplicates are kept, names compare without case.
+//! A list of header fields that keeps order and duplicates and compares names without case.
 //!
-//! Also the two rules of what does not pass a proxy: fields that belong to one
-//! connection (RFC 9110, 7.6.1) and fields that are credentials. Limits: values are
-//! bytes and are not parsed beyond lists of names; line folding does not exist here.
+//! It also knows the two kinds of fields that a proxy removes: hop-by-hop fields (RFC 9110 §7.6.1)
+//! and credentials. Limits: values are bytes; only lists of names and bearer tokens are parsed.
 
 use std::fmt;
 use std::ops::Range;
 
-/// Fields that concern one connection only, beside those that `Connection` names.
+/// Hop-by-hop fields, in addition to those that `Connection` names.
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "proxy-connection",
@@ -20,21 +19,20 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// Fields by which a client may show who it is.
+/// Fields that may authenticate a client.
 const CREDENTIALS: [&str; 6] =
     ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization"];
 
-/// A list of header fields. The text of all is in two pieces, since lists are copied in
-/// every exchange.
+/// A list of header fields. It takes three allocations, because every exchange copies lists.
 #[derive(Clone, Default)]
 pub struct Headers {
-    /// One behind the other, also those of fields that were taken out.
+    /// All names, concatenated, including those of removed fields.
     names: String,
     values: Vec<u8>,
     fields: Vec<Field>,
 }
 
-/// Where a field's name and value stand among all names and all values.
+/// The ranges of a field in `names` and `values`.
 #[derive(Clone)]
 struct Field {
     name: Range<usize>,
@@ -47,22 +45,24 @@ impl Headers {
         Headers::default()
     }
 
-    /// An empty list with room for some fields of usual length.
+    /// An empty list with capacity for this many fields of usual length.
     pub fn with_capacity(fields: usize) -> Headers {
         let (names, values) = (String::with_capacity(16 * fields), Vec::with_capacity(32 * fields));
         Headers { names, values, fields: Vec::with_capacity(fields) }
     }
 
-    /// Adds a field at the end, beside any other of its name.
+    /// Appends a field. Others of the same name stay.
     pub fn push(&mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) {
-        let start = (self.names.len(), self.values.len());
+        let (name_start, value_start) = (self.names.len(), self.values.len());
         self.names.push_str(name.as_ref());
         self.values.extend_from_slice(value.as_ref());
-        let (name, value) = (start.0..self.names.len(), start.1..self.values.len());
-        self.fields.push(Field { name, value });
+        self.fields.push(Field {
+            name: name_start..self.names.len(),
+            value: value_start..self.values.len(),
+        });
     }
 
-    /// The same, for building a list in one expression.
+    /// [`Headers::push`] for building a list in one expression.
     #[must_use]
     pub fn with(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Headers {
         self.push(name, value);
@@ -74,7 +74,7 @@ impl Headers {
         self.get_all(name).next()
     }
 
-    /// The same, where it is text.
+    /// The value of the first field of that name, if it is UTF-8.
     pub fn get_str(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(|value| std::str::from_utf8(value).ok())
     }
@@ -85,17 +85,17 @@ impl Headers {
         self.iter().filter(of_name).map(|(_, value)| value)
     }
 
-    /// Whether there is a field of that name.
+    /// Whether the list has a field of that name.
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// Takes out every field of that name.
+    /// Removes every field of that name.
     pub fn remove(&mut self, name: &str) {
         self.retain(|n| !n.eq_ignore_ascii_case(name));
     }
 
-    /// Whether there is no field.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
@@ -111,12 +111,12 @@ impl Headers {
         fields.retain(|field| stays(&names[field.name.clone()]));
     }
 
-    /// Takes out what belongs to one connection: every name that every `Connection`
-    /// field lists, then the fixed list (RFC 9110, 7.6.1).
+    /// Removes the hop-by-hop fields: all that `Connection` lists, and the fixed list
+    /// (RFC 9110 §7.6.1).
     pub fn strip_hop_by_hop(&mut self) {
         let lists = self.get_all("connection").collect::<Vec<_>>().join(&b',').to_ascii_lowercase();
         let mut listed: Vec<&[u8]> = list_of_names(&lists).collect();
-        // A head may list thousands of names, and have thousands of fields.
+        // Sorted, because a head may list thousands of names and have thousands of fields.
         listed.sort_unstable();
         self.retain(|name| {
             let lower = || name.bytes().map(|byte| byte.to_ascii_lowercase());
@@ -125,17 +125,17 @@ impl Headers {
         });
     }
 
-    /// Takes out every credential.
+    /// Removes every credential.
     pub fn strip_credentials(&mut self) {
         self.retain(|name| !is_credential(name));
     }
 
-    /// The credentials alone, in order.
+    /// The credentials, in order.
     pub fn credentials(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.iter().filter(|(name, _)| is_credential(name))
     }
 
-    /// What a client may have presented as its key: `Bearer` tokens, and `x-api-key`.
+    /// The keys that a client presents: `Bearer` tokens, then `x-api-key`.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
         let text = |value| std::str::from_utf8(value).ok().map(str::trim);
         let bearers = self.get_all("authorization").filter_map(move |value| {
@@ -145,21 +145,21 @@ impl Headers {
         bearers.chain(self.get_all("x-api-key").filter_map(text))
     }
 
-    /// Takes out every field whose name begins so.
-    pub fn remove_all(&mut self, beginning: &str) {
-        let begins = |name: &str| {
-            let start = name.as_bytes().get(..beginning.len());
-            start.is_some_and(|start| start.eq_ignore_ascii_case(beginning.as_bytes()))
+    /// Removes every field whose name has this prefix.
+    pub fn remove_all(&mut self, prefix: &str) {
+        let has_prefix = |name: &str| {
+            let start = name.as_bytes().get(..prefix.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
         };
-        self.retain(|name| !begins(name));
+        self.retain(|name| !has_prefix(name));
     }
 
-    /// Whether a field that is a list of names holds this one.
+    /// Whether a field that is a list of names, such as `Connection`, contains this one.
     pub fn lists(&self, field: &str, name: &str) -> bool {
         self.get_all(field).flat_map(list_of_names).any(|n| n.eq_ignore_ascii_case(name.as_bytes()))
     }
 
-    /// The media type, in lower case and without its parameters.
+    /// The media type in lower case, without parameters.
     pub fn media_type(&self) -> Option<String> {
         let value = self.get_str("content-type")?;
         Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
@@ -185,7 +185,7 @@ pub fn is_credential(name: &str) -> bool {
     CREDENTIALS.iter().any(|credential| name.eq_ignore_ascii_case(credential))
 }
 
-/// Whether a field of this name belongs to one connection.
+/// Whether a field of this name is hop-by-hop.
 pub fn is_hop_by_hop(name: &str) -> bool {
     HOP_BY_HOP.iter().any(|field| name.eq_ignore_ascii_case(field))
 }
@@ -234,7 +234,7 @@ mod tests {
         let started = Instant::now();
         headers.strip_hop_by_hop();
         assert_eq!(headers.iter().count(), 50_000);
-        // Each with each, it takes many times as long.
+        // Quadratic search takes many times as long.
         assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     }
 

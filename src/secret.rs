@@ -1,7 +1,7 @@
-//! Text that must not be shown: keys, header values, proxy URLs with a password.
+//! Text that must not be printed: keys, header values, proxy URLs with a password.
 //!
-//! A [`Secret`] prints as `***`, so that no log line, error or debug output can give it
-//! away by accident. Limits: it keeps the text out of sight, not out of memory.
+//! A [`Secret`] prints as `***`, so that no log line, error or debug output reveals it by accident.
+//! Limits: the text is not erased from memory.
 
 use std::fmt;
 use std::hint::black_box;
@@ -16,13 +16,13 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// The text itself, for the one place that sends it.
+    /// The text itself, for sending it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether these bytes are the text. How long it takes tells the length of the text and
-    /// nothing else about it, so that nobody can guess it letter by letter.
+    /// Compares in constant time: the duration depends on the lengths only, so that the text cannot
+    /// be guessed byte by byte.
     pub fn matches(&self, presented: &[u8]) -> bool {
         let own = self.0.as_bytes();
         let pairs = own.iter().zip(presented);
