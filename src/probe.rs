@@ -1,16 +1,17 @@
-//! Asking the running proxy how it is: for `model-filter health`, and for the watchdog.
+//! A minimal HTTP client that asks the running proxy for its health, for `model-filter health` and
+//! for the watchdog.
 //!
-//! Limits: what comes back is read for a few kilobytes only, and told as it is.
+//! Limits: reads at most 8 KiB of a response and does not parse its body.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// The longest answer that is read, in bytes.
+/// How much of a response is read, in bytes.
 const LIMIT: u64 = 8 * 1024;
 
-/// The address by which this machine reaches what listens on another one: on all
-/// addresses is on loopback too.
+/// The address by which this machine connects to a listener: a listener on all addresses is
+/// reached by loopback.
 pub fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -20,10 +21,10 @@ pub fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Asks for a path of the proxy's own; each step of it has this long.
+/// Requests a path below `/-/` and expects 200. `within` bounds the connect and each read.
 ///
 /// # Errors
-/// Why there was no 200, in words.
+/// The address and why there was no 200.
 pub fn ask(address: SocketAddr, path: &str, within: Duration) -> Result<(), String> {
     match answer(address, path, within)? {
         (200, _) => Ok(()),
@@ -31,16 +32,16 @@ pub fn ask(address: SocketAddr, path: &str, within: Duration) -> Result<(), Stri
     }
 }
 
-/// The status and the body that a path is answered with, whatever they are.
+/// Requests a path and returns the status and the body of the response.
 ///
 /// # Errors
-/// Why there was no answer, in words.
+/// The address and why there was no response.
 pub fn answer(address: SocketAddr, path: &str, within: Duration) -> Result<(u16, String), String> {
     let answer = exchange(address, path, within).map_err(|error| format!("{address}: {error}"))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     match head.split(' ').nth(1).and_then(|status| status.parse().ok()) {
         Some(status) => Ok((status, body.to_owned())),
-        None => Err(format!("{address}: the answer is not HTTP")),
+        None => Err(format!("{address}: the response is not HTTP")),
     }
 }
 

@@ -1,7 +1,6 @@
-//! What a service manager is told, and asks for (sd_notify(3), sd_listen_fds(3)).
+//! Notifications for the service manager and its watchdog (sd_notify(3)).
 //!
-//! Limits: of several sockets that are passed on, the first is taken; nothing is told where
-//! there is no manager.
+//! Limits: without a `NOTIFY_SOCKET` nothing is sent.
 
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt;
@@ -14,7 +13,7 @@ use crate::config::Supervision;
 use crate::logging::Value;
 use crate::probe;
 
-/// The line to the service manager.
+/// The connection to the service manager, if the program runs under one.
 #[derive(Debug)]
 pub struct Manager {
     socket: Option<(UnixDatagram, UnixAddress)>,
@@ -22,10 +21,10 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Opens the line, where there is one.
+    /// Opens the notification socket, if the environment names one.
     pub fn new(supervision: &Supervision) -> Manager {
         let address = supervision.notify_socket.as_deref().and_then(|name| {
-            // A name that begins with @ is not in the file system.
+            // A name that starts with @ is in the abstract namespace (unix(7)).
             match name.strip_prefix('@') {
                 Some(name) => UnixAddress::from_abstract_name(name).ok(),
                 None => UnixAddress::from_pathname(name).ok(),
@@ -35,45 +34,45 @@ impl Manager {
         Manager { socket, watchdog: supervision.watchdog }
     }
 
-    /// The configuration is read and requests are answered.
+    /// Reports that the configuration is loaded and requests are served.
     pub fn ready(&self, status: &str) {
-        self.tell(&format!("READY=1\nSTATUS={status}"));
+        self.notify(&format!("READY=1\nSTATUS={status}"));
     }
 
-    /// The configuration is about to be read again; [`Manager::ready`] follows.
+    /// Reports that a reload begins. Call [`Manager::ready`] when it has ended.
     pub fn reloading(&self) {
         let now = crate::sys::sockets::monotonic_micros();
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={now}"));
+        self.notify(&format!("RELOADING=1\nMONOTONIC_USEC={now}"));
     }
 
-    /// The program is about to end.
+    /// Reports that the program shuts down.
     pub fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=waiting for running exchanges");
+        self.notify("STOPPING=1\nSTATUS=waiting for running exchanges");
     }
 
-    /// Feeds the watchdog, where there is one, for as long as the listener really answers.
+    /// Starts a thread that feeds the watchdog, if there is one, while the listener responds.
     pub fn feed_watchdog(self: &Arc<Self>, address: SocketAddr) {
         let Some(interval) = self.watchdog.map(|interval| interval / 3) else { return };
         let (manager, address) = (Arc::clone(self), probe::reachable(address));
         let feed = move || loop {
-            // One that is too busy for it says so, and is alive.
+            // Any status will do: an overloaded proxy is alive.
             match probe::answer(address, "/-/health", interval) {
-                Ok(_) => manager.tell("WATCHDOG=1"),
+                Ok(_) => manager.notify("WATCHDOG=1"),
                 Err(error) => {
-                    log::error!("msg=\"the listener does not answer\" error={}", Value(&error));
+                    log::error!("msg=\"the listener does not respond\" error={}", Value(&error));
                 }
             }
             thread::sleep(interval);
         };
         if let Err(error) = thread::Builder::new().name("watchdog".into()).spawn(feed) {
-            log::error!("msg=\"the watchdog cannot be fed\" error=\"{error}\"");
+            log::error!("msg=\"cannot start the watchdog thread\" error=\"{error}\"");
         }
     }
 
-    fn tell(&self, state: &str) {
+    fn notify(&self, state: &str) {
         if let Some((socket, address)) = &self.socket {
             if let Err(error) = socket.send_to_addr(state.as_bytes(), address) {
-                log::warn!("msg=\"the service manager cannot be told\" error=\"{error}\"");
+                log::warn!("msg=\"cannot notify the service manager\" error=\"{error}\"");
             }
         }
     }
