@@ -1,9 +1,7 @@
-//! The command line.
+//! The command line: arguments to a [`Command`].
 //!
-//! [`parse`] turns arguments into a [`Command`]. Help and version are results like any
-//! other: nothing is printed here and nothing exits. Limits: only the shape of the
-//! arguments is checked, and that a port is one; what a path or a host is worth is for
-//! [`crate::config`] to find out.
+//! Nothing is printed here and nothing exits; help and version are commands too. Limits: of the
+//! values only ports are checked; [`crate::config`] checks paths and hosts.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -18,57 +16,57 @@ pub const HELP: &str = "\
 A small proxy in front of an OpenAI-compatible API that lists only the models you want.
 
 Usage: model-filter [OPTIONS]           run the proxy
-       model-filter models [WORD]       show what is kept, what is hidden, and why
-       model-filter check               judge the configuration, without any network
-       model-filter health              ask the running proxy whether it is well
+       model-filter models [WORD]       show which models are kept or hidden, and why
+       model-filter check               check the configuration, without using the network
+       model-filter health              ask the running proxy whether it is healthy
 
 Options:
   -c, --config FILE      the configuration [default: config.yaml]
   -H, --host HOST        the address to listen on [default: 127.0.0.1]
   -p, --port PORT        the port to listen on, 0 for any free one [default: 8080]
-  -r, --root-path PATH   a leading path that is taken off request paths [default: none]
+  -r, --root-path PATH   a leading path to strip from request paths [default: none]
   -h, --help             print this help
   -V, --version          print the version
 
 Options of models:
-  --kept, --hidden       show these only
+  --kept, --hidden       show only these
   --json                 print JSON
-  --from FILE            judge a list that was saved (\"-\": standard input), and ask nobody
-  --key KEY              what a client would send as Bearer
+  --from FILE            read a saved list (\"-\" for stdin) instead of asking upstreams
+  --key KEY              send this key as a client would, as Bearer token
 
 Options of health:
-  --ready                also ask whether a list of models can be had
+  --ready                also ask whether a list of models is available
 
 Exit status:
-  0                      all is well
-  1                      models: an upstream has no list; health: the proxy is not well
-  2                      the arguments or the configuration are wrong, or the start failed
+  0                      success
+  1                      models: an upstream has no list; health: the proxy is not healthy
+  2                      wrong arguments or configuration, or the start failed
 
 Environment:
   LLM_MF_CONFIG, LLM_MF_HOST, LLM_MF_PORT, LLM_MF_ROOT_PATH
-                         the same as the options above, which come first
+                         the same as the options above, which take precedence
   LLM_MF_LOG             error, warn, info, debug or off [default: info]
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY
-                         the proxy to reach upstreams by, and the hosts to reach without
+                         the proxy for upstreams, and the hosts to reach directly
 ";
 
 /// What `--version` prints.
 pub const VERSION: &str = concat!("model-filter ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// What the program was asked to do.
+/// What the program shall do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     /// Run the proxy.
     Serve(Options),
-    /// Show what the upstreams offer, and what of it is kept.
+    /// Show the models of the upstreams, and which are kept.
     Models(Options, Selection),
-    /// Judge the configuration.
+    /// Check the configuration.
     Check(Options),
-    /// Ask the running proxy whether it is well.
+    /// Ask the running proxy whether it is healthy.
     Health {
-        /// Where it is.
+        /// Where it listens.
         options: Options,
-        /// Whether a list of models must be had, too.
+        /// Whether it must also have a list of models.
         ready: bool,
     },
     /// Print [`HELP`] on standard output.
@@ -77,7 +75,7 @@ pub enum Command {
     Version,
 }
 
-/// The options as they were typed; `None` where one was not given.
+/// The options as typed; `None` if absent.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Options {
     /// `--config`
@@ -90,7 +88,7 @@ pub struct Options {
     pub root_path: Option<String>,
 }
 
-/// Which models are shown, and how.
+/// Which models to show, and how.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Selection {
     /// `--kept`
@@ -103,11 +101,11 @@ pub struct Selection {
     pub from: Option<PathBuf>,
     /// `--key`
     pub key: Option<Secret>,
-    /// What must be in the id.
+    /// Text that the id must contain.
     pub word: Option<String>,
 }
 
-/// Arguments that cannot be understood: one line, with the option and the value.
+/// Invalid arguments: one line that names the option and the value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CliError(String);
 
@@ -125,11 +123,10 @@ impl From<lexopt::Error> for CliError {
     }
 }
 
-/// Reads the arguments, without the program's name before them. Of an option given
-/// twice the last one counts.
+/// Reads the arguments, without the program's name. If an option is repeated, the last one counts.
 ///
 /// # Errors
-/// An unknown option, a missing value, a value that is not text, a port that is none.
+/// An unknown option, a missing value, a value that is not UTF-8, an invalid port.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, CliError> {
     let mut options = Options::default();
     let mut selection = Selection::default();
@@ -182,7 +179,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, CliError> 
     })
 }
 
-/// What stands before the options that belong to one command only.
+/// The name of a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Name {
     Serve,
@@ -191,10 +188,10 @@ enum Name {
     Health,
 }
 
-/// A port, as every source of settings writes it.
+/// Parses a port, from the command line or another source of settings.
 ///
 /// # Errors
-/// The message, without the name of the source.
+/// A message that does not name the source.
 pub fn port(text: &str) -> Result<u16, String> {
     text.trim().parse().map_err(|_| format!("{text:?} is not a port (0 to 65535)"))
 }
