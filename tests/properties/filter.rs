@@ -1,8 +1,8 @@
-//! Filters and orders, against a matcher that follows every way through a pattern.
+//! Filters and their order, against a matcher that tries every path through a pattern.
 //!
-//! Patterns are made as trees and written down as text for the filter; the judge walks the tree.
-//! It goes from one place in the id to all places where a piece may end, so that greed and the
-//! order of alternatives, which decide nothing in a whole match, do not exist in it.
+//! Patterns are generated as trees and formatted as text for the filter; the judge walks the tree.
+//! It computes the set of all positions where a node can end, so that greediness and the order of
+//! alternatives, which do not matter for a whole match, do not exist in it.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ enum Node {
     Char(char),
     /// `.`: anything but a line end.
     Any,
-    /// `\d`, `\w`, `\s`, or in capitals their opposites.
+    /// `\d`, `\w`, `\s`, or in upper case their complements.
     Perl(char),
     /// `[…]` or `[^…]`: single characters and ranges.
     Class(bool, Vec<(char, char)>),
@@ -27,7 +27,7 @@ enum Node {
     End,
     All(Vec<Node>),
     One(Vec<Node>),
-    /// What, how often at least and at most, and whether it asks for little.
+    /// The node, the least and the greatest count, and whether it is lazy.
     Repeated(Box<Node>, usize, Option<usize>, bool),
     /// `(…)`, named or not.
     Group(bool, Box<Node>),
@@ -35,8 +35,8 @@ enum Node {
     Caseless(Box<Node>),
 }
 
-/// Few characters, so that patterns match now and then: with three that have an upper case of two
-/// kinds, or a lower case of two.
+/// A small alphabet, so that patterns match now and then. Some characters have two upper or two
+/// lower case forms.
 const ALPHABET: &[char] = &[
     'a', 'b', 'k', 's', 'A', 'B', 'K', 'S', 'é', 'É', 'σ', 'ς', 'Σ', '\u{212a}', 'ſ', '1', '7',
     '.', '-', '/', ':', ' ', '#', '\n', '(', '[', '\\', '*', '^', '$', '_',
@@ -85,7 +85,7 @@ fn node() -> impl Strategy<Value = Node> {
     })
 }
 
-/// The tree as a pattern. `spaced` writes it for `(?x)`, in which spaces and `#` are nothing.
+/// Formats the tree as a pattern; with `spaced` for `(?x)`, which ignores spaces and comments.
 fn written(node: &Node, spaced: bool, names: &mut usize) -> String {
     let gap = if spaced { " " } else { "" };
     match node {
@@ -151,7 +151,7 @@ fn escaped(c: char) -> String {
     }
 }
 
-/// A pattern: the tree, what was typed, and whether that says `(?i)` for the whole of it.
+/// A pattern: its tree, its text, and whether `(?i)` applies to all of it.
 #[derive(Debug, Clone)]
 struct Pattern {
     tree: Node,
@@ -173,7 +173,7 @@ fn pattern() -> impl Strategy<Value = Pattern> {
     })
 }
 
-/// One character for all that are the same without case (the simple folding of Unicode).
+/// The representative of all characters that are equal without case (simple case folding).
 fn folded(c: char) -> char {
     match c {
         '\u{212a}' => 'k',
@@ -183,7 +183,7 @@ fn folded(c: char) -> char {
     }
 }
 
-/// All characters that are the same as this one without case.
+/// All characters that equal this one without case.
 fn variants(c: char) -> Vec<char> {
     let mut variants: Vec<char> =
         ALPHABET.iter().copied().chain('a'..='z').chain('A'..='Z').collect();
@@ -197,7 +197,7 @@ fn is_one_of(c: char, ranges: &[(char, char)], caseless: bool) -> bool {
     spellings.into_iter().any(|c| ranges.iter().any(|&(from, to)| from <= c && c <= to))
 }
 
-/// Where a match of this piece may end that begins at `at`.
+/// All positions where a match of this node that starts at `at` can end.
 fn ends(node: &Node, id: &[char], at: usize, caseless: bool) -> BTreeSet<usize> {
     let one = |matches: &dyn Fn(char) -> bool| match id.get(at) {
         Some(&c) if matches(c) => BTreeSet::from([at + 1]),
@@ -230,7 +230,7 @@ fn ends(node: &Node, id: &[char], at: usize, caseless: bool) -> BTreeSet<usize> 
             for _ in 0..*least {
                 reached = again(&reached);
             }
-            // After as many rounds as there are characters nothing new is reached.
+            // More rounds than characters reach nothing new.
             for _ in 0..most.map_or(id.len() + 1, |most| most - least) {
                 let further = again(&reached);
                 reached.extend(further);
@@ -299,7 +299,7 @@ impl Typed {
         .unwrap()
     }
 
-    /// The lists' names and the first place in them that speaks of this id, names before patterns.
+    /// The list and index of the first entry that matches this id, names before patterns.
     fn entry(
         &self,
         id: &str,
@@ -320,7 +320,7 @@ impl Typed {
         None
     }
 
-    /// Whether the id is kept, and the rule: its list and place, or how there is none.
+    /// Whether the id is kept, and the list and index of the rule, if an entry decided.
     fn verdict(&self, id: &str) -> (bool, Option<(&'static str, usize)>) {
         let regexp = self.regexp.clone().unwrap_or_default();
         let simple = self.simple.clone().unwrap_or_default();
@@ -342,7 +342,7 @@ impl Typed {
         if !ids.iter().any(|id| matches(default, id, self.case_sensitive)) {
             return ids;
         }
-        // Insertion, by code points.
+        // Insertion sort by code points.
         let mut sorted: Vec<String> = Vec::new();
         while let Some(id) = ids.pop() {
             let at = sorted.iter().take_while(|other| other.chars().lt(id.chars())).count();
@@ -395,7 +395,7 @@ proptest! {
         cases in any::<u8>(),
         case_sensitive in any::<bool>(),
     ) {
-        // Only ASCII letters change here: those have one other case.
+        // Only ASCII letters change here, because they have exactly two cases.
         let id: String = name.char_indices().map(|(at, c)| match cases >> (at % 8) & 1 {
             0 => c.to_ascii_lowercase(),
             _ => c.to_ascii_uppercase(),
@@ -420,7 +420,7 @@ proptest! {
         typed.filter().order(&mut models, |(id, _)| id);
         let ordered: Vec<String> = models.iter().map(|(id, _)| id.clone()).collect();
         prop_assert_eq!(ordered, typed.order(&ids));
-        // Each model is still there, with what belongs to it.
+        // Each model is still there, with its data.
         models.sort_by_key(|(_, place)| *place);
         prop_assert_eq!(models, ids.into_iter().zip(0..).collect::<Vec<_>>());
     }

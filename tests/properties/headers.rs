@@ -1,7 +1,7 @@
-//! What is taken off a list of header fields, against a list of names and two loops.
+//! Which fields are removed from a list of header fields, against a list of names and two loops.
 //!
-//! The judge builds the list anew from what may stay, so that order, duplicates, spelling and
-//! values are judged with it.
+//! The judge builds a new list of the fields that stay, so that order, duplicates, spelling and
+//! values are compared too.
 
 use model_filter::headers::{Headers, is_credential, is_hop_by_hop};
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ const CREDENTIALS: &str =
 const OTHERS: &str = "x-one x-two x-three accept content-type content-length host set-cookie \
     x-api-keys api connections teapot x-authorization cookie2 a";
 
-/// A name that matters, or one that only looks like it, in odd case.
+/// A name that matters, or one that resembles it, in mixed case.
 fn name() -> impl Strategy<Value = String> {
     let words = [HOP_BY_HOP, CREDENTIALS, OTHERS, OTHERS, "connection connection connection"];
     let words: Vec<&str> = words.iter().flat_map(|words| words.split_whitespace()).collect();
@@ -30,7 +30,7 @@ fn name() -> impl Strategy<Value = String> {
     })
 }
 
-/// A list of names, with the odd spaces and commas that RFC 9110, 5.6.1 lets a recipient expect.
+/// A list of names, with the extra spaces and commas that RFC 9110 §5.6.1 allows.
 fn list() -> impl Strategy<Value = Vec<u8>> {
     let item = prop_oneof![6 => name(), 1 => Just("close".into()), 1 => Just(String::new())];
     let spaced = ("[ \t]{0,2}", item, "[ \t]{0,2}").prop_map(|(a, item, b)| a + &item + &b);
@@ -58,7 +58,7 @@ fn content(headers: &Headers) -> Vec<Field> {
     headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// All names that a list of them holds, in lower case.
+/// All names of a list, in lower case.
 fn naive_list(value: &[u8]) -> Vec<String> {
     let mut names = vec![String::new()];
     for &byte in value {
@@ -102,7 +102,7 @@ proptest! {
         for (name, _) in headers.iter() {
             prop_assert!(!is_hop_by_hop(name));
         }
-        // A second proxy would find nothing more to take off.
+        // Removing is idempotent.
         let once = headers.clone();
         headers.strip_hop_by_hop();
         prop_assert_eq!(headers, once);
@@ -121,7 +121,7 @@ proptest! {
         prop_assert_eq!(headers.credentials().count(), 0);
     }
 
-    /// Whatever `Connection` names: the order of the two rules does not matter.
+    /// The order of the two rules does not matter, whatever `Connection` names.
     #[test]
     fn no_credential_survives_both_rules_in_either_order(fields in fields()) {
         let mut one = headers(&fields);

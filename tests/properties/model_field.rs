@@ -1,9 +1,9 @@
-//! Where bodies name their model, against readers written by hand.
+//! The model of a body, against hand-written readers.
 //!
-//! For JSON there are two judges: one reads the grammar of RFC 8259 byte by byte, and so knows of
-//! every document whether it is one; the other asks `serde_json` for the members' values, where it
-//! can hold them. For multipart the judge goes by lines, as RFC 2046 describes it. What is replaced
-//! is compared byte for byte.
+//! JSON has two judges: one reads the grammar of RFC 8259 byte by byte, and so decides for every
+//! document whether it is valid; the other compares the values that `serde_json` reads, if it can
+//! represent them. The judge of multipart works line by line, as RFC 2046 describes it.
+//! Replacements are compared byte for byte.
 
 use std::fmt;
 use std::ops::{Deref, Range};
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::cases;
 
-/// What a judge makes of a body: the name and its bytes, or that there is none, or a refusal.
+/// The result of a judge: the name and its range, `None` without a model, `Err` if refused.
 type Judgement = Result<Option<(String, Range<usize>)>, ()>;
 
 fn judged(kind: &BodyKind, body: &[u8]) -> Judgement {
@@ -26,7 +26,7 @@ fn judged(kind: &BodyKind, body: &[u8]) -> Judgement {
     }
 }
 
-/// A body that is shown as text.
+/// A body that is printed as text.
 #[derive(Clone)]
 struct Body(Vec<u8>);
 
@@ -44,7 +44,7 @@ impl Deref for Body {
     }
 }
 
-/// What must hold of every replacement.
+/// Replaces the name and checks that no other byte changed.
 fn replaced(field: &ModelField, body: &[u8], name: &str) -> Vec<u8> {
     let mut new = body.to_vec();
     field.replace(&mut new, name);
@@ -54,15 +54,15 @@ fn replaced(field: &ModelField, body: &[u8], name: &str) -> Vec<u8> {
     new
 }
 
-// JSON: the judge that reads the grammar.
+// JSON: the judge by grammar.
 
-/// Reads RFC 8259 from `at` on. `Err` where it is not kept.
+/// A reader of RFC 8259, from `at` on. `Err` if the text violates it.
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
 }
 
-/// Where a key or a value stands.
+/// The range of a key or a value.
 type Place = Range<usize>;
 
 impl Reader<'_> {
@@ -90,7 +90,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The members of the object that the whole text is; `None` where it is another value.
+    /// The members of the object, if the whole text is one; `None` for other values.
     fn document(&mut self) -> Result<Option<Vec<(Place, Place)>>, ()> {
         self.space();
         let members = match self.peek() {
@@ -205,7 +205,7 @@ impl Reader<'_> {
     }
 }
 
-/// The text of a valid string literal; `None` where a surrogate stands alone in it.
+/// The text of a valid string literal; `None` if it has a lone surrogate.
 fn text_of(literal: &str) -> Option<String> {
     let mut units = Vec::new();
     let mut chars = literal[1..literal.len() - 1].chars();
@@ -231,7 +231,7 @@ fn text_of(literal: &str) -> Option<String> {
     String::from_utf16(&units).ok()
 }
 
-/// The members of the object that a body is, behind the byte order mark that may be there.
+/// The members of a body that is an object, after an optional byte order mark.
 fn members_of(body: &[u8]) -> Result<Option<Vec<(Place, Place)>>, ()> {
     let at = if body.starts_with("\u{feff}".as_bytes()) { 3 } else { 0 };
     Reader { text: body, at }.document()
@@ -252,9 +252,9 @@ fn naive_json(body: &[u8]) -> Judgement {
     Ok(Some((text_of(&text[place.clone()]).ok_or(())?, place)))
 }
 
-// JSON: the judge that has the values.
+// JSON: the judge by values.
 
-/// The members of an object, with none of the same name lost.
+/// The members of an object, including repeated keys.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -281,8 +281,8 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// The members' values; `None` where `serde_json` cannot hold them (lone surrogates, numbers beyond
-/// a float) and where it is no object.
+/// The members' values; `None` if `serde_json` cannot represent them (lone surrogates, numbers
+/// beyond a float), and for other values than objects.
 fn values(document: &[u8]) -> Option<Vec<(String, Value)>> {
     let text = document.strip_prefix("\u{feff}".as_bytes()).unwrap_or(document);
     serde_json::from_slice(text).map(|Members(members)| members).ok()
@@ -305,7 +305,7 @@ fn space() -> impl Strategy<Value = String> {
         .prop_map(str::to_owned)
 }
 
-/// A text as a string literal, with some of its characters escaped in one of the ways there are.
+/// Text as a string literal, with some characters escaped in one of the possible ways.
 fn literal(text: &str, choices: &[u8]) -> String {
     let escaped = |(at, c): (usize, char)| {
         let choice = choices[at % choices.len()];
@@ -351,7 +351,7 @@ fn text() -> impl Strategy<Value = String> {
 fn string() -> impl Strategy<Value = String> {
     prop_oneof![
         12 => (text(), choices()).prop_map(|(text, choices)| literal(&text, &choices)),
-        // Surrogates alone, which the grammar allows.
+        // Lone surrogates, which the grammar allows.
         1 => prop::sample::select(vec![r#""\ud800""#, r#""a\uDC00""#, r#""\ud83d\ud83d\ude00""#])
             .prop_map(str::to_owned),
     ]
@@ -372,7 +372,7 @@ fn other_key() -> impl Strategy<Value = String> {
         r#""\ud800model""#,
         r#""mod\u00e9l""#,
     ]);
-    // Now and then the model's key itself.
+    // Sometimes `model` itself.
     prop_oneof![8 => string(), 2 => like.prop_map(str::to_owned)]
 }
 
@@ -406,7 +406,7 @@ fn member(
         .prop_map(|(a, key, b, c, value, d)| format!("{a}{key}{b}:{c}{value}{d}"))
 }
 
-/// An object with so many models at the top, each of them a string or not.
+/// An object with this many members `model` at the top level.
 fn object(
     models: impl Strategy<Value = usize>,
     model: BoxedStrategy<String>,
@@ -430,7 +430,7 @@ fn document() -> impl Strategy<Value = Body> {
     prop_oneof![8 => object(models, model), 1 => other]
 }
 
-/// A few bytes taken out, put in or exchanged, most of them those that mean something.
+/// Removes, inserts or replaces a few bytes.
 fn edited(edits: Vec<(Index, u8, u8)>, Body(mut body): Body) -> Body {
     for (at, kind, byte) in edits {
         let at = at.index(body.len() + 1);

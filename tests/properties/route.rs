@@ -1,8 +1,8 @@
-//! Targets in every spelling, against a decoder and a normaliser that are not in a hurry.
+//! Targets in every spelling, against a simple decoder and normaliser.
 //!
-//! The judge decodes the whole path first and looks at slashes and words afterwards; the code
-//! under test finds the segments in the raw path. What must hold for the safety of what is hidden
-//! is also asked by itself, without the judge.
+//! The judge decodes the whole path first and then splits it into words; the code under test finds
+//! the segments in the raw path. The properties that keep hidden models hidden are also tested
+//! without the judge.
 
 use model_filter::route::{Route, by_prefix, decode, route, strip_raw_prefix};
 use proptest::prelude::*;
@@ -105,7 +105,7 @@ fn slash() -> impl Strategy<Value = String> {
     .prop_map(str::to_owned)
 }
 
-/// A path from a slash on, as a client might spell it.
+/// A path that starts with a slash, as a client might spell it.
 fn path() -> impl Strategy<Value = String> {
     let pieces = prop::collection::vec((slash(), word()), 0..6);
     (pieces, prop_oneof![2 => Just(String::new()), 1 => slash()]).prop_map(|(pieces, end)| {
@@ -150,7 +150,7 @@ fn naive_decode(raw: &str) -> Vec<u8> {
     bytes
 }
 
-/// The words of a path: decoded, in lower case, however many slashes there are.
+/// The non-empty segments of a path, decoded and in lower case.
 fn words(raw_path: &str) -> Vec<String> {
     let decoded = String::from_utf8_lossy(&naive_decode(raw_path)).to_ascii_lowercase();
     decoded.split('/').filter(|word| !word.is_empty()).map(str::to_owned).collect()
@@ -158,7 +158,7 @@ fn words(raw_path: &str) -> Vec<String> {
 
 fn has_dots(raw_path: &str) -> bool {
     let decoded = String::from_utf8_lossy(&naive_decode(raw_path)).replace('\\', "/");
-    // Behind a semicolon stand parameters, which some servers take off.
+    // Some servers strip parameters, which follow a semicolon.
     let mut words = decoded.split('/').map(|word| word.split(';').next().unwrap());
     words.any(|word| word == "." || word == "..")
 }
@@ -167,7 +167,7 @@ fn has_controls(raw_path: &str) -> bool {
     naive_decode(raw_path).iter().any(|byte| *byte < 32 || *byte == 127)
 }
 
-/// Whether an upstream might answer a `GET` of this path with its list.
+/// Whether an upstream might return its list for a `GET` of this path.
 fn is_list(raw_path: &str) -> bool {
     let words = words(raw_path);
     let mut words: &[String] = &words;
@@ -181,7 +181,7 @@ fn path_of(target: &str) -> &str {
     target.split('?').next().unwrap()
 }
 
-/// What a target is for.
+/// What a target means.
 #[derive(Debug, PartialEq)]
 enum Naive {
     Refused,
@@ -218,7 +218,7 @@ fn naive(method: &str, target: &str) -> Naive {
         }
     }
     if v1s > 0 {
-        // What follows the first word: after an encoded slash it may not be cut off.
+        // The rest behind the first word, which must not end at an encoded slash.
         let mut rest = target;
         loop {
             match rest {
@@ -235,7 +235,7 @@ fn naive(method: &str, target: &str) -> Naive {
     Naive::Beside
 }
 
-/// Whether what stands between raw slashes is only one word.
+/// Whether text between raw slashes is a single word.
 fn words_of_one(raw: &str) -> bool {
     !naive_decode(raw).contains(&b'/')
 }
@@ -254,7 +254,7 @@ fn judged(route: Result<Route<'_>, model_filter::error::Error>) -> Naive {
     }
 }
 
-/// A prefix as the configuration has it, most with a slash at the end.
+/// A prefix as the configuration has it, usually with a slash at the end.
 fn prefix() -> impl Strategy<Value = String> {
     prop_oneof!["", "[a-cé%]{1,3}/", "(p|é|%70|v1|\u{fffd})[/:]", "[a-c/]{1,4}"]
 }
@@ -307,7 +307,7 @@ proptest! {
         match route(method, &target, root) {
             Ok(Route::Below { rest: cut } | Route::Beside { path: cut }) => {
                 prop_assert!(target.ends_with(cut));
-                // Nothing of it becomes part of a host's name.
+                // It cannot extend the host name of the base URL.
                 prop_assert!(cut.is_empty() || cut.starts_with(['/', '?']));
                 prop_assert_eq!(cut.split_once('?').map(|(_, query)| query), wanted_query);
             }
@@ -372,8 +372,8 @@ proptest! {
         }
     }
 
-    /// What is left goes behind `<base_url>/models/`: it may not lead away from there, nor be the
-    /// list itself. For this the configuration ends every prefix with a slash.
+    /// The rest is appended to `<base_url>/models/`. It must not leave this path, nor be the list
+    /// itself; that is why every configured prefix ends with a slash.
     #[test]
     fn an_id_without_its_prefix_is_still_an_id(
         prefix in prefix().prop_filter("no slash", |p| p.is_empty() || p.ends_with('/')),
