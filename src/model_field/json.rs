@@ -43,9 +43,9 @@ pub(super) fn find(body: &[u8]) -> Result<Option<ModelField>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::field::LONGEST;
     use super::*;
     use crate::error::Code;
-    use crate::model_field::field::LONGEST;
 
     fn json(body: &str) -> Option<ModelField> {
         find(body.as_bytes()).unwrap()

@@ -114,9 +114,9 @@ fn is_model(header: &[u8]) -> Result<bool, Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::field::LONGEST;
     use super::*;
     use crate::error::Code;
-    use crate::model_field::field::LONGEST;
 
     fn part(disposition: &str, content: &str) -> String {
         format!("--B\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{content}\r\n")
