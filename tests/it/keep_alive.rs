@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use crate::client::{Client, End};
-use crate::fake::{EVENTS, Fake, json};
+use crate::fake::{CHUNKED, EVENTS, Fake, LAST_CHUNK, chunk, json, models, response};
 use crate::leaving::are_open;
 use crate::limits::connections;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, plain};
 use crate::wait::{DEADLINE, Gate, eventually};
 
 /// Answers `/v1/slow` once the gate is open, and everything else at once.
@@ -29,6 +29,82 @@ fn a_client_may_use_its_connection_again() {
         client.send("GET", target, &[], b"");
         assert_eq!(client.response().text(), target);
     }
+}
+
+/// Each request is sent the moment the last byte of the previous response has been read: it is not pipelined.
+#[test]
+fn ten_thousand_back_to_back_requests_are_all_answered() {
+    const END: &[u8] = b"]}";
+    let answer = json(200, &models(&["a"]));
+    let fake = Fake::answering(move |_| answer.clone()).showing_lists();
+    let proxy = Proxy::quiet(&plain(&fake.url("/v1"), "cache_ttl: 900"), "warn");
+    let mut stream = Client::of(&proxy).writer();
+    let mut buffer = [0; 1024];
+    for number in 0..10_000 {
+        // Relayed or from the cache: the two write their responses in different ways.
+        let target = if number % 4 == 0 { "/v1/x" } else { "/v1/models" };
+        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut length = 0;
+        while !buffer[..length].ends_with(END) {
+            let count = stream.read(&mut buffer[length..]).unwrap();
+            assert_ne!(count, 0, "closed instead of response {number}");
+            length += count;
+        }
+        let response = std::str::from_utf8(&buffer[..length]).unwrap();
+        assert!(response.starts_with("HTTP/1.1 200") && !response.contains("close"), "{response}");
+    }
+}
+
+/// Sends requests back to back on one connection; a kind is method, target, status and length of the body.
+fn assert_all_are_answered(proxy: &Proxy, count: usize, kinds: &[(&str, &str, u16, usize)]) {
+    let mut client = Client::of(proxy);
+    for (number, (method, target, status, length)) in (0..count).zip(kinds.iter().cycle()) {
+        client.send(method, target, &[], b"");
+        let response = client.head();
+        let received = client.count();
+        let context = format!("request {number}, {method} {target}");
+        assert_eq!(
+            (response.status, received),
+            (*status, (*length as u64, End::Complete)),
+            "{context}"
+        );
+        assert_eq!(response.header("connection"), None, "{context}");
+    }
+}
+
+#[test]
+fn back_to_back_requests_are_answered_however_the_last_response_ended() {
+    const LONG: usize = 1_000_000;
+    let long = response("200 OK\nContent-Type: text/plain", vec![b'x'; LONG]);
+    let list = models(&["a"]);
+    let length = list.len();
+    let listing = json(200, &list);
+    let fake = Fake::answering(move |request| match (request.method(), request.target()) {
+        (_, "/v1/models") => listing.clone(),
+        ("HEAD", _) => b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n".to_vec(),
+        (_, "/v1/nothing") => b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
+        (_, "/v1/chunked") => {
+            [CHUNKED.as_bytes(), &chunk("one"), &chunk("two"), LAST_CHUNK.as_bytes()].concat()
+        }
+        (_, "/v1/long") => long.clone(),
+        _ => json(200, "{}"),
+    });
+    let fake = fake.showing_lists();
+    let proxy = Proxy::before(&fake, "cache_ttl: 900");
+    let list = ("GET", "/v1/models", 200, length);
+    let kinds = [
+        list,
+        ("GET", "/v1/chunked", 200, 6),
+        ("HEAD", "/v1/x", 200, 0),
+        ("GET", "/v1/nothing", 204, 0),
+        list,
+        ("GET", "/v1/x", 200, 2),
+        list,
+        list,
+    ];
+    assert_all_are_answered(&proxy, 2_000, &kinds);
+    assert_all_are_answered(&proxy, 100, &[("GET", "/v1/long", 200, LONG), list]);
 }
 
 #[test]
