@@ -1,4 +1,4 @@
-//! A client of the program: connections, requests, and answers as they came.
+//! A client of the program: one connection, its requests, and the responses as they arrived.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::wire::{Framing, Wire};
 
-/// The longest that an exchange may take; the longest stream takes a fraction of it.
+/// The deadline of an exchange. The longest stream takes a fraction of it.
 pub const DEADLINE: Duration = Duration::from_secs(40);
 
 pub struct Client {
@@ -18,21 +18,21 @@ pub struct Client {
 pub struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
-    /// Why the body is not complete; none where it ended by its framing.
+    /// Why the body is incomplete; `None` if it ended by its framing.
     pub cut: Option<String>,
-    /// The program's own code of an error.
+    /// The error code, if the response is an error of the program's own.
     pub code: Option<String>,
-    /// Whether the connection ends with it.
+    /// Whether the connection ends with this response.
     pub last: bool,
 }
 
-/// A request: its head without the fields that frame the body, and its body.
+/// A request. `headers` does not hold the fields that frame the body.
 pub struct Request<'a> {
     pub method: &'a str,
     pub target: String,
     pub headers: &'a [&'a str],
     pub body: &'a [u8],
-    /// Sent in chunks of this size.
+    /// If set, the body is sent in chunks of this size.
     pub chunk: Option<usize>,
 }
 
@@ -71,7 +71,7 @@ impl Client {
         Ok(Client { wire, port })
     }
 
-    /// Ours, by which the program's log names this connection.
+    /// The client's own port: the program's log names the connection by it.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -80,7 +80,7 @@ impl Client {
         &mut self.wire
     }
 
-    /// Sends a whole request.
+    /// Sends the whole request.
     pub fn send(&mut self, request: &Request<'_>) -> io::Result<()> {
         self.wire.limit(DEADLINE)?;
         let head = request.head();
@@ -96,10 +96,10 @@ impl Client {
         self.wire.write(b"0\r\n\r\n")
     }
 
-    /// Reads an answer; `bodiless` is one to HEAD.
+    /// Reads a response; a response to HEAD is `bodiless`.
     ///
     /// # Errors
-    /// Where there is no head, or nothing more comes within the deadline.
+    /// If no head arrives, or nothing more arrives before the deadline.
     pub fn answer(&mut self, bodiless: bool) -> io::Result<Answer> {
         let head = loop {
             let closed = || io::Error::new(ErrorKind::UnexpectedEof, "closed before the head");

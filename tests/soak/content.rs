@@ -1,9 +1,8 @@
-//! What is asked and what is answered, made from a seed: so both ends of an exchange know
-//! each byte of it without telling each other.
+//! Requests and responses, generated from a seed: both ends of an exchange can compute every byte of it.
 
 use std::fmt::Write;
 
-/// Numbers that look random and are the same for the same seed (SplitMix64).
+/// A deterministic random number generator (SplitMix64).
 pub struct Rng(u64);
 
 impl Rng {
@@ -18,7 +17,7 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// From `least` up to but without `end`.
+    /// A number from `least` to `end - 1`.
     pub fn between(&mut self, least: u64, end: u64) -> u64 {
         least + self.next() % (end - least)
     }
@@ -32,7 +31,7 @@ impl Rng {
     }
 }
 
-/// Bytes of all values.
+/// Random bytes.
 pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut rng = Rng::new(seed);
     let mut bytes = Vec::with_capacity(length + 8);
@@ -43,7 +42,7 @@ pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Letters that mean nothing in JSON.
+/// Random letters, which need no escapes in JSON.
 pub fn letters(seed: u64, length: usize) -> String {
     bytes(seed, length).iter().map(|byte| char::from(b'a' + byte % 16)).collect()
 }
@@ -62,12 +61,12 @@ pub fn events(seed: u64, count: usize) -> Vec<String> {
     events
 }
 
-/// The list of models that the upstream has.
+/// The upstream's list of models.
 pub fn models() -> String {
     list("")
 }
 
-/// What clients see of it.
+/// The list that clients see.
 pub fn shown_models() -> String {
     list("my/").replace(&model("my/", "hidden", 7), "").replace(",,", ",")
 }
@@ -82,43 +81,42 @@ fn model(prefix: &str, name: &str, number: u32) -> String {
     format!("{{\"id\":\"{prefix}{name}-{number}\",\"object\":\"model\",\"created\":{number}}}")
 }
 
-/// What the upstream shall do with a request. It stands in the query of the target, which
-/// the program passes on as it is.
+/// What the upstream must do with a request. It is encoded in the query, which the program relays unchanged.
 #[derive(Clone, Copy, Debug)]
 pub struct Order {
     pub task: Task,
     pub seed: u64,
-    /// Bytes of a body, or the number of events.
+    /// Bytes of the body, or the number of events.
     pub size: usize,
-    /// Milliseconds from one event to the next.
+    /// Milliseconds between two events.
     pub gap: u64,
-    /// Whether the answer's body is chunked, where there is a choice.
+    /// Whether the response body is chunked, if the task allows both.
     pub chunked: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Answers with `size` bytes.
+    /// Respond with `size` bytes.
     Body,
-    /// Answers with the body of the request.
+    /// Respond with the request body.
     Echo,
-    /// Answers whether the body of the request is what its seed says.
+    /// Respond with whether the request body matches its seed.
     Upload,
-    /// Answers with `size` events.
+    /// Respond with `size` events.
     Stream,
-    /// Says nothing until the connection is closed.
+    /// Send nothing until the connection is closed.
     Silence,
-    /// Sends `size` events, and then as above.
+    /// Send `size` events, then nothing until the connection is closed.
     Stall,
-    /// Sends events until the connection is closed.
+    /// Send events until the connection is closed.
     Endless,
-    /// Promises a short body and closes in the middle of it.
+    /// Announce a short body and close in the middle of it.
     CutShort,
-    /// Promises a long body and closes after `size` bytes.
+    /// Announce a long body and close after `size` bytes.
     CutLong,
-    /// Closes after `size` events.
+    /// Close after `size` events.
     CutStream,
-    /// Answers with what is no HTTP.
+    /// Respond with something that is not HTTP.
     Garbage,
 }
 
@@ -141,19 +139,19 @@ impl Order {
         Order { task, seed, size: 0, gap: 0, chunked: false }
     }
 
-    /// A target that says all this.
+    /// The target that encodes this order.
     pub fn target(&self, path: &str) -> String {
         let Order { task, seed, size, gap, chunked } = self;
         let name = TASKS.iter().find(|(known, _)| known == task).map_or("", |(_, name)| name);
         let mut target = format!("{path}?do={name}&seed={seed}&size={size}&gap={gap}");
         if *chunked {
-            // Writing to a String does not fail.
+            // Writing to a String cannot fail.
             let _ = write!(target, "&chunked=1");
         }
         target
     }
 
-    /// Reads such a target.
+    /// Decodes a target.
     pub fn of(target: &str) -> Option<Order> {
         let field = |name: &str| {
             let fields = target.split_once('?')?.1.split('&');

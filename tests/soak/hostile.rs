@@ -1,7 +1,7 @@
-//! Clients that leave, and clients that mean harm.
+//! Clients that leave, and hostile clients.
 //!
-//! Who leaves is noticed: the program closes its connection to the upstream. Who does harm
-//! gets an error or a close, in time, and never an answer to what it smuggled in.
+//! When a client leaves, the program must close its connection to the upstream. A hostile client must get an error or
+//! a closed connection within a deadline, and never a response to a request that it smuggled in.
 
 use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
@@ -11,29 +11,29 @@ use crate::content::{Order, Rng, Task, bytes};
 use crate::traffic::Traffic;
 use crate::wire::Framing;
 
-/// The program promises 1 s; the rest is for a machine that is busy with all this.
+/// The program promises 1 s. The rest allows for a busy machine.
 const NOTICE: Duration = Duration::from_secs(2);
 
-/// For everything to arrive or to be noticed at all.
+/// The longest wait for a request to arrive at the upstream, or for its connection to be closed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// `head_timeout` is 10 s.
+/// `head_timeout` is 10 s; the rest allows for a busy machine.
 const HEAD_DEADLINE: Duration = Duration::from_secs(15);
 
-/// The program gives a body that has stopped 60 s.
+/// The program allows 60 s without progress in a body.
 const BODY_DEADLINE: Duration = Duration::from_secs(75);
 
 const STALLED: &str = "stalled body";
 
-/// How long a hostile client goes on sending where nobody reads.
+/// How long a hostile client keeps sending while the program does not read.
 const STUBBORN: Duration = Duration::from_secs(2);
 
-/// A request that nobody may believe, with the name of its bearer.
+/// A request that must never reach the upstream, named after the request that carries it.
 fn smuggled(by: &str) -> String {
     format!("GET /v1/smuggled/{by} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
-/// Leaves while the upstream is silent, or in the middle of a stream.
+/// Clients that leave before the head of the response, or in mid-stream.
 pub fn leave(traffic: &Traffic<'_>, seed: u64, task: Task) {
     let kind = if task == Task::Silence { "left before the head" } else { "left in mid-stream" };
     let mut rng = Rng::new(seed);
@@ -57,7 +57,7 @@ pub fn leave(traffic: &Traffic<'_>, seed: u64, task: Task) {
     }
 }
 
-/// Tells how long the program took to notice.
+/// Returns how long the program took to close its connection to the upstream.
 fn leave_once(traffic: &Traffic<'_>, order: Order, stay: u64) -> io::Result<Duration> {
     let mut client = Client::connect(traffic.program.port())?;
     let target = order.target("/v1/chat/completions");
@@ -84,7 +84,7 @@ fn leave_once(traffic: &Traffic<'_>, order: Order, stay: u64) -> io::Result<Dura
     closed.map(|at| at.saturating_duration_since(left)).ok_or_else(unnoticed)
 }
 
-/// Leaves without waiting for anything: with half a head, half a body, or a whole request.
+/// Clients that leave at once, after half a head, half a body, or a whole request.
 pub fn leave_at_once(traffic: &Traffic<'_>, seed: u64) {
     let mut rng = Rng::new(seed);
     while !traffic.over() {
@@ -94,7 +94,7 @@ pub fn leave_at_once(traffic: &Traffic<'_>, seed: u64) {
         let sent = [request.head().as_bytes(), &body].concat();
         let part = rng.pick(&[30, 100, 200, 1_000, 400_000, sent.len()]);
         if let Ok(mut client) = Client::connect(traffic.program.port()) {
-            // It may be answered and closed before all was sent.
+            // The program may respond and close before everything is sent.
             let _ = client.wire().write(&sent[..part]);
         }
         traffic.ledger.good("left at once", Duration::ZERO);
@@ -102,7 +102,7 @@ pub fn leave_at_once(traffic: &Traffic<'_>, seed: u64) {
     }
 }
 
-/// Many connections at once that do nothing, or something, and go away together.
+/// A hundred connections at once, some silent, some with a request or half of one, that all close together.
 pub fn burst(traffic: &Traffic<'_>, seed: u64) {
     let mut rng = Rng::new(seed);
     while !traffic.over() {
@@ -112,7 +112,7 @@ pub fn burst(traffic: &Traffic<'_>, seed: u64) {
         let request = Request::get(order.target("/v1/short")).head();
         for client in &mut clients {
             let part = rng.pick(&[0, 0, 25, request.len()]);
-            // It fails where the program is faster to close.
+            // Fails if the program closes first.
             let _ = client.wire().write(&request.as_bytes()[..part]);
         }
         traffic.pause(rng.between(0, 500));
@@ -123,7 +123,7 @@ pub fn burst(traffic: &Traffic<'_>, seed: u64) {
     }
 }
 
-/// Requests whose end is a matter of opinion, each with another behind it.
+/// Requests with ambiguous framing, each with a smuggled request behind it.
 pub fn misframed(traffic: &Traffic<'_>, seed: u64) {
     const FIELDS: [&str; 13] = [
         "Content-Length: 5\r\nContent-Length: 6",
@@ -151,7 +151,7 @@ pub fn misframed(traffic: &Traffic<'_>, seed: u64) {
     }
 }
 
-/// Chunks that cannot be: nothing more than their request is asked of the upstream.
+/// Invalid chunks: only the request that they belong to may reach the upstream.
 pub fn bad_chunks(traffic: &Traffic<'_>, seed: u64) {
     const CHUNKS: [&str; 5] =
         ["FFFFFFFFFFFFFFFFF\r\n", "-1\r\n", "five\r\n", "\r\n\r\n", "3\r\nabcdef\r\n0\r\n\r\n"];
@@ -179,7 +179,7 @@ pub fn noise(traffic: &Traffic<'_>, seed: u64) {
     }
 }
 
-/// Ten thousand fields; and more than is held of a body, announced and not.
+/// Ten thousand header fields, and bodies over `max_body`, with and without `Content-Length`.
 pub fn oversized(traffic: &Traffic<'_>, seed: u64) {
     let mut rng = Rng::new(seed);
     let start = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n";
@@ -210,8 +210,7 @@ pub fn oversized(traffic: &Traffic<'_>, seed: u64) {
     }
 }
 
-/// Lengths that nobody could hold. Each leaves a thread and some memory in the program, by
-/// design, so there are few.
+/// Impossible values of `Content-Length`. Each leaks a thread and some memory, by design, so only a few are sent.
 pub fn giants(traffic: &Traffic<'_>, count: usize) {
     let lengths = ["1000000000000", "9223372036854775808", "18446744073709551615"];
     for length in lengths.iter().cycle().take(count) {
@@ -224,7 +223,7 @@ pub fn giants(traffic: &Traffic<'_>, count: usize) {
     }
 }
 
-/// A head that takes longer than any may, in lines that keep coming.
+/// Heads that take longer than `head_timeout`, although lines keep arriving.
 pub fn slow_head(traffic: &Traffic<'_>) {
     let kind = "slow head";
     while !traffic.over() {
@@ -255,7 +254,7 @@ fn slow_head_once(traffic: &Traffic<'_>) -> io::Result<Duration> {
     Err(io::Error::other(format!("port {port} is still open after {HEAD_DEADLINE:?}")))
 }
 
-/// A field that does not end.
+/// A header field of 100 MB.
 pub fn endless_field(traffic: &Traffic<'_>) {
     let mut request = b"GET /v1/smuggled HTTP/1.1\r\nX-Endless: ".to_vec();
     request.resize(100_000_000, b'x');
@@ -265,7 +264,8 @@ pub fn endless_field(traffic: &Traffic<'_>) {
     }
 }
 
-/// A body that stops, of a length that tiny_http does not read with the head; only where there is time for its end.
+/// Bodies that stop arriving. They are too long for tiny_http to read with the head. None is sent if the run would end
+/// before its deadline.
 pub fn stalled_body(traffic: &Traffic<'_>) {
     while Instant::now() + BODY_DEADLINE < traffic.end {
         let json = "Content-Type: application/json\r\nContent-Length: 90000";
@@ -275,8 +275,7 @@ pub fn stalled_body(traffic: &Traffic<'_>) {
     }
 }
 
-/// Sends something that must come to nothing: an answer that starts like this, or none, and
-/// then a close.
+/// Sends bytes that must be refused: with a closed connection, after one response that starts with `wanted` or none.
 fn provoke(
     traffic: &Traffic<'_>,
     kind: &'static str,
@@ -292,7 +291,7 @@ fn provoke(
         port = client.port();
         let wire = client.wire();
         wire.limit(deadline)?;
-        // A close is found by reading: who writes into a closed window waits for long.
+        // Reading notices a closed connection; writing may block for long if the program has stopped reading.
         wire.stream().set_write_timeout(Some(STUBBORN))?;
         let _ = wire.write(bytes);
         wire.body(Framing::UntilClose, |part| received.extend_from_slice(part))
@@ -301,14 +300,14 @@ fn provoke(
     let text = String::from_utf8_lossy(&received);
     let answers = text.matches("HTTP/1.1 ").count();
     let steady = traffic.upstream.steady_since(epoch);
-    // A body that stops is no attack: whoever sent it is told.
+    // A stalled body is not an attack: its client must get the 408.
     let silently = text.is_empty() && kind != STALLED;
     let just = silently || (text.starts_with(wanted) && answers == 1);
     if just && !late {
         traffic.ledger.good(kind, since.elapsed());
         return;
     }
-    // What was wrong with the request may not have mattered any more.
+    // The program may have failed to reach the upstream before it saw what is wrong with the request.
     if !steady && !late && text.starts_with("HTTP/1.1 502") && answers == 1 {
         traffic.ledger.excused(kind);
         return;

@@ -1,4 +1,4 @@
-//! What came of each exchange: counted by kind, and every failure told at once.
+//! The result of each exchange: counted by kind, with each failure printed at once.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::Answer;
 
-/// Failures of each kind that are told; where there are more, they are alike.
+/// How many failures of each kind are printed.
 const TOLD: u64 = 40;
 
 #[derive(Default)]
@@ -22,24 +22,24 @@ struct Entries {
 
 #[derive(Clone, Copy, Default)]
 pub struct Count {
-    /// Went as it should.
+    /// Ended as expected.
     pub good: u64,
-    /// Met with an upstream that was away, and were told so or cut.
+    /// The upstream was away, and the client got an error or a cut.
     pub excused: u64,
     pub failed: u64,
-    /// The longest of the good ones.
+    /// The slowest good one.
     pub slowest: Duration,
 }
 
-/// What a client must get as long as the upstream is there.
+/// What a client must get while the upstream is up.
 pub enum Expected<'a> {
-    /// 200 and this body, to its end.
+    /// 200 and exactly this body.
     Whole(&'a [u8]),
-    /// 200, these bytes of the body, and then a cut.
+    /// 200, these bytes of the body, then a cut.
     Cut(&'a [u8]),
-    /// 200, these events, the event of an error and a cut.
+    /// 200, these events, an error event, then a cut.
     CutEvents(&'a [u8]),
-    /// An error of the program's own.
+    /// One of the program's own errors, with this status.
     Refusal(u16),
 }
 
@@ -65,8 +65,8 @@ impl Ledger {
         }
     }
 
-    /// Judges an answer. `steady` says that the upstream was there all the time. Tells
-    /// whether the connection may be used again.
+    /// Judges a response. `steady` means that the upstream was up all the time. Returns whether the connection can be
+    /// used again.
     pub fn judge(
         &self,
         kind: &'static str,
@@ -82,7 +82,7 @@ impl Ledger {
         };
         match wrong {
             None => self.good(kind, took),
-            // Where the upstream was away much may happen, but no hanging and no lie.
+            // Without the upstream much may happen, but the client must not hang or get a response that looks whole.
             Some(_) if !steady && is_honest(&result) => self.excused(kind),
             Some(wrong) => {
                 let steady = if steady { "" } else { "(the upstream was away meanwhile) " };
@@ -122,7 +122,7 @@ fn is_honest(result: &io::Result<Answer>) -> bool {
 }
 
 impl Expected<'_> {
-    /// What is wrong with an answer; none where nothing is.
+    /// What is wrong with the response, if anything.
     fn differs(&self, answer: &Answer) -> Option<String> {
         let status = match self {
             Expected::Refusal(status) => *status,

@@ -1,27 +1,26 @@
-//! `make soak`: the program under mixed traffic for minutes, and what is left of it.
+//! `make soak`: minutes of mixed traffic, then a check that nothing was lost and nothing has grown.
 //!
-//! Not part of `make test`. Clients that behave, that leave and that mean harm run side by
-//! side, before an upstream that comes and goes. No exchange that should have succeeded may
-//! be lost, wrong or late; and when the traffic stops, the program must be as large as it was
-//! when it stopped after the first minute. Minutes are the only argument; what comes out is a
-//! table in Markdown, and status 1 where anything failed.
-#![allow(clippy::print_stdout, clippy::print_stderr)] // a program of its own, without a harness
+//! Not part of `make test`. Well-behaved clients, clients that leave and hostile clients run side by side; the upstream
+//! goes down and comes back. No exchange may be lost, wrong or late. When the traffic stops, the program must use as
+//! much memory, as many threads and as many descriptors as in the pause after the first minute.
+//! The only argument is the number of minutes. Prints a table in Markdown; exits with 1 if anything failed.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // has no test harness that would print
 
-/// A client: connections, requests, answers.
+/// A client: connections, requests, responses.
 mod client;
-/// Bytes made from a seed.
+/// Content that is generated from a seed.
 mod content;
-/// Who leaves, and who means harm.
+/// Clients that leave, and hostile clients.
 mod hostile;
 /// Counts and failures.
 mod ledger;
 /// The process under test.
 mod program;
-/// The table at the end.
+/// The table and the verdict on growth.
 mod report;
-/// Who behaves.
+/// Well-behaved clients.
 mod traffic;
-/// The upstream that comes and goes.
+/// The upstream, which goes down and comes back.
 mod upstream;
 /// One end of a connection.
 mod wire;
@@ -46,11 +45,10 @@ const GIANTS: (usize, usize) = (7, 3);
 /// How often the program is measured.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// The longest that anything of the program's outlives its use: idle workers, 10 s; idle
-/// connections to the upstream, 15 s.
+/// Idle workers end after 10 s, idle connections to the upstream after 15 s.
 const OUTLIVES: Duration = Duration::from_secs(17);
 
-/// How long nothing may change for it to have settled, and how long that may take.
+/// The program has settled when nothing changed for `SETTLED`; it must settle within `SETTLES_WITHIN`.
 const SETTLED: Duration = Duration::from_secs(12);
 const SETTLES_WITHIN: Duration = Duration::from_secs(90);
 
@@ -116,7 +114,7 @@ struct Soak {
 }
 
 impl Soak {
-    /// Mixed traffic for a while.
+    /// Runs mixed traffic.
     fn run(&self, phase: u64, lasting: Duration, giants: usize, peak: &mut Sample) {
         let Soak { ledger, upstream, program } = self;
         let traffic = Traffic { program, upstream, ledger, end: Instant::now() + lasting };
@@ -176,7 +174,7 @@ impl Soak {
     fn watch(&self, traffic: &Traffic<'_>, peak: &mut Sample) {
         while !traffic.over() {
             if let Some(status) = self.program.ended() {
-                // Nothing can be learnt any more; every client would only fail.
+                // Every client would fail from now on.
                 eprintln!("FAILURE {} the program ended: {status}", clock());
                 eprintln!("its log is {}", self.program.log_file().display());
                 std::process::exit(1);
@@ -191,8 +189,8 @@ impl Soak {
         }
     }
 
-    /// Waits until the program has let go of what the traffic left it with. One request ends
-    /// the idle connections to the upstream: their age is looked at when one is needed.
+    /// Waits until the program has released what the traffic used. It checks the age of idle connections to the upstream
+    /// only when a request needs one, so this sends one request.
     fn settle(&self) -> Sample {
         let start = Instant::now();
         let measured = || self.program.sample().unwrap_or_default();
@@ -233,7 +231,7 @@ impl Soak {
     }
 }
 
-/// The upstream is there for some seconds, and away for one.
+/// Takes the upstream down for a second, every 4 to 15 seconds.
 fn come_and_go(traffic: &Traffic<'_>) {
     let mut rng = Rng::new(0);
     loop {

@@ -1,4 +1,4 @@
-//! The program under test: its process, and what it uses.
+//! The program under test: its process, its log, and the resources that it uses.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Longer than `shutdown_timeout`, which is 30 s.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// How often something is looked at that cannot tell of itself.
+/// The interval at which the process and its log are polled.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Killed when dropped.
@@ -22,17 +22,17 @@ pub struct Program {
     log: PathBuf,
 }
 
-/// What the process has at one moment.
+/// The resources of the process at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// Resident memory of its own, without files that are mapped, in KiB.
+    /// Resident anonymous memory (`RssAnon`), in KiB.
     pub memory: u64,
     pub threads: u64,
     pub descriptors: u64,
 }
 
 impl Program {
-    /// Before an upstream on this port.
+    /// Starts the program before an upstream on this port.
     pub fn start(upstream: u16) -> Program {
         let file = |end: &str| {
             let name = format!("soak-{}.{end}", std::process::id());
@@ -70,7 +70,7 @@ impl Program {
         self.port
     }
 
-    /// All that the program wrote.
+    /// Everything that the program has logged.
     fn log(&self) -> String {
         fs::read(&self.log)
             .map(|log| String::from_utf8_lossy(&log).into_owned())
@@ -81,7 +81,7 @@ impl Program {
         &self.log
     }
 
-    /// Lines of the log that no traffic may cause.
+    /// Log lines that no traffic may cause.
     pub fn complaints(&self) -> Vec<String> {
         let log = self.log();
         let bad = ["level=error", "panicked", "started anew", "no connection could be accepted"];
@@ -89,13 +89,13 @@ impl Program {
         lines.map(str::to_owned).collect()
     }
 
-    /// How it ended, where it did.
+    /// The exit status, if the process has ended.
     pub fn ended(&self) -> Option<ExitStatus> {
         let mut child = self.child.lock().expect("nothing panics under this lock");
         child.try_wait().ok().flatten()
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM and waits for the process to end.
     pub fn stop(&self) -> Option<ExitStatus> {
         let _ = Command::new("kill").args(["-TERM", &self.id.to_string()]).status();
         let end = Instant::now() + PATIENCE;
@@ -113,7 +113,7 @@ impl Program {
     }
 
     /// # Errors
-    /// Where the process has ended.
+    /// If the process has ended.
     pub fn sample(&self) -> io::Result<Sample> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id))?;
         let descriptors = fs::read_dir(format!("/proc/{}/fd", self.id))?.count() as u64;
@@ -121,16 +121,16 @@ impl Program {
         Ok(Sample { memory, threads, descriptors })
     }
 
-    /// The most memory that it had at once, in KiB.
+    /// The peak of resident memory (`VmHWM`), in KiB.
     pub fn peak_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id)).unwrap_or_default();
         number(&status, "VmHWM:").unwrap_or_default()
     }
 
-    /// The time that it has computed, in seconds.
+    /// CPU time, in seconds.
     pub fn computed(&self) -> f64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap_or_default();
-        // After the name, which may hold spaces: utime and stime, in what is always 1/100 s.
+        // utime and stime, in 1/100 s, come after the name, which may contain spaces.
         let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
         fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
     }

@@ -49,7 +49,7 @@ impl Report {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let mut table = String::from("| what | how much |\n|---|---|\n");
         let mut row = |what: &str, much: String| {
-            // Writing to a String does not fail.
+            // Writing to a String cannot fail.
             let _ = writeln!(table, "| {what} | {much} |");
         };
         row("traffic", format!("{} min on {cores} cores", self.minutes));
@@ -84,7 +84,7 @@ impl Report {
     }
 }
 
-/// With a comma between each three digits.
+/// Formats a number with a comma every three digits.
 fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let start = digits.len() % 3;

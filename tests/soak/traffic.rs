@@ -1,5 +1,5 @@
-//! Clients that behave: each of their exchanges must succeed, to the last byte, or, where
-//! the upstream was ordered to fail, be told so.
+//! Well-behaved clients: each exchange must succeed to the last byte, or end with an error if the upstream was ordered
+//! to fail.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::ledger::{Expected, Ledger};
 use crate::program::Program;
 use crate::upstream::{Upstream, verdict};
 
-/// One stretch of mixed traffic, and whom it concerns.
+/// One period of mixed traffic, and what takes part in it.
 pub struct Traffic<'a> {
     pub program: &'a Program,
     pub upstream: &'a Upstream,
@@ -18,12 +18,12 @@ pub struct Traffic<'a> {
     pub end: Instant,
 }
 
-/// A client that keeps its connection for some time.
+/// A client that makes several exchanges on each connection.
 pub struct Caller<'a> {
     pub traffic: &'a Traffic<'a>,
     pub rng: Rng,
     client: Option<Client>,
-    /// Exchanges that are left for this connection.
+    /// How many more exchanges this connection is used for.
     left: u64,
 }
 
@@ -36,7 +36,7 @@ impl Traffic<'_> {
         Instant::now() >= self.end
     }
 
-    /// Keeps the pace, but not beyond the end.
+    /// Sleeps, but not beyond the end of the traffic.
     pub fn pause(&self, milliseconds: u64) {
         let left = self.end.saturating_duration_since(Instant::now());
         std::thread::sleep(left.min(Duration::from_millis(milliseconds)));
@@ -48,7 +48,7 @@ impl<'a> Caller<'a> {
         Caller { traffic, rng: Rng::new(seed), client: None, left: 0 }
     }
 
-    /// One exchange, and what is thought of it.
+    /// Makes one exchange and judges it.
     fn ask(&mut self, kind: &'static str, request: &Request<'_>, expected: &Expected<'_>) {
         let (epoch, since) = (self.traffic.upstream.epoch(), Instant::now());
         let result = self.exchange(request);
@@ -68,7 +68,7 @@ impl<'a> Caller<'a> {
     fn exchange(&mut self, request: &Request<'_>) -> io::Result<Answer> {
         let client = self.connected()?;
         let sent = client.send(request);
-        // Who refuses a request says why before it has read all of it.
+        // If the program refuses a request, it responds before it has read all of it.
         match (sent, client.answer(request.method == "HEAD")) {
             (Err(error), Err(_)) => Err(error),
             (_, answer) => answer,
@@ -87,7 +87,7 @@ impl<'a> Caller<'a> {
         Ok(self.client.insert(client))
     }
 
-    /// A length as small answers have it, and now and then one above what is held.
+    /// The length of a small response, or, one time in ten, a length of up to 200 KB.
     fn length(&mut self) -> usize {
         let end = if self.rng.one_in(10) { 200_000 } else { 3_000 };
         self.rng.between(0, end) as usize
@@ -123,7 +123,8 @@ pub fn short_once(mut caller: Caller<'_>) {
     }
 }
 
-/// Several requests at once on one connection: their answers come in the same order.
+/// Clients that send several requests at once on one connection: the responses arrive in order, until one closes the
+/// connection.
 pub fn pipelined(mut caller: Caller<'_>) {
     let traffic = caller.traffic;
     while !traffic.over() {
@@ -171,7 +172,7 @@ pub fn list(mut caller: Caller<'_>) {
     }
 }
 
-/// The upstream answers with the body that it got, from which the prefix is gone.
+/// The upstream echoes the body, from which the program has removed the prefix.
 pub fn chat(mut caller: Caller<'_>) {
     while !caller.traffic.over() {
         let seed = caller.rng.next();
@@ -231,7 +232,7 @@ pub fn download(mut caller: Caller<'_>) {
     }
 }
 
-/// An upstream that fails: the client must not take what it gets for the whole.
+/// The upstream fails: the response must not look complete.
 pub fn failing(mut caller: Caller<'_>, tasks: &[Task]) {
     while !caller.traffic.over() {
         let (task, seed) = (caller.rng.pick(tasks), caller.rng.next());

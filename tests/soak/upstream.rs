@@ -1,8 +1,7 @@
-//! The upstream: a raw socket that does what the target of a request orders, keeps a
-//! record of who closed on it, and goes away now and then.
+//! The upstream: does what the target of each request orders, records when the program closes a connection, and goes
+//! down now and then.
 //!
-//! An exchange should have succeeded where the upstream's [`Epoch`] was the same, and one of
-//! being there, before and after it.
+//! An exchange must succeed if the [`Epoch`] is the same before and after it, and the upstream is up in it.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,13 +15,13 @@ use crate::content::{Order, Rng, Task, bytes, events, models};
 use crate::ledger::Ledger;
 use crate::wire::Wire;
 
-/// How long what began before the upstream was back may fail because of that.
+/// For how long after the upstream is back an exchange may still fail.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// The longest that anything of the upstream's own may take.
+/// The deadline for all connections of the upstream to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An event of an endless stream comes this often.
+/// The interval between events of an endless stream.
 const PULSE: Duration = Duration::from_millis(20);
 
 pub struct Upstream {
@@ -33,7 +32,7 @@ pub struct Upstream {
 
 struct Shared {
     ledger: Arc<Ledger>,
-    /// Even while the upstream is there.
+    /// Even while the upstream is up.
     epoch: AtomicU64,
     away: AtomicBool,
     open: Mutex<HashMap<u64, TcpStream>>,
@@ -42,7 +41,7 @@ struct Shared {
     changed: Condvar,
 }
 
-/// A request that stays without an end, by its seed.
+/// The state of a request that the upstream never finishes.
 #[derive(Clone, Copy)]
 enum Watched {
     Arrived,
@@ -54,8 +53,7 @@ pub struct Epoch(u64);
 
 impl Upstream {
     pub fn start(ledger: Arc<Ledger>) -> Upstream {
-        // Below the range from which the kernel takes ports for clients: one of those could
-        // have this port while the upstream is away.
+        // Below the range of ephemeral ports: while the upstream is down, a client could get one of those.
         let mut ports = Rng::new(u64::from(std::process::id()));
         let bound = (0..100).find_map(|_| {
             let port = ports.between(20_000, 30_000) as u16;
@@ -85,7 +83,7 @@ impl Upstream {
         Epoch(self.shared.epoch.load(Ordering::SeqCst))
     }
 
-    /// Whether the upstream was there ever since.
+    /// Whether the upstream has been up all the time since then.
     pub fn steady_since(&self, epoch: Epoch) -> bool {
         epoch.0 % 2 == 0 && epoch == self.epoch()
     }
@@ -119,17 +117,17 @@ impl Upstream {
         };
         self.shared.away.store(false, Ordering::SeqCst);
         self.accept(listener);
-        // Who shares the failure of an exchange that began earlier shall be excused too.
+        // Exchanges that share the failure of an earlier one (a list that is fetched once) are excused too.
         std::thread::sleep(GRACE);
         self.shared.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Whether such a request arrives. Each is to be waited for by one.
+    /// Whether the request with this seed arrives. Only one caller may wait for each.
     pub fn sees(&self, seed: u64, limit: Duration) -> bool {
         self.shared.wait(limit, |watched| watched.contains_key(&seed).then_some(())).is_some()
     }
 
-    /// When the program closed on such a request.
+    /// When the program closed the connection of the request with this seed.
     pub fn sees_closed(&self, seed: u64, limit: Duration) -> Option<Instant> {
         self.shared.wait(limit, |watched| match watched.get(&seed)? {
             Watched::Arrived => None,
@@ -153,7 +151,7 @@ impl Upstream {
                 shared.open().insert(id, handle);
                 let shared = Arc::clone(&shared);
                 std::thread::spawn(move || {
-                    // It ends because the program or the upstream itself closes it.
+                    // Ends when the program or the upstream closes the connection.
                     let _ = shared.serve(stream);
                     shared.open().remove(&id);
                     shared.closed.notify_all();
@@ -222,7 +220,7 @@ impl Shared {
         }
     }
 
-    /// Does what is ordered; says whether the connection goes on.
+    /// Carries out an order. Returns whether the connection can be used again.
     fn obey(&self, order: Order, wire: &mut Wire, line: &str, body: &[u8]) -> io::Result<bool> {
         let Order { seed, size, chunked, .. } = order;
         let binary = "application/octet-stream";
@@ -266,12 +264,12 @@ impl Shared {
 
     fn send_events(&self, order: Order, wire: &mut Wire) -> io::Result<()> {
         let all = events(order.seed, order.size);
-        // Only a stream that ends has its last event.
+        // Only a complete stream has the last event.
         let count = if order.task == Task::Stream { all.len() } else { order.size };
         let mut rng = Rng::new(order.seed);
         wire.write(&head("text/event-stream\r\nTransfer-Encoding: chunked"))?;
         for event in &all[..count] {
-            // Chunks need not be events.
+            // Chunks need not end where events end.
             let at = rng.between(0, event.len() as u64) as usize;
             let (one, other) = event.as_bytes().split_at(if rng.one_in(4) { at } else { 0 });
             if !one.is_empty() {
@@ -285,7 +283,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Keeps a record of something that lasts until the program closes.
+    /// Runs `lasting`, which returns when the program closes the connection, and records when it began and ended.
     fn watch(&self, seed: u64, lasting: impl FnOnce(&Shared) -> io::Result<()>) -> io::Result<()> {
         self.note(seed, Watched::Arrived);
         let ended = lasting(self);
@@ -294,14 +292,14 @@ impl Shared {
     }
 }
 
-/// What is answered to an upload.
+/// The response to an upload.
 pub fn verdict(size: usize, same: bool) -> String {
     format!("{{\"size\":{size},\"same\":{same}}}")
 }
 
-/// The length that a body which is cut was said to have.
+/// The announced length of a body that is cut.
 pub fn promised(order: Order) -> usize {
-    // Up to 64 KiB the program reads the whole before it sends the head.
+    // The program reads a body of up to 64 KiB whole before it sends the head.
     let rest = if order.task == Task::CutShort { 100 } else { 100_000 };
     order.size + rest
 }

@@ -1,21 +1,21 @@
-//! One end of a connection, over a raw socket, with a deadline for all that is read.
+//! One end of a connection, over a raw socket, with a deadline for everything that is read.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// The longest head that either end believes.
+/// The longest head that either end accepts.
 const MAX_HEAD: usize = 256 * 1024;
 
 pub struct Wire {
     stream: TcpStream,
     unread: Vec<u8>,
-    /// How much of `unread` was taken.
+    /// How much of `unread` has been consumed.
     taken: usize,
     deadline: Option<Instant>,
 }
 
-/// A head in its parts.
+/// A parsed head.
 #[derive(Debug)]
 pub struct Head {
     /// The request line or the status line.
@@ -37,7 +37,7 @@ impl Wire {
         Ok(Wire { stream, unread: Vec::new(), taken: 0, deadline: None })
     }
 
-    /// From now on everything must have happened within this time.
+    /// Sets the deadline for everything that follows.
     pub fn limit(&mut self, limit: Duration) -> io::Result<()> {
         self.deadline = Some(Instant::now() + limit);
         self.stream.set_write_timeout(Some(limit))?;
@@ -56,7 +56,7 @@ impl Wire {
         self.write(&[format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat())
     }
 
-    /// The next head; none where the connection ends cleanly before it.
+    /// The next head; `None` if the connection is closed before it begins.
     pub fn head(&mut self) -> io::Result<Option<Head>> {
         if self.unread() == 0 && self.fill()? == 0 {
             return Ok(None);
@@ -75,7 +75,7 @@ impl Wire {
         Ok(Some(Head { line, headers }))
     }
 
-    /// Reads a body to its end and hands its parts to `take`.
+    /// Reads a body to its end and passes its parts to `take`.
     pub fn body(&mut self, framing: Framing, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         match framing {
             Framing::Length(length) => self.exactly(length, &mut take),
@@ -157,7 +157,7 @@ impl Wire {
     }
 }
 
-/// Linux says `WouldBlock` for a deadline.
+/// Linux reports a read or write timeout as `WouldBlock`.
 fn named(error: io::Error) -> io::Error {
     if error.kind() == ErrorKind::WouldBlock { ErrorKind::TimedOut.into() } else { error }
 }
@@ -167,7 +167,7 @@ impl Head {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// How the body ends; none where the head says nothing of a body.
+    /// How the body ends; `None` if the head announces no body.
     pub fn framing(&self) -> Option<Framing> {
         if self.header("transfer-encoding") == Some("chunked") {
             return Some(Framing::Chunked);
