@@ -14,6 +14,8 @@
 mod bulk;
 /// A client: one connection, its requests and answers.
 mod client;
+/// Idle connections.
+mod idle;
 /// Many clients at once, for a while.
 mod load;
 /// What a process took of the machine; medians.
@@ -55,6 +57,7 @@ const SCENARIOS: &[Scenario] = &[
     ("flood", stream::flood),
     ("bulk", bulk::bulk),
     ("rest", rest::rest),
+    ("idle", idle::idle),
     ("start", start::start),
 ];
 

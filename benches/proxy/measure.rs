@@ -5,7 +5,9 @@
 //! of several processes is added up, with what they share counted for each. What others
 //! took of the machine counts too: where that is much, figures of time tell about them.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
 /// Per second, in `/proc/PID/stat`: the same on all machines that Debian is for.
 const TICKS: f64 = 100.0;
@@ -61,6 +63,39 @@ pub fn footprint(processes: &[u32]) -> Footprint {
         sum.threads += field("Threads:");
     }
     sum
+}
+
+/// CPU seconds and wake-ups of each thread, by its folder in `/proc`. A wake-up is a voluntary context switch: the
+/// thread waited for something, and went on.
+pub struct Activity(BTreeMap<PathBuf, (f64, f64)>);
+
+impl Activity {
+    /// Of all threads that run now. The CPU time is the scheduler's, in nanoseconds: ticks are too coarse for
+    /// processes that hardly run.
+    pub fn of(processes: &[u32]) -> Activity {
+        let tasks = processes.iter().map(|process| format!("/proc/{process}/task"));
+        let threads = tasks.filter_map(|tasks| fs::read_dir(tasks).ok()).flatten().flatten();
+        let measured = threads.filter_map(|thread| {
+            let path = thread.path();
+            let schedule = fs::read_to_string(path.join("schedstat")).ok()?;
+            let nanoseconds: f64 = schedule.split_whitespace().next()?.parse().ok()?;
+            let status = fs::read_to_string(path.join("status")).ok()?;
+            let switches = status.split("voluntary_ctxt_switches:").nth(1)?;
+            let wakeups = switches.split_whitespace().next()?.parse().ok()?;
+            Some((path, (nanoseconds / 1e9, wakeups)))
+        });
+        Activity(measured.collect())
+    }
+
+    /// CPU seconds and wake-ups since then, without those of threads that have ended.
+    pub fn since(&self, before: &Activity) -> (f64, f64) {
+        let mut sum = (0.0, 0.0);
+        for (path, (cpu, wakeups)) in &self.0 {
+            let (cpu_before, wakeups_before) = before.0.get(path).copied().unwrap_or_default();
+            sum = (sum.0 + cpu - cpu_before, sum.1 + wakeups - wakeups_before);
+        }
+        sum
+    }
 }
 
 /// What the machine has computed since it was started, in CPU seconds. No target may run

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::measure::quantile;
 use crate::small::{CONNECTIONS, LIST, plain_name};
 use crate::target::{Kind, Stage};
-use crate::{bulk, rest, start, stream};
+use crate::{bulk, idle, rest, start, stream};
 
 #[derive(Default)]
 pub struct Table {
@@ -184,6 +184,24 @@ fn goals(table: &Table) -> Vec<(String, String, String)> {
             asked: Asked::AtMost(40.0, "KB"),
             timed: None,
             values: vec![table.get(&rest::name(1000), rest::EACH, Kind::Filter)],
+        },
+        Goal {
+            what: "CPU with 500 idle connections",
+            asked: Asked::AtMost(0.1, "% of a core"),
+            timed: None,
+            values: vec![table.get(&idle::name(idle::MOST), idle::CPU, Kind::Filter)],
+        },
+        Goal {
+            what: "wake-ups with 500 idle connections",
+            asked: Asked::AtMost(1.0, "a second"),
+            timed: None,
+            values: vec![table.get(&idle::name(idle::MOST), idle::WAKEUPS, Kind::Filter)],
+        },
+        Goal {
+            what: "wake-ups without connections",
+            asked: Asked::AtMost(0.0, "a second"),
+            timed: None,
+            values: vec![table.get(&idle::name(0), idle::WAKEUPS, Kind::Filter)],
         },
         Goal {
             what: "first answer after the start",

@@ -34,12 +34,7 @@ pub fn name(streams: usize) -> String {
 
 pub fn rest(bench: &mut Bench) -> io::Result<()> {
     // Both ends of each stream are in this process.
-    let needed = 2 * STREAMS[1] + 100;
-    if descriptors().is_some_and(|most| most < needed) {
-        return Err(io::Error::other(format!(
-            "needs {needed} file descriptors: ulimit -n {needed}"
-        )));
-    }
+    require_descriptors(2 * STREAMS[1] + 100)?;
     let hold = client::chat("/v1/hold");
     for round in 0..bench.rounds.min(ROUNDS) {
         for kind in [Kind::Filter, Kind::Nginx] {
@@ -77,6 +72,15 @@ pub fn rest(bench: &mut Bench) -> io::Result<()> {
 fn settled(target: &Target) -> Footprint {
     thread::sleep(SETTLING);
     target.footprint()
+}
+
+/// Fails if this process may not have this many files open.
+pub fn require_descriptors(needed: usize) -> io::Result<()> {
+    if descriptors().is_some_and(|most| most < needed) {
+        let message = format!("needs {needed} file descriptors: ulimit -n {needed}");
+        return Err(io::Error::other(message));
+    }
+    Ok(())
 }
 
 /// How many files this process may have open.

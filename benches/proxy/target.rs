@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{self, Client};
-use crate::measure::{self, Cpu, Footprint};
+use crate::measure::{self, Activity, Cpu, Footprint};
 
 /// How long a proxy may take to answer for the first time.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -128,7 +128,7 @@ impl Stage {
     fn filter(&self) -> io::Result<Start> {
         let Stage { upstream, folder, .. } = self;
         let port = free_port()?;
-        let file = folder.join("config.yaml");
+        let file = folder.join(format!("config-{port}.yaml"));
         let config = format!(
             "model_filter: {{base_url: 'http://127.0.0.1:{upstream}/v1', cache_ttl: 900}}\n\
              server: {{port: {port}, max_connections: 4096, max_requests: 2048}}\n"
@@ -247,6 +247,10 @@ impl Target {
 
     pub fn footprint(&self) -> Footprint {
         measure::footprint(&self.processes())
+    }
+
+    pub fn activity(&self) -> Activity {
+        Activity::of(&self.processes())
     }
 
     /// The processes that do the work: of nginx, the workers.
