@@ -1,4 +1,4 @@
-//! Large bodies, both ways: how fast they pass, and how much memory that takes.
+//! Large responses and uploads: throughput, CPU and peak memory.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use crate::target::{Kind, Target};
 
 const MEGABYTE: usize = 1_000_000;
 
-/// Clients at once, and for how long, for answers of 1 MB.
+/// For responses of 1 MB: the number of clients, and for how long they run.
 const CONNECTIONS: usize = 4;
 const LASTING: Duration = Duration::from_secs(1);
 
-/// Megabytes of the single large answer and upload.
+/// Megabytes of the single large response, and of the upload.
 const ANSWER: usize = 100;
 const UPLOAD: usize = 50;
 
@@ -44,7 +44,7 @@ pub fn bulk(bench: &mut Bench) -> io::Result<()> {
     bench.interleaved(|table, target| once(table, UPLOADED, target, &upload, UPLOAD))
 }
 
-/// One exchange of this many megabytes, on a connection of its own.
+/// Measures one exchange of this many megabytes, on a new connection.
 fn once(
     table: &mut Table,
     name: &str,

@@ -1,6 +1,6 @@
-//! A client: one connection that sends prebuilt requests and takes answers as they come.
+//! A client: one connection that sends prepared requests and reads the responses.
 //!
-//! Anything but a 200 is an error, and so is an answer that takes too long.
+//! Any status but 200 is an error, and so is a timeout.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
@@ -12,12 +12,12 @@ pub struct Client {
     framing: Framing,
 }
 
-/// A GET as it goes over the wire.
+/// The bytes of a GET.
 pub fn get(target: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n").into_bytes()
 }
 
-/// A POST as it goes over the wire.
+/// The bytes of a POST.
 pub fn post(target: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let head = format!(
@@ -39,7 +39,7 @@ impl Client {
         Ok(Client { wire: Wire::new(stream)?.impatient()?, framing: Framing::END })
     }
 
-    /// Sends a request and reads the head of the answer.
+    /// Sends a request and reads the head of the response.
     pub fn begin(&mut self, request: &[u8]) -> io::Result<()> {
         self.wire.write(request)?;
         let status = |line: &str| match line.split(' ').nth(1) {
@@ -54,12 +54,12 @@ impl Client {
         Ok(())
     }
 
-    /// The next bytes of the answer's body; none at its end.
+    /// The next bytes of the response body; `None` at its end.
     pub fn part(&mut self) -> io::Result<Option<&[u8]>> {
         self.wire.part(&mut self.framing)
     }
 
-    /// A whole exchange; tells the length of the answer's body.
+    /// Makes a whole exchange and returns the length of the response body.
     pub fn exchange(&mut self, request: &[u8]) -> io::Result<u64> {
         self.begin(request)?;
         self.wire.discard(self.framing)

@@ -1,8 +1,7 @@
-//! Many clients at once, for a while: a thread and a connection each, one request after
-//! another without a pause.
+//! Closed-loop load: each client has a thread and a connection and sends one request after another.
 //!
-//! All connect and have an answer before the clock starts. What the target computes is
-//! taken from then until the last client has its last answer.
+//! All clients connect and get one response before the clock starts. The target's CPU time is measured from then until
+//! the last client has its last response.
 
 use std::io;
 use std::sync::Barrier;
@@ -13,30 +12,30 @@ use crate::client::Client;
 use crate::measure::{Cpu, quantile};
 use crate::target::Target;
 
-/// What clients do.
+/// What the clients do.
 pub struct Load<'a> {
     pub connections: usize,
     pub lasting: Duration,
     pub request: &'a [u8],
-    /// A new connection for each request.
+    /// Whether each request uses a new connection.
     pub fresh: bool,
 }
 
 pub struct Outcome {
     pub exchanges: f64,
-    /// Of the bodies of answers.
+    /// The bytes of all response bodies.
     pub bytes: f64,
     /// Seconds.
     pub took: f64,
-    /// Seconds that exchanges took: in the middle, and of the slowest 1 %.
+    /// Seconds per exchange.
     pub median: f64,
     pub p99: f64,
     pub cpu: Cpu,
-    /// Of the target, while all connections are open.
+    /// The target's threads while all connections are open.
     pub threads: f64,
 }
 
-/// What one client has: its last connection, which stays open until threads are counted.
+/// The result of one client. Its last connection stays open until the threads are counted.
 struct Share {
     client: Client,
     bytes: u64,

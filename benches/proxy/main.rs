@@ -1,36 +1,38 @@
-//! `make bench`: what the program costs, beside no proxy at all and beside nginx.
+//! `make bench`: what the program costs, compared with no proxy and with nginx.
 //!
-//! A fake upstream and a load client live in this process; between them stands nobody, the
-//! release build of the program, or nginx where it is installed. Rounds are interleaved, so
-//! that a machine that is busy for a while is so for all three, and what is told is the
-//! median of the rounds. All of it is on loopback and shares the cores, so figures of two
-//! machines do not compare: the ratios of one run do. Nor do figures of time where others
-//! use the machine, so what those took is told, and goals are not judged by them. Arguments are names of scenarios (all
-//! without any) and `--rounds N`. Status 1 where the harness itself failed; a goal that does
-//! not hold is told and is no failure.
-#![allow(clippy::print_stdout, clippy::print_stderr)] // a program of its own, without a harness
+//! This process holds a fake upstream and a load generator. Between them is nothing ("direct"), the release build of
+//! the program, or nginx if it is installed. Rounds are interleaved, so that a busy period of the machine affects all
+//! three, and every figure is the median of its rounds.
+//!
+//! Limits: everything runs on loopback and shares the cores, so compare the ratios of one run, not the figures of two
+//! machines. If other processes use the machine, times mean little: the report gives their share of the cores, and
+//! goals about time are then not judged.
+//!
+//! Arguments: names of scenarios (default: all) and `--rounds N`. Exits with 1 if the harness fails, not if a goal is
+//! missed.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // has no test harness that would print
 
-/// Bodies: large answers and uploads.
+/// Large responses and uploads.
 mod bulk;
-/// A client: one connection, its requests and answers.
+/// A client: one connection, its requests and responses.
 mod client;
 /// Idle connections.
 mod idle;
-/// Many clients at once, for a while.
+/// Closed-loop load by many clients.
 mod load;
-/// What a process took of the machine; medians.
+/// CPU, memory and wake-ups of processes; quantiles.
 mod measure;
 /// The table and the goals.
 mod report;
-/// Open streams at rest.
+/// Open streams without traffic.
 mod rest;
-/// Small requests, and the list.
+/// Small requests and the cached list.
 mod small;
-/// From the start of a process to its first answer.
+/// The time from the start of a process to its first response.
 mod start;
 /// Streams of tokens.
 mod stream;
-/// Who stands between client and upstream.
+/// What is between client and upstream.
 mod target;
 /// The fake upstream.
 mod upstream;
@@ -46,7 +48,7 @@ use report::Table;
 use target::{Kind, Stage, Target};
 use upstream::Upstream;
 
-/// What can be measured: a name for the command line, and how.
+/// A scenario: its name on the command line, and the function that measures it.
 type Scenario = (&'static str, fn(&mut Bench) -> io::Result<()>);
 
 const SCENARIOS: &[Scenario] = &[
@@ -61,10 +63,10 @@ const SCENARIOS: &[Scenario] = &[
     ("start", start::start),
 ];
 
-/// How often each figure is taken, unless it is said.
+/// The default of `--rounds`.
 const ROUNDS: usize = 5;
 
-/// A run: who is measured, how often, and what came of it so far.
+/// A run: the number of rounds, what is needed to start targets, and the figures so far.
 struct Bench {
     rounds: usize,
     stage: Stage,
@@ -85,7 +87,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Rounds and scenarios; `--bench` comes from cargo.
+/// Rounds and scenarios. Cargo adds `--bench`.
 fn arguments() -> io::Result<(usize, Vec<&'static Scenario>)> {
     let mut rounds = ROUNDS;
     let mut chosen = Vec::new();
@@ -128,8 +130,8 @@ fn run(rounds: usize, scenarios: &[&Scenario]) -> io::Result<String> {
 }
 
 impl Bench {
-    /// Measures fresh targets in turns; who is first changes from round to round. Memory
-    /// and threads are told by `measure`, since only it knows when.
+    /// Measures fresh targets in turn. A different one is first in each round. `measure` records memory and threads
+    /// itself, because it knows when.
     fn interleaved(
         &mut self,
         mut measure: impl FnMut(&mut Table, &Target) -> io::Result<()>,
@@ -145,7 +147,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Tells the highest memory of each target since it was started.
+    /// Records the peak memory of a target since its start.
     fn peak(table: &mut Table, what: &str, target: &Target) {
         if target.kind != Kind::Direct {
             let footprint = target.footprint();

@@ -1,15 +1,13 @@
-//! What processes took of the machine, from `/proc`, and the middle of many figures.
+//! CPU, memory, threads and wake-ups of processes, from `/proc`; quantiles.
 //!
-//! CPU time comes in ticks of 10 ms, so a figure for a request needs a second or so of
-//! them. The kernel knows the sum better than how it divides into user and system. Memory
-//! of several processes is added up, with what they share counted for each. What others
-//! took of the machine counts too: where that is much, figures of time tell about them.
+//! Limits: CPU time comes in ticks of 10 ms, so a figure per request needs about a second of load. The kernel knows the
+//! sum more precisely than its parts in user and system mode. Memory that several processes share is counted for each.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-/// Per second, in `/proc/PID/stat`: the same on all machines that Debian is for.
+/// Ticks per second in `/proc/PID/stat`: the same on all architectures of Debian.
 const TICKS: f64 = 100.0;
 
 /// CPU seconds.
@@ -37,8 +35,7 @@ impl Cpu {
     }
 }
 
-/// What processes have computed since they began, with threads that have ended. One that
-/// cannot be read has computed nothing.
+/// CPU time of processes since they began, threads that have ended included. A process that cannot be read counts as 0.
 pub fn cpu(processes: &[u32]) -> Cpu {
     let mut sum = Cpu::default();
     for process in processes {
@@ -98,14 +95,14 @@ impl Activity {
     }
 }
 
-/// What the machine has computed since it was started, in CPU seconds. No target may run
-/// when this is taken: their time counts as our own once they have ended.
+/// CPU seconds of the whole machine since it was started. Take it only while no target runs: the time of a target
+/// counts as this process's own once the target has ended.
 #[derive(Clone, Copy)]
 pub struct Machine {
     all: f64,
     busy: f64,
     own: f64,
-    /// Of other processes that can be seen, and of other machines on the same host.
+    /// Of other visible processes, and of other virtual machines on the same host (steal).
     others: f64,
 }
 
@@ -120,16 +117,16 @@ impl Machine {
         let stolen = field(7);
         Machine {
             all: (0..8).map(field).sum(),
-            // User, nice and system. Interrupts are not here: those for our own packets
-            // cannot be told from others, and may stand in our own time as well.
+            // User, nice and system. Interrupts are left out: those for our own packets cannot be distinguished from
+            // others, and may be part of our own time as well.
             busy: field(0) + field(1) + field(2) + stolen,
             own: with_ended(own),
             others: others + stolen,
         }
     }
 
-    /// The part of all cores that others took since then: what can be seen of their
-    /// processes, or, from inside a container, what was busy and not for us.
+    /// The share of all cores that others took since then: the time of their visible processes or, inside a container,
+    /// the busy time that is not ours.
     pub fn others_since(self, before: Machine) -> f64 {
         let seen = self.others - before.others;
         let unseen = (self.busy - before.busy) - (self.own - before.own);
@@ -137,7 +134,7 @@ impl Machine {
     }
 }
 
-/// CPU seconds of a process, and of those that it has started and seen end.
+/// CPU seconds of a process and of its children that have ended.
 fn with_ended(process: u32) -> f64 {
     let fields = stat(process);
     (11..15).map(|at| ticks(fields.get(at))).sum()
@@ -153,7 +150,7 @@ fn processes() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// The processes that this one has started and that still run.
+/// The running children of a process.
 pub fn children(parent: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -162,14 +159,14 @@ pub fn children(parent: u32) -> Vec<u32> {
     processes.filter(is_child).collect()
 }
 
-/// The fields of `/proc/PID/stat` behind the name, which may hold anything: the state is 0.
+/// The fields of `/proc/PID/stat` after the name, which may contain anything. Field 0 is the state.
 fn stat(process: u32) -> Vec<String> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     fields.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The value below which this part of all values lies; 0 where there is none.
+/// The quantile of the values; 0 if there are none.
 pub fn quantile(values: &mut [f64], part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);

@@ -1,7 +1,7 @@
-//! The table in Markdown, the machine that it is about, and which goals hold.
+//! The report in Markdown: the machine, the table, and which goals are met.
 //!
-//! A figure is the median of its rounds; a ratio is one of medians, rounded after. Goals
-//! that are about time are not judged where others used the machine meanwhile.
+//! A figure is the median of its rounds, a ratio that of two medians. Goals about time are not judged if others used
+//! the machine meanwhile.
 
 use std::fmt::Write;
 use std::fs;
@@ -16,17 +16,17 @@ use crate::{bulk, idle, rest, start, stream};
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Row>,
-    /// The part of the cores that others took, by scenario.
+    /// The share of the cores that others took, by scenario.
     disturbed: Vec<(&'static str, f64)>,
 }
 
-/// What others may take of the cores without spoiling what is about time.
+/// The share of the cores that others may take before goals about time are not judged.
 const QUIET: f64 = 0.1;
 
 struct Row {
     what: String,
     unit: &'static str,
-    /// By [`Kind`], one value for each round.
+    /// By [`Kind`], one value per round.
     values: [Vec<f64>; 3],
 }
 
@@ -48,12 +48,12 @@ impl Table {
         self.rows.iter().find(|row| row.what == what && row.unit == unit)?.median(kind)
     }
 
-    /// What the program has, divided by what another has.
+    /// The program's figure divided by that of another kind.
     fn ratio(&self, what: &str, unit: &str, other: Kind) -> Option<f64> {
         Some(self.get(what, unit, Kind::Filter)? / self.get(what, unit, other)?)
     }
 
-    /// What the program has beyond what there is without it.
+    /// The program's figure minus that of direct.
     fn added(&self, what: &str, unit: &str) -> Option<f64> {
         Some(self.get(what, unit, Kind::Filter)? - self.get(what, unit, Kind::Direct)?)
     }
@@ -65,7 +65,7 @@ impl Row {
         (!values.is_empty()).then(|| quantile(&mut values.clone(), 0.5))
     }
 
-    /// For a delay, a row of what is left of it without that of direct.
+    /// For a delay, a row of how much each proxy adds to that of direct.
     fn added(&self) -> Option<Row> {
         let unit = match self.unit {
             stream::MEDIAN => "added to a token, median, µs",
@@ -97,7 +97,7 @@ impl Row {
     }
 }
 
-/// With three digits that count, or all before the point.
+/// Formats a figure with three significant digits, or with all digits before the point.
 fn figure(value: f64) -> String {
     match value.abs() {
         at_least if at_least >= 99.95 => format!("{value:.0}"),
@@ -120,15 +120,14 @@ pub fn report(table: &Table, stage: &Stage, rounds: usize, took: Duration) -> St
     }
     text += "\n| goal | figure | |\n|---|---|---|\n";
     for (goal, figures, verdict) in goals(table) {
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "| {goal} | {figures} | {verdict} |");
     }
     text.truncate(text.trim_end().len());
     text
 }
 
-/// Each goal that was measured, with its figures, and whether it holds. One with several
-/// figures holds where all of them do.
+/// Each goal that was measured, with its figures and the verdict. All figures of a goal must meet it.
 fn goals(table: &Table) -> Vec<(String, String, String)> {
     let cpu = "CPU for a request, µs";
     let added = |unit| [stream::ONE, stream::FIFTY].map(|name| table.added(name, unit)).to_vec();
@@ -216,20 +215,20 @@ fn goals(table: &Table) -> Vec<(String, String, String)> {
 struct Goal {
     what: &'static str,
     asked: Asked,
-    /// The scenario, for one that is about time.
+    /// The scenario, if the goal is about time.
     timed: Option<&'static str>,
-    /// None for what was not measured.
+    /// `None` for figures that were not measured.
     values: Vec<Option<f64>>,
 }
 
-/// The bound, and what it is counted in.
+/// The bound and its unit.
 enum Asked {
     AtMost(f64, &'static str),
     AtLeast(f64, &'static str),
 }
 
 impl Goal {
-    /// The goal, its figures and the verdict; none where it was not measured.
+    /// The goal, its figures and the verdict; `None` if nothing was measured.
     fn judged(self, table: &Table) -> Option<(String, String, String)> {
         let Goal { what, asked, timed, values } = self;
         let values: Vec<f64> = values.into_iter().flatten().collect();
@@ -257,7 +256,7 @@ impl Goal {
     }
 }
 
-/// What all of it was measured on, and how.
+/// The machine, the versions and the method.
 fn machine(table: &Table, stage: &Stage, rounds: usize, took: Duration) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -291,7 +290,7 @@ fn machine(table: &Table, stage: &Stage, rounds: usize, took: Duration) -> Strin
     )
 }
 
-/// What a command says, on either of its outputs.
+/// What a command prints to stdout and stderr.
 fn printed(command: &mut Command) -> Option<String> {
     let output = command.output().ok()?;
     let text = [output.stdout, output.stderr].concat();

@@ -1,6 +1,6 @@
-//! Open streams on which nothing happens: what each of them costs in memory and threads.
+//! Open streams without traffic: memory and threads per stream.
 //!
-//! Each round has fresh processes, since memory that was once taken is not given back.
+//! Each round uses fresh processes, because an allocator may keep memory that it once had.
 
 use std::io;
 use std::thread;
@@ -11,14 +11,13 @@ use crate::client::{self, Client};
 use crate::measure::Footprint;
 use crate::target::{Kind, Target};
 
-/// More rounds tell nothing more: memory does not depend on who else is busy.
+/// More rounds would add nothing: memory does not depend on how busy the machine is.
 const ROUNDS: usize = 3;
 
-/// How many streams; the second number includes the first.
+/// The numbers of streams; the second includes the first.
 const STREAMS: [usize; 2] = [200, 1000];
 
-/// For what goes on after an answer, log lines for example, and for the program to notice
-/// that a stream rests.
+/// Time for what happens after a response, such as log lines, and for the program to treat a stream as idle.
 const SETTLING: Duration = Duration::from_secs(2);
 
 pub const IDLE: &str = "at rest, no stream";

@@ -1,5 +1,4 @@
-//! Small exchanges: what a request costs, in time and in CPU, on connections that stay and on
-//! new ones, and what the list costs that is in the cache.
+//! Small exchanges: time and CPU per request, on kept connections and on new ones, and for the cached list.
 
 use std::io;
 use std::time::Duration;
@@ -10,17 +9,17 @@ use crate::load::{Load, Outcome};
 use crate::report::Table;
 use crate::target::{Kind, Target};
 
-/// How long each figure is taken, and how long a target runs before, uncounted.
+/// How long each measurement takes, and how long the target warms up before it.
 const LASTING: Duration = Duration::from_secs(1);
 const WARMING: Duration = Duration::from_millis(100);
 
-/// Clients at once, for plain requests.
+/// The numbers of clients for plain requests.
 pub const CONNECTIONS: [usize; 3] = [1, 8, 64];
 
-/// The same for the list and for new connections.
+/// The number of clients for the list and for new connections.
 const SEVERAL: usize = 8;
 
-/// What the figures of plain requests are called.
+/// The name of the rows for plain requests.
 pub fn plain_name(connections: usize) -> String {
     match connections {
         1 => "plain request, 1 connection".to_owned(),

@@ -1,13 +1,13 @@
-//! From the start of a process to its first answer, a plain request that is relayed.
+//! The time from the start of a process to its first response, to a relayed request.
 //!
-//! A client tries every 0.1 ms, so the figure holds up to that much of waiting.
+//! A client retries every 0.1 ms, so the figure may be that much too high.
 
 use std::io;
 
 use crate::Bench;
 use crate::target::Kind;
 
-/// Starts for each round.
+/// Starts per round.
 const STARTS: usize = 3;
 
 pub const NAME: &str = "start";

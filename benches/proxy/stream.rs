@@ -1,9 +1,7 @@
-//! Streams of events: how much later each token comes than without a proxy, and how many
-//! events pass where the upstream does not wait.
+//! Event streams: how much delay a proxy adds to each token, and the throughput if the upstream does not wait.
 //!
-//! An event holds the time at which it was written, on the clock by which this process
-//! takes the time of its arrival: so a delay is that of one token, and holds also what the
-//! kernel takes to wake up the client. What a proxy adds is the difference to direct.
+//! Each event holds the time at which it was written, on the same clock as its arrival. A delay includes the time that
+//! the kernel takes to wake up the client; what a proxy adds is the difference to direct.
 
 use std::io;
 use std::sync::Barrier;
@@ -17,7 +15,7 @@ use crate::report::Table;
 use crate::target::{Kind, Target};
 use crate::upstream::{DIGITS, STAMP, event, now};
 
-/// Streams that are paced: how many, tokens in each, and the pause between two.
+/// Paced streams: how many, the tokens in each, and the pause between two tokens.
 struct Paced {
     name: &'static str,
     streams: usize,
@@ -35,7 +33,7 @@ const PACED: [Paced; 2] = [
 pub const MEDIAN: &str = "delay of a token, median, µs";
 pub const P99: &str = "delay of a token, p99, µs";
 
-/// Streams at full speed, and for how long.
+/// Streams at full speed: how many, and for how long.
 const FLOODS: usize = 8;
 const FLOOD: Duration = Duration::from_secs(1);
 pub const ALONE: &str = "8 streams at full speed, a write for each event";
@@ -84,8 +82,7 @@ impl Paced {
         let request = client::chat(&format!("/v1/tokens/{tokens}/{}", pause.as_micros()));
         let before = target.cpu();
         let (delays, _) = at_once(*streams, target, |number, client| {
-            // Not all at the same moment: streams of different clients have nothing to do
-            // with each other.
+            // Spread the starts: streams of different clients are not in step.
             thread::sleep(*pause * number as u32 / *streams as u32);
             let mut stamps = Stamps::default();
             client.begin(&request)?;
@@ -102,7 +99,7 @@ impl Paced {
         let mut delays = delays.concat();
         table.add(name, MEDIAN, target.kind, quantile(&mut delays, 0.5) / 1e3);
         table.add(name, P99, target.kind, quantile(&mut delays, 0.99) / 1e3);
-        // A single slow stream takes less than the kernel counts.
+        // A single paced stream takes less CPU time than a tick can show.
         if target.kind != Kind::Direct && *streams > 1 {
             let each = cpu / delays.len() as f64 * 1e6;
             table.add(name, "CPU for a token, µs", target.kind, each);
@@ -111,8 +108,8 @@ impl Paced {
     }
 }
 
-/// Has this many clients do something at once, each on a connection of its own that has had
-/// an answer, and tells the seconds until the last one was done.
+/// Runs `each` for this many clients at once, each on its own connection that has made one exchange. Returns the
+/// results, and the seconds until the last client was done.
 fn at_once<T: Send>(
     count: usize,
     target: &Target,
@@ -143,10 +140,10 @@ fn at_once<T: Send>(
     })
 }
 
-/// Finds the times in a stream, however it is cut.
+/// Finds the times in a stream that arrives in arbitrary pieces.
 #[derive(Default)]
 struct Stamps {
-    /// What may be the start of one.
+    /// What may be the start of a time.
     rest: Vec<u8>,
     /// Nanoseconds.
     delays: Vec<f64>,

@@ -1,10 +1,9 @@
-//! Who stands between client and upstream: nobody, the program, or nginx.
+//! What is between client and upstream: nothing, the program, or nginx.
 //!
-//! Both proxies run as users run them, which includes a log line for each request, here to
-//! `/dev/null`. The program gets no filter and a cache. nginx is a plain proxy: connections
-//! to the upstream are kept, bodies are buffered neither way, and there are as many workers
-//! as cores, as Debian ships it, since the program too uses them all. Whatever limits would
-//! end connections early are raised.
+//! Both proxies run as users run them, with one log line per request, here to `/dev/null`. The program has a cache and
+//! no filter. nginx is a plain proxy that keeps connections to the upstream and buffers no bodies. It has a worker per
+//! core, as Debian ships it, because the program uses all cores too. Limits that would end connections early are
+//! raised.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -18,13 +17,13 @@ use std::time::{Duration, Instant};
 use crate::client::{self, Client};
 use crate::measure::{self, Activity, Cpu, Footprint};
 
-/// How long a proxy may take to answer for the first time.
+/// The longest wait for the first response of a proxy.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often a client tries again that is not let in yet.
+/// The pause between attempts to connect to a proxy that is starting.
 const AGAIN: Duration = Duration::from_micros(100);
 
-/// Where nginx has the list in a file.
+/// The path below which nginx serves the list from a file.
 const FILE: &str = "/bench/models.json";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +33,7 @@ pub enum Kind {
     Nginx,
 }
 
-/// Someone who answers on a port, until it is dropped.
+/// A server on a port; stopped when dropped.
 pub struct Target {
     pub kind: Kind,
     pub port: u16,
@@ -43,7 +42,7 @@ pub struct Target {
 
 struct Running {
     child: Child,
-    /// For nginx, which is asked to end: a master that is killed leaves its workers.
+    /// The command that stops nginx: killing its master would leave the workers.
     stop: Option<Command>,
 }
 
@@ -77,14 +76,14 @@ impl Stage {
         self.nginx.as_deref()
     }
 
-    /// Fresh ones of all kinds that there are, each of which has answered.
+    /// Starts a target of each available kind and waits for its first response.
     pub fn targets(&self) -> io::Result<Vec<Target>> {
         let kinds = [Kind::Direct, Kind::Filter, Kind::Nginx];
         let kinds = kinds.into_iter().filter(|kind| *kind != Kind::Nginx || self.nginx.is_some());
         kinds.map(|kind| self.target(kind).map(|(target, _)| target)).collect()
     }
 
-    /// A fresh one, and how long it took from its start to its first answer.
+    /// Starts a target. Returns also the time from its start to its first response.
     pub fn target(&self, kind: Kind) -> io::Result<(Target, Duration)> {
         let Some(mut command) = self.command(kind)? else {
             let target = Target { kind, port: self.upstream, process: None };
@@ -152,7 +151,7 @@ impl Stage {
             .collect();
         let list = self.folder.join("models.json");
         let list = list.display();
-        // Workers of root's would be nobody's, who cannot read the folder.
+        // If root starts nginx, its workers run as another user, who could not read the folder.
         let root = fs::metadata(&folder)?.uid() == 0;
         let user = if root { "user root root;" } else { "" };
         let config = format!(
@@ -205,19 +204,19 @@ http {{
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // What is left in the folder for temporary files, others clear away.
+        // The system cleans the folder for temporary files.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// How to start a proxy, and the port that it will have.
+/// How to start a proxy, and on which port.
 struct Start {
     port: u16,
     start: Command,
     stop: Option<Command>,
 }
 
-/// A port that was free a moment ago, below those that the kernel gives to clients.
+/// A port that was free a moment ago, below the range of ephemeral ports.
 fn free_port() -> io::Result<u16> {
     let first = 20_000 + (std::process::id() % 10_000) as u16;
     (first..first + 1000)
@@ -236,7 +235,7 @@ impl Kind {
 }
 
 impl Target {
-    /// Where the list is: nginx has it in a file.
+    /// The path of the list of models.
     pub fn list(&self) -> &'static str {
         if self.kind == Kind::Nginx { FILE } else { "/v1/models" }
     }
@@ -253,7 +252,7 @@ impl Target {
         Activity::of(&self.processes())
     }
 
-    /// The processes that do the work: of nginx, the workers.
+    /// The processes that do the work; for nginx, its workers.
     fn processes(&self) -> Vec<u32> {
         match &self.process {
             None => Vec::new(),
@@ -264,7 +263,7 @@ impl Target {
         }
     }
 
-    /// The error, with who it was that failed.
+    /// The error, with the name of the target.
     pub fn blamed(&self, error: io::Error) -> io::Error {
         io::Error::new(error.kind(), format!("{}: {error}", self.kind.name()))
     }
@@ -275,7 +274,7 @@ impl Drop for Target {
         if let Some(Running { child, stop }) = &mut self.process {
             let asked = stop.as_mut().is_some_and(|stop| stop.status().is_ok_and(|s| s.success()));
             if !asked {
-                // It has ended by itself, then.
+                // Fails if the process has ended by itself.
                 let _ = child.kill();
             }
             let _ = child.wait();

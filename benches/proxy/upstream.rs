@@ -1,17 +1,16 @@
-//! The fake upstream: answers that are ready before they are asked for.
+//! The fake upstream, whose responses are prepared in advance.
 //!
-//! A thread for each connection, and always a few more that wait in `accept`, so that a new
-//! connection costs no new thread. What it does stands in the target of the request, which
-//! a proxy passes on:
+//! There is one thread per connection, and always a few more that wait in `accept`, so that a new connection does not
+//! wait for a new thread. The target of the request says how to respond:
 //!
 //! - `/v1/plain`: 1 KB of JSON
 //! - `/v1/models`: the list
 //! - `/v1/bytes/N`: N bytes
-//! - `/v1/upload`: reads the body, which all others do too, and tells nothing
-//! - `/v1/tokens/N/P`: N events with the time inside, one each P µs
-//! - `/v1/flood/alone/MS`, `/v1/flood/batched/MS`: events without pause for this long, each in
-//!   a write of its own, or as many in one as fit into 64 KB
-//! - `/v1/hold`: one event, and then nothing until the other side leaves
+//! - `/v1/upload`: an empty object; all requests have their body read
+//! - `/v1/tokens/N/P`: N events that hold the time, one every P µs
+//! - `/v1/flood/alone/MS`, `/v1/flood/batched/MS`: events without pause for MS milliseconds, one per write, or as many
+//!   as fit into 64 KB
+//! - `/v1/hold`: one event, then nothing until the other side closes
 
 use std::fmt::Write;
 use std::io;
@@ -26,20 +25,20 @@ use crate::wire::{Framing, Wire};
 /// Models in the list.
 pub const MODELS: usize = 340;
 
-/// The length of the small answer.
+/// The length of the small response.
 pub const PLAIN: usize = 1024;
 
-/// What stands before the time in an event, and how many digits come after it.
+/// What precedes the time in an event, and the number of its digits.
 pub const STAMP: &[u8] = b"\"t\":";
 pub const DIGITS: usize = 16;
 
-/// Threads that wait for connections: no fewer than the first, no more than the second.
+/// The least and the most threads that wait for connections.
 const WAITING: (usize, usize) = (4, 80);
 
-/// Their stacks are small, since there may be a thousand.
+/// The stack size of threads: there may be a thousand.
 const STACK: usize = 128 * 1024;
 
-/// How much is written at once where much is to be written.
+/// The size of a write, for large bodies and floods.
 const BATCH: usize = 64 * 1024;
 
 const EVENT_STREAM: &str =
@@ -61,7 +60,7 @@ struct Shared {
     waiting: AtomicUsize,
     plain: Vec<u8>,
     models: Vec<u8>,
-    /// An event in a chunk, and as many as fit into a batch.
+    /// One event as a chunk, and as many as fit into a batch.
     event: Vec<u8>,
     events: Vec<u8>,
     zeros: Vec<u8>,
@@ -93,7 +92,7 @@ impl Upstream {
     }
 }
 
-/// One more thread that takes connections. It ends with the process, or where there are many.
+/// Starts a thread that accepts connections. It ends with the process, or if too many threads wait.
 fn wait(shared: &Arc<Shared>) -> io::Result<()> {
     let own = Arc::clone(shared);
     shared.waiting.fetch_add(1, Ordering::SeqCst);
@@ -101,10 +100,10 @@ fn wait(shared: &Arc<Shared>) -> io::Result<()> {
         loop {
             let accepted = own.listener.accept();
             if own.waiting.fetch_sub(1, Ordering::SeqCst) <= WAITING.0 {
-                // Without a thread more, those that there are take over when they are done.
+                // If no thread can be started, the present ones accept when they are done.
                 let _ = wait(&own);
             }
-            // A connection that breaks off is seen where it matters: by the client.
+            // The client reports a broken connection.
             let _ = accepted.and_then(|(stream, _)| own.serve(stream));
             if own.waiting.fetch_add(1, Ordering::SeqCst) >= WAITING.1 {
                 own.waiting.fetch_sub(1, Ordering::SeqCst);
@@ -116,7 +115,7 @@ fn wait(shared: &Arc<Shared>) -> io::Result<()> {
 }
 
 impl Shared {
-    /// All requests of one connection.
+    /// Serves all requests of one connection.
     fn serve(&self, stream: TcpStream) -> io::Result<()> {
         let mut wire = Wire::new(stream)?;
         let target = |line: &str| line.split(' ').nth(1).unwrap_or_default().to_owned();
@@ -139,7 +138,7 @@ impl Shared {
                 }
                 "hold" => {
                     wire.write(&[EVENT_STREAM.as_bytes(), &self.event].concat())?;
-                    // Nothing comes but the end of the connection.
+                    // Nothing arrives but the end of the connection.
                     wire.part(&mut Framing::Length(1))?;
                     return Ok(());
                 }
@@ -164,8 +163,7 @@ impl Shared {
     }
 }
 
-/// Events with the time at which they were written. They keep to their times, also after
-/// one that was late.
+/// Writes events that hold the time of the write. A late event does not delay the next.
 fn tokens(wire: &mut Wire, count: u64, pause: Duration) -> io::Result<()> {
     wire.write(EVENT_STREAM.as_bytes())?;
     let mut due = Instant::now();
@@ -186,7 +184,7 @@ fn flood(wire: &mut Wire, piece: &[u8], lasting: Duration) -> io::Result<()> {
     wire.write(LAST_CHUNK)
 }
 
-/// An event as chat completions have it, with a time inside. All are of one length.
+/// An event of a chat completion that holds a time. All events have the same length.
 pub fn event(time: u64) -> String {
     format!(
         "data: {{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\
@@ -214,12 +212,12 @@ fn plain() -> String {
     format!("{start}{}{end}", "x".repeat(PLAIN - start.len() - end.len()))
 }
 
-/// A list with about as much about each model as large providers tell.
+/// A list whose entries are as long as those of large providers.
 fn models() -> String {
     let mut list = String::from("{\"object\":\"list\",\"data\":[");
     for number in 0..MODELS {
         let comma = if number == 0 { "" } else { "," };
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = write!(
             list,
             "{comma}{{\"id\":\"vendor-{}/model-{number}\",\"object\":\"model\",\"created\":{},\

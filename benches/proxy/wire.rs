@@ -1,13 +1,13 @@
 //! One end of a connection: reads heads and bodies, with one buffer and no copies.
 //!
-//! It believes what it reads as far as both ends of this harness and a proxy between them
-//! write it: no folded lines, no trailers, no body that ends with the connection.
+//! Limits: supports only what both ends of this harness and a proxy between them write: no folded lines, no trailers,
+//! no body that ends with the connection.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// The longest that anything may take; no scenario has a silence near to it.
+/// The timeout of reads and writes. No scenario is silent for so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const BUFFER: usize = 128 * 1024;
@@ -15,23 +15,23 @@ const BUFFER: usize = 128 * 1024;
 pub struct Wire {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// What of the buffer was read and not taken yet.
+    /// The part of the buffer that was read and is not consumed yet.
     start: usize,
     end: usize,
 }
 
-/// What is left of a body.
+/// How much of a body is left.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Framing {
     Length(u64),
-    /// What is left of this chunk with its line end; before the first one, nothing.
+    /// How much is left of this chunk and its line end; `None` before the first chunk.
     Chunked(Option<u64>),
 }
 
 impl Framing {
     pub const END: Framing = Framing::Length(0);
 
-    /// As the fields of a head tell it; no body where they tell nothing.
+    /// The framing that a head announces; no body if it announces none.
     fn of(head: &[u8]) -> io::Result<Framing> {
         for line in head.split(|byte| *byte == b'\n').skip(1) {
             if let Some(value) = value_of(line, b"content-length:") {
@@ -47,7 +47,7 @@ impl Framing {
     }
 }
 
-/// What comes after the name of a field, where the line has this name.
+/// The value of the field, if the line has this name.
 fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (start, value) = line.split_at_checked(name.len())?;
     start.eq_ignore_ascii_case(name).then_some(value)
@@ -69,7 +69,7 @@ impl Wire {
         Ok(Wire { stream, buffer: vec![0; BUFFER], start: 0, end: 0 })
     }
 
-    /// Has reads fail that take too long. The upstream does without: its connections rest.
+    /// Sets a timeout for reads. The upstream has none, because its connections may be idle.
     pub fn impatient(self) -> io::Result<Wire> {
         self.stream.set_read_timeout(Some(PATIENCE))?;
         Ok(self)
@@ -79,8 +79,7 @@ impl Wire {
         self.stream.write_all(bytes)
     }
 
-    /// The next head, and how its body is framed; none where the connection ends before it.
-    /// `first` gets the first line.
+    /// The next head, and how its body is framed; `None` if the connection ends before it. `first` gets the first line.
     pub fn head<T>(&mut self, first: impl FnOnce(&str) -> T) -> io::Result<Option<(T, Framing)>> {
         let mut looked = 0;
         let length = loop {
@@ -105,9 +104,9 @@ impl Wire {
         Ok(Some(found))
     }
 
-    /// The next bytes of a body; none at its end.
+    /// The next bytes of a body; `None` at its end.
     pub fn part(&mut self, framing: &mut Framing) -> io::Result<Option<&[u8]>> {
-        // The data of a chunk ends 2 bytes before what is left of it.
+        // For a chunk, `left` includes the 2 bytes of its line end.
         let (left, after) = match framing {
             Framing::Length(left) => (left, 0),
             Framing::Chunked(left) => {
@@ -140,7 +139,7 @@ impl Wire {
         Ok(Some(part))
     }
 
-    /// Reads a body to its end and tells its length.
+    /// Reads a body to its end and returns its length.
     pub fn discard(&mut self, mut framing: Framing) -> io::Result<u64> {
         let mut length = 0;
         while let Some(part) = self.part(&mut framing)? {
@@ -149,7 +148,7 @@ impl Wire {
         Ok(length)
     }
 
-    /// The size of the next chunk, behind the end of the last one.
+    /// Skips the line end of the last chunk and reads the size of the next.
     fn chunk(&mut self, end_of_last: u64) -> io::Result<u64> {
         self.skip(end_of_last as usize)?;
         loop {
@@ -180,7 +179,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Reads once, behind what is there.
+    /// Reads once, and appends to the buffer.
     fn fill(&mut self) -> io::Result<usize> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
