@@ -7,7 +7,7 @@ use crate::fake::{EVENTS, Fake, LAST_CHUNK, chunk, json, models};
 use crate::proxy::Proxy;
 use crate::wait::{DEADLINE, Gate, crowd};
 
-/// Streams at `/v1/stream` until the gate opens, and a list of models.
+/// Serves an event stream at `/v1/stream`, which ends when the gate opens, and a list of models.
 fn upstream(gate: &Gate) -> Fake {
     let gate = gate.clone();
     Fake::scripted(move |conn| {
@@ -24,12 +24,12 @@ fn upstream(gate: &Gate) -> Fake {
     .showing_lists()
 }
 
-/// Asks for the list, which the proxy has at hand: so a burst is between clients and proxy alone.
+/// Asks for the list, which the proxy has cached: a burst does not depend on the upstream.
 fn ask(client: &mut Client) {
     client.send("GET", "/v1/models", &[], b"");
 }
 
-/// Clients that connect while the proxy is stopped: it finds all of them at once.
+/// Clients that connect while the proxy is stopped, so that it sees all of them at once.
 fn burst(proxy: &Proxy, count: usize) -> Vec<Client> {
     proxy.while_stopped(|| {
         let connected = |_| {
@@ -65,7 +65,7 @@ fn of_a_burst_of_clients_that_stay_none_is_forgotten() {
         }
         let mut clients = burst(&proxy, count);
         assert_all_are_answered(&mut clients);
-        // They stay, and so does a second burst beside them.
+        // They stay connected while a second burst arrives.
         let mut more = burst(&proxy, 8);
         assert_all_are_answered(&mut more);
         clients.iter_mut().for_each(ask);
@@ -77,8 +77,8 @@ fn of_a_burst_of_clients_that_stay_none_is_forgotten() {
     }
 }
 
-/// Whom the system has no room for is not refused, but tries again and again: here until the
-/// deadline, since nobody is let in while the proxy is stopped.
+/// If the listen queue is full, the kernel does not refuse a client but lets it retry: here until the deadline, because
+/// the stopped proxy accepts nobody.
 #[test]
 fn three_hundred_clients_may_connect_before_the_first_is_looked_at() {
     let _turn = crowd();
@@ -88,9 +88,8 @@ fn three_hundred_clients_may_connect_before_the_first_is_looked_at() {
     assert_all_are_answered(&mut burst(&proxy, 300));
 }
 
-/// The system would hold a part back until the client has acknowledged the one before. A client that
-/// has just asked does so after 40 ms, since it might have more to say. The fastest of many rounds
-/// is what counts: a slow machine may delay any.
+/// Without TCP_NODELAY the kernel holds an event back until the client has acknowledged the previous one, which may
+/// take 40 ms (delayed ACK). The fastest of many rounds counts, because a slow machine may delay any of them.
 #[test]
 fn no_event_is_held_back_until_the_last_one_is_acknowledged() {
     let (seen, next) = channel();

@@ -1,4 +1,4 @@
-//! One connection of a client, over a raw socket: nothing is added, followed or forgiven.
+//! A client connection over a raw socket: sends what it is given and accepts only valid responses.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -15,10 +15,10 @@ use crate::wait::DEADLINE;
 pub struct Client {
     stream: TcpStream,
     unread: Vec<u8>,
-    /// The methods whose answers are still to come: HEAD has no body.
+    /// The methods of requests without a response so far: a response to HEAD has no body.
     asked: VecDeque<String>,
     framing: Framing,
-    /// What was read of an event that is not complete yet.
+    /// The start of an event that is incomplete so far.
     event: Vec<u8>,
     /// The connection ended with an error.
     reset: bool,
@@ -27,7 +27,7 @@ pub struct Client {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     Length(u64),
-    /// So many bytes are left of the present chunk.
+    /// How many bytes are left of the current chunk.
     Chunked(u64),
     UntilClose,
     Ended(End),
@@ -36,9 +36,9 @@ enum Framing {
 /// How a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// By its framing: all of it came.
+    /// By its framing: all of it arrived.
     Complete,
-    /// By a closed connection, where the framing promised more; or by a broken one.
+    /// By a closed connection although the framing announced more, or by a broken connection.
     Cut,
 }
 
@@ -47,10 +47,10 @@ pub struct Response {
     pub version: String,
     pub status: u16,
     pub headers: Vec<(String, String)>,
-    /// Without the framing.
+    /// Decoded.
     pub body: Vec<u8>,
     pub end: End,
-    /// The statuses of the 1xx heads before it.
+    /// The statuses of the preceding 1xx responses.
     pub interim: Vec<u16>,
 }
 
@@ -60,8 +60,8 @@ impl Client {
         Client::over(TcpStream::connect_timeout(&address, DEADLINE).unwrap())
     }
 
-    /// A client on a port of its own choice, so that another can follow on it at once: it
-    /// leaves with a reset.
+    /// A client on a given source port (0: any). It closes with a reset, so that another client can use the port at
+    /// once.
     pub fn on_port(port: u16, proxy: &Proxy) -> Client {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
@@ -70,7 +70,7 @@ impl Client {
         Client::over(socket.into())
     }
 
-    /// The port that it calls from.
+    /// The source port.
     pub fn port(&self) -> u16 {
         self.stream.local_addr().unwrap().port()
     }
@@ -90,7 +90,7 @@ impl Client {
         }
     }
 
-    /// Adds `Host`, and `Content-Length` where there is a body of no other framing.
+    /// Adds `Host`, and `Content-Length` if there is a body and `headers` do not frame it.
     pub fn send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) {
         let framed = headers.iter().any(|(name, _)| {
             name.eq_ignore_ascii_case("content-length")
@@ -106,7 +106,7 @@ impl Client {
         self.send_raw([head.as_bytes(), b"\r\n", body].concat());
     }
 
-    /// Sends the beginning of a request, or several, as they are.
+    /// Sends raw bytes: the beginning of a request, or several requests.
     pub fn send_raw(&mut self, request: impl AsRef<[u8]>) {
         let method = request.as_ref().split(|byte| *byte == b' ').next().unwrap();
         self.asked.push_back(String::from_utf8_lossy(method).into_owned());
@@ -118,7 +118,7 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Sends what the proxy may no longer want to hear.
+    /// Sends bytes although the proxy may have closed the connection. Returns whether that worked.
     pub fn offer(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
@@ -128,14 +128,14 @@ impl Client {
         self.stream.try_clone().unwrap()
     }
 
-    /// A whole response, after any number of 1xx ones.
+    /// Reads a whole response, after any number of 1xx responses.
     pub fn response(&mut self) -> Response {
         let mut response = self.head();
         (response.body, response.end) = self.rest();
         response
     }
 
-    /// The head of a response; its body is still to be read.
+    /// Reads the head of a response. The body is not read.
     pub fn head(&mut self) -> Response {
         let mut interim = Vec::new();
         loop {
@@ -149,12 +149,12 @@ impl Client {
         }
     }
 
-    /// A whole response; none where the connection is closed instead.
+    /// Reads a whole response; `None` if the connection is closed instead.
     pub fn answer_or_close(&mut self) -> Option<Response> {
         if self.unread.is_empty() && self.fill().is_none() { None } else { Some(self.response()) }
     }
 
-    /// The next head, a 1xx one included.
+    /// Reads the next head, which may be that of a 1xx response.
     pub fn any_head(&mut self) -> Response {
         let head = self.read_until(b"\r\n\r\n").expect("a response, not a closed connection");
         let head = String::from_utf8(head).unwrap();
@@ -171,14 +171,14 @@ impl Client {
         }
     }
 
-    /// What is left of the body, and how it ended.
+    /// Reads the rest of the body. Returns also how it ended.
     pub fn rest(&mut self) -> (Vec<u8>, End) {
         let mut body = std::mem::take(&mut self.event);
         let end = self.each_piece(|piece| body.extend_from_slice(piece));
         (body, end)
     }
 
-    /// The length of what is left of the body; keeps none of it.
+    /// Reads the rest of the body and returns its length.
     pub fn count(&mut self) -> (u64, End) {
         let mut count = 0;
         let end = self.each_piece(|piece| count += piece.len() as u64);
@@ -194,7 +194,7 @@ impl Client {
         }
     }
 
-    /// The next event of a stream; none at the end.
+    /// Reads the next event of a stream; `None` at the end.
     pub fn event(&mut self) -> Option<String> {
         loop {
             if let Some(at) = self.event.windows(2).position(|part| part == b"\n\n") {
@@ -206,7 +206,7 @@ impl Client {
         }
     }
 
-    /// What comes next of the body, as soon as it comes.
+    /// Reads the next bytes of the body as soon as they arrive.
     pub fn piece(&mut self) -> Result<Vec<u8>, End> {
         let piece = match self.framing {
             Framing::Ended(end) => return Err(end),
@@ -248,12 +248,12 @@ impl Client {
         Err(end)
     }
 
-    /// Whether the proxy closes the connection without another byte.
+    /// Waits for more, and returns whether the proxy closes the connection without another byte.
     pub fn is_closed(&mut self) -> bool {
         self.unread.is_empty() && self.fill().is_none()
     }
 
-    /// Reads until the proxy closes the connection, and keeps nothing.
+    /// Reads and discards until the proxy closes the connection.
     pub fn wait_until_closed(&mut self) {
         while self.fill().is_some() {
             self.unread.clear();
@@ -287,7 +287,7 @@ impl Client {
                     return Some(());
                 }
                 Err(error) => match error.kind() {
-                    // A machine that was asleep interrupts reads that have a timeout.
+                    // Resuming from suspend interrupts reads that have a timeout.
                     ErrorKind::Interrupted => {}
                     ErrorKind::ConnectionReset => {
                         self.reset = true;
@@ -340,7 +340,7 @@ impl Response {
         models.iter().map(|model| model["id"].as_str().unwrap().to_string()).collect()
     }
 
-    /// The message of one of our own errors, which must have their shape.
+    /// The message of one of the program's own errors. Asserts that it has their shape.
     pub fn own_error(&self, status: u16, code: &str) -> String {
         assert_eq!((self.status, self.header("x-model-filter-error")), (status, Some(code)));
         assert_eq!(self.end, End::Complete);

@@ -1,4 +1,4 @@
-//! A fake upstream: a raw socket that says exactly what a test wants, misbehaviour included.
+//! A fake upstream over a raw socket, which sends exactly what a test wants, invalid responses included.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -36,26 +36,26 @@ struct Shared {
 /// A request, as it arrived.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Which of the fake's connections it came on.
+    /// The number of the connection.
     pub connection: usize,
     pub line: String,
     pub headers: Vec<(String, String)>,
-    /// Without the framing.
+    /// Decoded.
     pub body: Vec<u8>,
 }
 
 impl Fake {
-    /// `script` has each connection to itself; the connection is closed where the script ends.
+    /// Runs `script` for each connection, and closes the connection when it returns.
     pub fn scripted(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Fake {
         Fake::start(LOOPBACK, None, script)
     }
 
-    /// Speaks TLS, with the certificate of `tests/data/tls/`.
+    /// The same over TLS, with the certificate in `tests/data/tls/`.
     pub fn scripted_tls(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Fake {
         Fake::scripted_tls_at(LOOPBACK, script)
     }
 
-    /// The certificate is for [`LOOPBACK`], so at any other address it is the wrong one.
+    /// The same at another address. The certificate is for [`LOOPBACK`] and wrong for any other.
     pub fn scripted_tls_at(ip: &str, script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Fake {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls");
         let certificate = CertificateDer::from_pem_file(folder.join("upstream.pem")).unwrap();
@@ -91,7 +91,7 @@ impl Fake {
         fake
     }
 
-    /// Answers every request with what `answer` gives, and keeps the connections.
+    /// Responds to every request with what `answer` returns, and keeps the connections.
     pub fn answering<A>(answer: impl Fn(&Request) -> A + Send + Sync + 'static) -> Fake
     where
         A: AsRef<[u8]>,
@@ -103,14 +103,14 @@ impl Fake {
         })
     }
 
-    /// Answers with `body` as JSON, whatever is asked, lists of models included.
+    /// Responds to every request, also for lists of models, with `body` as JSON.
     pub fn listing(body: &str) -> Fake {
         let answer = json(200, body);
         Fake::answering(move |_| answer.clone()).showing_lists()
     }
 
-    /// The program asks for the list of models when it starts, and no script should have to reckon
-    /// with that: a plain `GET …/models` is answered behind its back. Here it is not.
+    /// Passes requests for lists of models to the script. By default they are answered without it, because the program
+    /// fetches the list when it starts.
     pub fn showing_lists(self) -> Fake {
         self.shared.shows_lists.store(true, Ordering::SeqCst);
         self
@@ -136,8 +136,8 @@ impl Fake {
         requests.into_iter().next().unwrap()
     }
 
-    /// The requests for a list that bore this `Authorization`: so a test's own are told from those
-    /// that the program makes by itself.
+    /// The number of requests for a list with this `Authorization`, which distinguishes a test's own requests from
+    /// those that the program makes by itself.
     pub fn lists_for(&self, authorization: &str) -> usize {
         let theirs = |request: &&Request| request.header("authorization") == Some(authorization);
         self.requests().iter().filter(theirs).count()
@@ -152,7 +152,7 @@ impl Fake {
         self.shared.requests.wait_for(limit, |requests| requests.iter().find(wanted).cloned())
     }
 
-    /// Whether so many requests for a target come.
+    /// Whether this many requests for a target arrive before the limit.
     pub fn counts_within(&self, target: &str, count: usize, limit: Duration) -> bool {
         let wanted = |request: &&Request| request.target() == target;
         let enough = |all: &[Request]| (all.iter().filter(wanted).count() >= count).then_some(());
@@ -192,7 +192,7 @@ impl Request {
     }
 }
 
-/// The values of a header, in their order.
+/// The values of a header, in order.
 pub fn values<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a str> {
     let named = headers.iter().filter(|header| header.0.eq_ignore_ascii_case(name));
     named.map(|header| header.1.as_str()).collect()
@@ -217,7 +217,7 @@ impl Conn {
         Conn { stream, tls, unread: Vec::new(), id, shared: Arc::clone(shared) }
     }
 
-    /// The next request with its body; none where the connection ends first.
+    /// Reads the next request with its body; `None` if the connection ends first.
     pub fn read_request(&mut self) -> Option<Request> {
         let mut request = self.next_head()?;
         request.body = self.read_body(&request)?;
@@ -225,7 +225,7 @@ impl Conn {
         Some(request)
     }
 
-    /// The next request; its body stays unread.
+    /// Reads the head of the next request. The body is not read.
     pub fn read_head(&mut self) -> Option<Request> {
         let request = self.next_head()?;
         self.shared.requests.push(request.clone());
@@ -254,7 +254,7 @@ impl Conn {
         Some(Request { connection: self.id, line, headers, body: Vec::new() })
     }
 
-    /// The body of a request of which the head was read.
+    /// Reads the body of a request whose head was read.
     pub fn read_body(&mut self, request: &Request) -> Option<Vec<u8>> {
         if request.header("transfer-encoding") == Some("chunked") {
             let mut body = Vec::new();
@@ -272,7 +272,7 @@ impl Conn {
         self.read_exactly(length)
     }
 
-    /// Reads `length` bytes of a body and keeps none.
+    /// Reads and discards `length` bytes of a body.
     pub fn skip(&mut self, length: usize) -> bool {
         let mut left = length - self.unread.len().min(length);
         self.unread.clear();
@@ -287,7 +287,7 @@ impl Conn {
         true
     }
 
-    /// Fails silently: whether the proxy still listens is what the client's side of a test says.
+    /// Returns whether the write worked; most tests judge only what the client gets.
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         match &mut self.tls {
             None => self.stream.write_all(bytes.as_ref()).is_ok(),
@@ -297,7 +297,7 @@ impl Conn {
         }
     }
 
-    /// Writes each as a record of TLS of its own, all of them at once.
+    /// Writes each as a TLS record, in a single write.
     pub fn write_records(&mut self, records: [&[u8]; 2]) {
         let tls = self.tls.as_mut().unwrap();
         let mut together = Vec::new();
@@ -309,7 +309,7 @@ impl Conn {
         self.stream.write_all(&together).unwrap();
     }
 
-    /// Writes, and at once behind it, what only TLS is to see.
+    /// Writes data and, in the same write, a TLS key update behind it.
     pub fn write_with_new_keys(&mut self, bytes: &[u8]) {
         let tls = self.tls.as_mut().unwrap();
         let mut together = Vec::new();
@@ -320,14 +320,14 @@ impl Conn {
         self.stream.write_all(&together).unwrap();
     }
 
-    /// Passes on to an address what comes from the proxy, and back, whatever it is.
+    /// Copies all bytes between the proxy and an address.
     pub fn tunnel_to(&mut self, address: &str) {
         let there = TcpStream::connect(address).unwrap();
         let (mut from_here, mut to_there) = (self.stream.try_clone().unwrap(), &there);
         let (mut from_there, mut to_here) = (&there, &self.stream);
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                // Ends where either of them closes.
+                // Ends when either side closes.
                 let _ = io::copy(&mut from_here, &mut to_there);
                 let _ = to_there.shutdown(Shutdown::Both);
             });
@@ -336,7 +336,7 @@ impl Conn {
         });
     }
 
-    /// Says, as TLS asks for, that nothing more comes; a connection that closes without is cut.
+    /// Sends the close_notify of TLS. Without it a closed connection counts as cut.
     pub fn close_notify(&mut self) {
         let tls = self.tls.as_mut().unwrap();
         tls.send_close_notify();
@@ -348,7 +348,7 @@ impl Conn {
         self.write(chunk(data))
     }
 
-    /// Ends the connection, whatever was promised on it.
+    /// Closes the connection, also in the middle of a response.
     pub fn cut(&self) {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
@@ -395,9 +395,9 @@ impl Conn {
                 Some(tls) => rustls::Stream::new(tls, &mut self.stream).read(buffer),
             };
             match read {
-                // A machine that was asleep interrupts reads that have a timeout.
+                // Resuming from suspend interrupts reads that have a timeout.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // A close without a farewell, which clients of TLS often do.
+                // A close without close_notify, which is common.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 result => return result,
             }
@@ -437,7 +437,7 @@ pub fn models<S: AsRef<str>>(ids: &[S]) -> String {
     format!(r#"{{"object":"list","data":[{}]}}"#, objects.join(","))
 }
 
-/// The head of an event stream, and of a chunked one that is no event stream.
+/// The heads of an event stream and of a chunked JSON response.
 pub const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
                           Transfer-Encoding: chunked\r\n\r\n";
 pub const CHUNKED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\

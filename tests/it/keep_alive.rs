@@ -9,7 +9,7 @@ use crate::limits::connections;
 use crate::proxy::{Proxy, plain};
 use crate::wait::{DEADLINE, Gate, eventually};
 
-/// Answers `/v1/slow` once the gate is open, and everything else at once.
+/// Responds to `/v1/slow` when the gate opens, and to everything else at once.
 fn slow_until(gate: &Gate) -> Fake {
     let opened = gate.clone();
     Fake::answering(move |request| {
@@ -116,7 +116,7 @@ fn an_upstreams_connection_is_used_again() {
         proxy.post("/v1/x", "{}");
     }
     let connections: BTreeSet<usize> = fake.requests().iter().map(|r| r.connection).collect();
-    assert!(connections.len() <= 2, "{connections:?}"); // one may be left of the start's own list
+    assert!(connections.len() <= 2, "{connections:?}"); // one may be left from the list that is fetched at the start
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_get_survives_several_idle_connections_that_are_dead() {
         }
     });
     let proxy = Proxy::before(&fake, "");
-    proxy.wait_for_log("msg=\"models\""); // its connection is at rest by then
+    proxy.wait_for_log("msg=\"models\""); // the connection of that fetch is idle now
     let mut clients: Vec<Client> = (0..4).map(|_| Client::of(&proxy)).collect();
     for client in &mut clients {
         client.send("GET", "/v1/idle", &[], b"");
@@ -271,7 +271,7 @@ fn a_client_that_still_sends_gets_the_last_answer_whole() {
     let last = client.response();
     assert_eq!((last.body.len(), last.end), (LENGTH, End::Complete));
     assert!(client.is_closed());
-    sending.join().unwrap(); // until the proxy listens no more
+    sending.join().unwrap(); // ends when the proxy closes the connection
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn a_client_that_sends_slowly_is_waited_for() {
     let proxy = Proxy::before(&fake, "");
     let mut client = Client::of(&proxy);
     client.send_raw("GET /v1/x HT");
-    assert_eq!(proxy.get("/v1/other").status, 200); // the rest comes after that
+    assert_eq!(proxy.get("/v1/other").status, 200); // the rest is sent after this response
     client.more("TP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(client.response().status, 200);
     assert!(fake.counts_within("/v1/x", 1, DEADLINE));

@@ -1,4 +1,4 @@
-//! Clients that leave while something is waited for in their name: they take no room for long.
+//! Clients that leave while the proxy waits for something on their behalf: what they use is released soon.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use crate::proxy::{Proxy, plain};
 use crate::several::upstreams;
 use crate::wait::{Gate, eventually};
 
-/// Somebody who neither accepts nor refuses: the kernel drops what asks for a connection.
+/// A listener whose queue is full, so that the kernel drops every attempt to connect.
 struct Silent {
     socket: Socket,
-    /// What fills the queue of those that wait to be accepted.
+    /// The connections that fill the queue.
     _queue: Vec<TcpStream>,
 }
 
@@ -35,13 +35,13 @@ impl Silent {
     }
 }
 
-/// Whether so many exchanges are under way, beside the one that asks for this.
+/// Whether this many exchanges are open, not counting the one that reads the metrics.
 pub fn are_open(proxy: &Proxy, count: u32) -> bool {
     let metrics = proxy.get("/-/metrics").text();
     metrics.lines().any(|line| line == format!("model_filter_exchanges_open {}", count + 1))
 }
 
-/// Asserts that who asks for this and leaves is soon forgotten.
+/// Asserts that the exchange of a client that sends this request and leaves ends soon.
 fn assert_is_forgotten(proxy: &Proxy, method: &str, target: &str, body: &[u8]) {
     let mut client = Client::of(proxy);
     client.send(method, target, &[("Authorization", "Bearer gone")], body);
@@ -52,7 +52,7 @@ fn assert_is_forgotten(proxy: &Proxy, method: &str, target: &str, body: &[u8]) {
     assert!(left.elapsed() < Duration::from_secs(2), "{target}: {:?}", left.elapsed());
 }
 
-/// Asserts beside this that the log tells the truth.
+/// Asserts in addition that the log says that the client left.
 fn assert_is_noticed(proxy: &Proxy, method: &str, target: &str, body: &[u8]) {
     assert_is_forgotten(proxy, method, target, body);
     let line = proxy.exchange(target);
@@ -93,7 +93,7 @@ fn a_client_that_leaves_while_its_request_goes_up_slowly_is_noticed() {
     assert_is_noticed(&proxy, "POST", "/v1/x", body.as_bytes());
 }
 
-/// Says nothing to whoever asks for a list.
+/// Does not respond to requests for a list.
 fn silent() -> Fake {
     Fake::scripted(|conn| {
         if conn.read_request().is_some() {
@@ -127,7 +127,7 @@ fn a_client_that_leaves_while_several_lists_are_fetched_is_noticed() {
     assert_is_noticed(&proxy, "GET", "/v1/models", b"");
 }
 
-/// Lists a model for clients with a key once the gate is open.
+/// Lists a model for clients with a key, when the gate opens.
 fn listing_behind(gate: &Gate) -> Fake {
     let opened = gate.clone();
     Fake::answering(move |request: &Request| {

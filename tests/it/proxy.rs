@@ -16,12 +16,12 @@ pub struct Proxy {
     child: Child,
     port: u16,
     log: Arc<Watched<String>>,
-    /// Goes when the proxy goes.
+    /// Removed when the proxy is dropped.
     config: Option<ConfigFile>,
 }
 
 impl Proxy {
-    /// With this configuration file, on a port that the kernel chose.
+    /// Starts with this configuration file, on a free port.
     pub fn start(yaml: &str) -> Proxy {
         Proxy::start_with(yaml, &[], &[])
     }
@@ -36,23 +36,22 @@ impl Proxy {
         proxy
     }
 
-    /// In the plain form of the configuration; `settings` are YAML lines beside `base_url`.
+    /// Starts with the plain form of the configuration. `settings` are YAML lines beside `base_url`.
     pub fn before(fake: &Fake, settings: &str) -> Proxy {
         Proxy::start(&plain(&fake.url("/v1"), settings))
     }
 
-    /// In the plain form, with these settings of the server, in flow style.
+    /// Starts with the plain form and these settings of the section `server`, in flow style.
     pub fn limited(fake: &Fake, server: &str) -> Proxy {
         Proxy::start(&limited(fake, server))
     }
 
-    /// In the form with one named prefix, `my`.
+    /// Starts with one named upstream, `my`.
     pub fn with_prefix(fake: &Fake, settings: &str) -> Proxy {
         Proxy::start(&format!("model_filter:\n  my:\n{}", entry(4, &fake.url("/v1"), settings)))
     }
 
-    /// Started by a shell, for what only a shell can arrange: the program and its arguments are
-    /// the script's `"$0" "$@"`, to which it must give way with `exec`.
+    /// Starts from a shell script, which must end with `exec "$0" "$@"` (the program and its arguments).
     pub fn by_shell(script: &str, yaml: &str) -> Proxy {
         let config = ConfigFile::new(yaml);
         let mut command = Command::new("sh");
@@ -71,7 +70,7 @@ impl Proxy {
         proxy
     }
 
-    /// At a level of the log that does not tell the port.
+    /// Starts at a log level at which the port is not logged.
     pub fn quiet(yaml: &str, level: &str) -> Proxy {
         let config = ConfigFile::new(yaml);
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -102,12 +101,12 @@ impl Proxy {
         self.port
     }
 
-    /// Puts something else into its configuration file.
+    /// Replaces the contents of the configuration file.
     pub fn rewrite(&self, yaml: &str) {
         std::fs::write(self.config.as_ref().unwrap().path(), yaml).unwrap();
     }
 
-    /// Puts a pipe in the place of its configuration file: whoever reads that waits.
+    /// Replaces the configuration file by a pipe, so that reading it blocks.
     pub fn pipe_for_configuration(&self) -> PathBuf {
         let path = self.config.as_ref().unwrap().path();
         std::fs::remove_file(path).unwrap();
@@ -115,7 +114,7 @@ impl Proxy {
         path.to_owned()
     }
 
-    /// Has the configuration read again, and waits until the log says `told`.
+    /// Reloads the configuration and waits for `told` in the log.
     pub fn reload(&self, yaml: &str, told: &str) {
         self.rewrite(yaml);
         self.signal("HUP");
@@ -133,7 +132,7 @@ impl Proxy {
             .unwrap_or_else(|| panic!("no {part:?} in the log: {:#?}", self.log()))
     }
 
-    /// The log's fields of the exchange on `path`.
+    /// The log line of the exchange on `path`.
     pub fn exchange(&self, path: &str) -> Fields {
         Fields(self.wait_for_log(&format!(" path={path} ")))
     }
@@ -142,12 +141,12 @@ impl Proxy {
         self.log().into_iter().filter(|line| line.contains("level=warn")).collect()
     }
 
-    /// Lines that are there to be noticed.
+    /// Log lines above level info.
     pub fn alarms(&self) -> Vec<String> {
         self.log().into_iter().filter(|line| !line.contains("level=info")).collect()
     }
 
-    /// One request on a connection of its own.
+    /// Makes one request on a new connection.
     pub fn ask(
         &self,
         method: &str,
@@ -168,17 +167,17 @@ impl Proxy {
         self.ask("POST", target, &[("Content-Type", "application/json")], json.as_bytes())
     }
 
-    /// The most memory that the process has had at once, in KiB.
+    /// The peak of resident memory (`VmHWM`), in KiB.
     pub fn peak_memory(&self) -> u64 {
         self.status("VmHWM:").parse().unwrap()
     }
 
-    /// How much memory the process could name, in bytes, whether it has it or not.
+    /// The size of the virtual address space, in bytes.
     pub fn address_space(&self) -> usize {
         1024 * self.status("VmSize:").parse::<usize>().unwrap()
     }
 
-    /// How many files the process has open, connections included.
+    /// The number of open file descriptors.
     pub fn files(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
     }
@@ -187,12 +186,12 @@ impl Proxy {
         self.status("Threads:").parse().unwrap()
     }
 
-    /// Stops the process and lets it go on, as a machine does that sleeps.
+    /// Stops and continues the process, as when the machine is suspended.
     pub fn sleep(&self) {
         self.while_stopped(|| ());
     }
 
-    /// What is done meanwhile, the process finds done all at once.
+    /// Runs `done` while the process is stopped.
     pub fn while_stopped<T>(&self, done: impl FnOnce() -> T) -> T {
         self.signal("STOP");
         eventually("the process stops", || self.status("State:") == "T");
@@ -210,7 +209,7 @@ impl Proxy {
         self.child.id()
     }
 
-    /// The status with which the process ends by itself.
+    /// Waits for the process to end by itself and returns its exit status.
     pub fn exit_code(&mut self) -> Option<i32> {
         let mut status = None;
         eventually("the process ends", || {
@@ -237,7 +236,7 @@ impl Drop for Proxy {
     }
 }
 
-/// The program, with nothing of the caller's environment: a variable there must not decide a test.
+/// A command that runs the program with an empty environment, so that no variable of the caller affects a test.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_model-filter"));
     command.env_clear().current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());

@@ -10,7 +10,7 @@ fn upstream() -> Fake {
     Fake::answering(|_| json(200, "{}"))
 }
 
-/// A new client may be sent away while there is not enough, but not be kept waiting.
+/// Whether a new client gets a 200. During a shortage it may be turned away, but must not be kept waiting.
 fn is_served(proxy: &Proxy) -> bool {
     let mut client = Client::of(proxy);
     client.offer("GET /v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -23,7 +23,7 @@ fn a_process_that_had_no_files_left_serves_again() {
     let fake = upstream();
     let proxy = Proxy::by_shell("ulimit -n 64; exec \"$0\" \"$@\"", &limited(&fake, ""));
     for _ in 0..2 {
-        // All of them before the proxy takes the first.
+        // All of them connect before the proxy accepts the first.
         let crowd: Vec<Client> = proxy.while_stopped(|| {
             let connected = |_| {
                 let mut client = Client::of(&proxy);
@@ -34,7 +34,7 @@ fn a_process_that_had_no_files_left_serves_again() {
         });
         eventually("the process has hardly a file left", || proxy.files() > 48);
         drop(crowd);
-        // One that comes while the last of them are let go may still be turned away.
+        // A client that connects while the last of them are being closed may still be turned away.
         eventually("new clients are served", || {
             let mut client = Client::of(&proxy);
             client.send("GET", "/v1/x", &[], b"");
@@ -43,7 +43,7 @@ fn a_process_that_had_no_files_left_serves_again() {
     }
 }
 
-/// The user whom a limit of threads applies to: not root, to whom none does.
+/// A user other than root, because limits of threads do not apply to root.
 struct Lodger {
     is_other: bool,
 }
@@ -59,7 +59,7 @@ impl Lodger {
         if !self.is_other {
             return Proxy::start(yaml);
         }
-        // Files that are open already are found by a user who may not look into their folder.
+        // The user cannot read the folder of these files, but can use open descriptors of them.
         let script = format!(
             "exec 3<\"$0\" 4<\"$2\"; shift 2; exec {} /proc/self/fd/3 --config /proc/self/fd/4 \"$@\"",
             Lodger::BECOME.join(" ")
@@ -67,7 +67,7 @@ impl Lodger {
         Proxy::by_shell(&script, yaml)
     }
 
-    /// How many threads this user may have where the process wants another.
+    /// Limits the number of threads that this user may have when the process starts another.
     fn limit_threads(&self, proxy: &Proxy, most: &str) {
         let limit = [format!("--pid={}", proxy.id()), format!("--nproc={most}:")];
         let command = if self.is_other { &Lodger::BECOME[..] } else { &[] };
@@ -82,7 +82,7 @@ fn a_process_that_could_have_no_threads_serves_again() {
     let fake = upstream();
     let lodger = Lodger::new();
     let proxy = lodger.start(&limited(&fake, "head_timeout: 2"));
-    proxy.wait_for_log("kept="); // the last thread that it starts by itself
+    proxy.wait_for_log("kept="); // logged by the last thread that it starts by itself
     let mut first = Client::of(&proxy);
     let ask = |client: &mut Client| client.send("GET", "/v1/x", &[], b"");
     ask(&mut first);
@@ -90,7 +90,7 @@ fn a_process_that_could_have_no_threads_serves_again() {
 
     let threads = proxy.threads();
     lodger.limit_threads(&proxy, "1");
-    // More than the threads that are there already can look after.
+    // More than the present threads can serve.
     let connected = |_| {
         let mut client = Client::of(&proxy);
         ask(&mut client);
@@ -98,7 +98,7 @@ fn a_process_that_could_have_no_threads_serves_again() {
     };
     let mut clients: Vec<Client> = (0..20).map(connected).collect();
     eventually("the thread that accepts clients ends", || proxy.threads() < threads);
-    // Who is connected already is served, or told and sent away.
+    // A client that is connected is served, or gets an error and is closed.
     ask(&mut first);
     let answer = first.response();
     assert!([200, 503].contains(&answer.status), "{answer:?}");
@@ -115,7 +115,7 @@ fn a_process_that_could_have_no_threads_serves_again() {
     }
 }
 
-/// How much of something the process may have, from now on.
+/// Sets a resource limit of the running process.
 fn limit(proxy: &Proxy, what: &str, most: &str) {
     let limit = [format!("--pid={}", proxy.id()), format!("--{what}={most}:")];
     assert!(Command::new("prlimit").args(limit).status().unwrap().success());
@@ -152,7 +152,7 @@ fn a_body_for_which_there_is_no_memory_is_503() {
         client.response()
     };
     assert_eq!(ask(2 * MEGABYTE).status, 200);
-    // Not enough for a body of 32 MiB to double.
+    // Not enough for the buffer of a body of 32 MiB to double.
     limit(&proxy, "as", &(proxy.address_space() + 50 * MEGABYTE).to_string());
     ask(32 * MEGABYTE + 50_000).own_error(503, "overloaded");
     assert_eq!(ask(2 * MEGABYTE).status, 200);

@@ -1,12 +1,12 @@
-//! Gates and deadlines. A test that waits says for what, and fails when it does not come.
+//! Gates and deadlines. A test that waits names what it waits for, and fails if that does not happen.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The longest that any test waits for what must come: 10 s, for the slowest of CI machines.
+/// The longest wait for what must happen, long enough for slow CI machines.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Shut until somebody opens it; then open for good.
+/// Closed until it is opened once; then open for good.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -20,7 +20,7 @@ impl Gate {
         self.0.1.notify_all();
     }
 
-    /// Panics where nobody opens the gate within the deadline.
+    /// Panics if the gate is not opened before the deadline.
     pub fn wait(&self) {
         assert!(self.opened_within(DEADLINE), "the gate was not opened within {DEADLINE:?}");
     }
@@ -50,7 +50,7 @@ impl<T: Clone> Watched<T> {
         self.0.lock().unwrap().clone()
     }
 
-    /// What `find` makes of the list, as soon as it makes something of it.
+    /// Waits until `find` returns something for the list.
     pub fn wait_for<R>(&self, limit: Duration, find: impl Fn(&[T]) -> Option<R>) -> Option<R> {
         let end = Instant::now() + limit;
         let mut items = self.0.lock().unwrap();
@@ -67,7 +67,7 @@ impl<T: Clone> Watched<T> {
     }
 }
 
-/// Asks again and again, for what cannot tell of itself.
+/// Polls a condition, for what cannot be waited for.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !holds() {
@@ -76,10 +76,10 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Tests with hundreds of connections take turns: on many machines a process may have 1,024 open
-/// files, and all tests are one process.
+/// Lets tests with hundreds of connections take turns: all tests are one process, which often may have only 1,024 files
+/// open.
 pub fn crowd() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
-    // A test that failed in its turn says nothing against the next.
+    // A failed test does not affect the next one.
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
