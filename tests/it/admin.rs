@@ -12,7 +12,7 @@ fn metrics(proxy: &Proxy) -> String {
     answer.text()
 }
 
-/// The value of a sample, with its labels as they stand.
+/// The value of a sample, named with its labels.
 fn sample(text: &str, name: &str) -> f64 {
     let line =
         text.lines().find(|line| line.strip_prefix(name).is_some_and(|l| l.starts_with(' ')));
@@ -81,7 +81,7 @@ fn exchanges_are_counted_by_what_was_configured_and_never_by_what_a_client_chose
     proxy.get("/v1/models");
     proxy.get("/v1/models/up/a");
     proxy.get("/v1/../x");
-    // One is counted when its client has its answer already.
+    // An exchange is counted after its client has the response.
     let all = "model_filter_exchanges_open 1\n";
     let mut text = String::new();
     eventually("all have ended", || {

@@ -3,7 +3,7 @@ use crate::fake::{Fake, LAST_CHUNK, chunk, json};
 use crate::proxy::Proxy;
 use crate::wait::DEADLINE;
 
-/// What the upstream gets of a body, where ids have the prefix `my/`.
+/// What the upstream receives of a body if ids have the prefix `my/`.
 fn relayed(content_type: Option<&str>, body: &[u8]) -> Vec<u8> {
     let fake = Fake::answering(|_| json(200, "{}"));
     let proxy = Proxy::with_prefix(&fake, "");
@@ -17,7 +17,7 @@ fn relayed_json(body: &str) -> String {
     String::from_utf8(relayed(Some("application/json"), body.as_bytes())).unwrap()
 }
 
-/// What the client gets for a body that is not passed on.
+/// What the client gets for a body that is not relayed.
 fn refused(content_type: &str, body: &str) -> Response {
     let fake = Fake::answering(|_| json(200, "{}"));
     let proxy = Proxy::with_prefix(&fake, "max_body: 1000");
@@ -32,7 +32,7 @@ fn assert_bad_json(body: &str) {
 
 const FORM: &str = "multipart/form-data; boundary=\"a b\"";
 
-/// A multipart body of these parts: the headers behind `name`, and the content.
+/// A multipart body of these parts: the headers after `name`, and the content.
 fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = b"preamble\r\n".to_vec();
     for (name, content) in parts {
@@ -131,7 +131,7 @@ fn a_model_without_the_prefix_goes_on_as_it_is_with_a_warning() {
         let body = format!("{{\"model\":\"{model}\"}}");
         assert_eq!(proxy.post("/v1/x", &body).status, 200);
         assert_eq!(fake.request().text(), body);
-        proxy.exchange("/v1/x"); // the line that comes after any warning
+        proxy.exchange("/v1/x"); // logged after any warning
         let warned = |line: &String| line.contains("prefix") && line.contains(model);
         assert!(proxy.warnings().iter().any(warned), "{:#?}", proxy.log());
     }

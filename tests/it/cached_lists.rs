@@ -1,4 +1,4 @@
-//! A list is served to the credentials that it was fetched with, and to no others.
+//! A list is served only to the credentials that it was fetched with.
 
 use crate::client::Client;
 use crate::fake::{Fake, LAST_CHUNK, Request, chunk, json, models};
@@ -6,7 +6,7 @@ use crate::proxy::{Proxy, plain};
 use crate::recorder::Recorder;
 use crate::several::upstreams;
 
-/// Lists one model, called after whoever asks.
+/// Lists one model, named after the client's credentials.
 fn personal() -> Fake {
     Fake::answering(|request: &Request| {
         let all = ["authorization", "x-api-key", "cookie"].map(|name| request.all(name).join("+"));

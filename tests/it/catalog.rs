@@ -8,7 +8,7 @@ use crate::fake::{Fake, json, models, response};
 use crate::proxy::Proxy;
 use crate::wait::{Gate, eventually};
 
-/// The ids that are listed of `all`, with these settings.
+/// The ids that are listed with these settings if the upstream has `all`.
 fn listed(all: &[&str], settings: &str) -> Vec<String> {
     let fake = Fake::listing(&models(all));
     Proxy::before(&fake, settings).get("/v1/models").ids()
@@ -132,9 +132,9 @@ fn objects_without_a_string_id_are_dropped_with_one_warning() {
     let fake = Fake::listing(r#"{"data":[{"id":7},{"name":"x"},"s",null,{"id":"a"}]}"#);
     let proxy = Proxy::before(&fake, "");
     assert_eq!(proxy.get("/v1/models").ids(), ["a"]);
-    proxy.exchange("/v1/models"); // the line that comes after any warning
+    proxy.exchange("/v1/models"); // logged after any warning
     let warnings = proxy.warnings().len();
-    let lists = fake.requests().len(); // the start asks as well
+    let lists = fake.requests().len(); // one is fetched at the start
     assert!((1..=lists).contains(&warnings), "{warnings} warnings for {lists} lists");
 }
 
@@ -282,7 +282,7 @@ fn an_upstreams_error_is_mirrored() {
     assert_eq!(list.header("x-model-filter-error"), None);
 }
 
-/// Though it was asked not to.
+/// Although the proxy asks for an uncompressed list.
 #[test]
 fn an_error_that_the_upstream_compressed_says_so() {
     let compressed = "500 No\nContent-Type: text/plain\nContent-Encoding: gzip";
@@ -324,7 +324,7 @@ fn no_list_is_shown_unfiltered_whatever_its_status() {
     }
 }
 
-/// Answers with these heads to lists, and to anything else.
+/// Heads that are no valid response to any request.
 const NOT_UNDERSTOOD: [&str; 3] = [
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
     "HTTP/1.1 500 No\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",

@@ -6,7 +6,7 @@ use crate::proxy::{ConfigFile, Proxy, plain, program, run};
 
 const GOOD: &str = "model_filter: {base_url: 'http://127.0.0.1:1/v1'}\n";
 
-/// The one line on standard error of a start that fails, which must exit with status 2.
+/// The single line on stderr of a failed start. Asserts that it exits with 2.
 fn refusal(args: &[&str], env: &[(&str, &str)]) -> String {
     let mut command = program();
     command.args(args).envs(env.iter().copied());
@@ -18,7 +18,7 @@ fn refusal(args: &[&str], env: &[(&str, &str)]) -> String {
     stderr.trim_end().to_string()
 }
 
-/// The same for a configuration, without the file's name.
+/// The same for a configuration; the file's name is removed.
 fn complaint(yaml: &str) -> String {
     let config = ConfigFile::new(yaml);
     let path = config.path().to_str().unwrap();
@@ -28,7 +28,7 @@ fn complaint(yaml: &str) -> String {
     line[at + place.len()..].to_string()
 }
 
-/// What goes to standard output, where that is all that is asked for.
+/// What a successful command prints to stdout.
 fn printed(arg: &str) -> String {
     let mut command = program();
     command.arg(arg);
@@ -140,7 +140,7 @@ fn an_unknown_key_at_the_top_is_only_a_warning() {
     assert_eq!(proxy.get("/v1/x").status, 200);
 }
 
-/// The port that was chosen between these places, each of which may be left out.
+/// The port that is chosen if these sources are set.
 fn listens(argument: Option<u16>, variable: Option<u16>, file: Option<u16>) -> u16 {
     let [argument, variable, file] = [argument, variable, file].map(|p| p.map(|p| p.to_string()));
     let server = file.map(|port| format!("server:\n  port: {port}\n")).unwrap_or_default();
@@ -191,7 +191,7 @@ fn the_file_is_config_yaml_in_the_current_directory_unless_told() {
     Proxy::spawn(command);
 }
 
-/// The files of test data of one kind, with what is in them.
+/// The files of test data of one kind, with their contents.
 fn data(kind: &str) -> Vec<(PathBuf, String)> {
     let folder = Path::new("tests/data/config").join(kind);
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join(&folder);
@@ -204,7 +204,7 @@ fn data(kind: &str) -> Vec<(PathBuf, String)> {
     assert!(!files.is_empty(), "no files in {}", place.display());
     let read = |path: &PathBuf| {
         let bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
-        String::from_utf8_lossy(&bytes).into_owned() // one of them is not UTF-8, and that is its error
+        String::from_utf8_lossy(&bytes).into_owned() // one file is not UTF-8, which is the error that it tests
     };
     files.into_iter().map(|path| (path.clone(), read(&path))).collect()
 }
@@ -229,7 +229,7 @@ fn each_valid_file_starts() {
     for (path, text) in data("valid") {
         let mut command = program();
         command.arg("--config").arg(&path).args(["--host", "127.0.0.1", "--port", "0"]);
-        // What the file takes from the environment is there.
+        // The variables that the files use are set.
         let names = text.split("os.environ/").skip(1).map(|rest| {
             rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap()
         });
@@ -238,7 +238,7 @@ fn each_valid_file_starts() {
     }
 }
 
-/// The options and commands that the help names, as they are typed.
+/// The options and commands in the help text.
 fn words_of_the_help() -> (Vec<String>, Vec<String>) {
     let help = printed("--help");
     let words = help.split(|c: char| c.is_whitespace() || c == ',');

@@ -4,7 +4,7 @@ use crate::fake::{Fake, Request, json, models};
 use crate::proxy::{ConfigFile, Proxy, plain, program, run};
 use crate::several::{NOWHERE, upstreams};
 
-/// The command with this configuration: its status, standard output and standard error.
+/// Runs the command with this configuration. Returns its exit status, stdout and stderr.
 fn command(args: &[&str], yaml: &str) -> (i32, String, String) {
     let config = ConfigFile::new(yaml);
     let mut command = program();

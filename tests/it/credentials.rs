@@ -14,7 +14,7 @@ fn upstream() -> Fake {
     Fake::answering(|_| json(200, &models(&["a"]))).showing_lists()
 }
 
-/// What the upstream sees of a request that bears every credential.
+/// What the upstream receives of a request with every kind of credential.
 fn seen(settings: &str, target: &str) -> Request {
     let fake = upstream();
     let proxy = Proxy::before(&fake, settings);

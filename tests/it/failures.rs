@@ -5,7 +5,7 @@ use crate::fake::{Conn, Fake, json};
 use crate::proxy::{Proxy, plain};
 use crate::wait::{DEADLINE, Gate};
 
-/// The answer where the upstream, after it has read the request, does this.
+/// The response if the upstream runs `script` after it has read the request.
 fn answer_to(settings: &str, script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Response {
     let fake = Fake::scripted(move |conn| {
         if conn.read_request().is_some() {
@@ -129,7 +129,7 @@ fn a_request_body_that_ends_early_is_no_request_of_that_length() {
     });
     let proxy = Proxy::before(&fake, "");
     let mut client = Client::of(&proxy);
-    // One of up to 1024 bytes would not even become a request: tiny_http reads it by itself.
+    // tiny_http reads a body of up to 1,024 bytes before it hands out the request.
     client.send("POST", "/v1/x", &[("Content-Length", "2000")], b"half");
     drop(client);
     let line = proxy.exchange("/v1/x");

@@ -3,14 +3,14 @@ use crate::fake::{Fake, LAST_CHUNK, chunk, json};
 use crate::proxy::Proxy;
 use crate::wait::{Gate, eventually};
 
-/// A whole request, for where none is to be seen.
+/// A whole request that must not reach the upstream.
 const HIDDEN: &str = "GET /v1/hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 fn upstream() -> Fake {
     Fake::answering(|request| json(200, request.target()))
 }
 
-/// Asserts that the process lives and that the upstream has seen nothing of what was hidden.
+/// Asserts that the process is alive and that the upstream has received no smuggled request.
 fn assert_nothing_was_relayed(proxy: &Proxy, fake: &Fake) {
     let before = fake.requests().len();
     assert_eq!(proxy.get("/v1/after").text(), "/v1/after");
@@ -19,8 +19,8 @@ fn assert_nothing_was_relayed(proxy: &Proxy, fake: &Fake) {
     assert!(proxy.log().iter().all(|line| !line.contains("hidden")), "{:#?}", proxy.log());
 }
 
-/// Asserts that a request of this version and with these fields is refused, and that nothing that
-/// follows on its connection is taken for a request, wherever its body is thought to end.
+/// Asserts that a request of this version with these fields is refused, and that nothing that follows on its connection
+/// is taken for a request, wherever its body may seem to end.
 fn assert_refused(proxy: &Proxy, fake: &Fake, request: &str, status: u16, code: &str) {
     let mut client = Client::of(proxy);
     let (version, fields) = request.split_once(' ').unwrap();
@@ -87,7 +87,7 @@ fn giant_lengths_leave_little_memory_behind() {
     assert!(grown < 16 * 1024, "{grown} KiB");
 }
 
-/// The limit stands for a machine that has less.
+/// The limit simulates a machine with less memory.
 #[test]
 fn a_length_beyond_this_machines_memory_does_not_end_the_process() {
     let fake = upstream();
@@ -101,7 +101,7 @@ fn a_length_beyond_this_machines_memory_does_not_end_the_process() {
     assert_eq!(proxy.get("/v1/after").text(), "/v1/after");
 }
 
-/// What they leave behind cannot be taken back, so there is an end to it.
+/// What they leak cannot be released, so the process ends after a number of them.
 #[test]
 fn before_giant_lengths_have_taken_all_files_the_program_ends() {
     let fake = upstream();
@@ -121,7 +121,7 @@ fn before_giant_lengths_have_taken_all_files_the_program_ends() {
     assert!(answered <= 16, "{answered}");
 }
 
-/// It has its answer, and for 2 s the proxy would hear more of it; then it is cut.
+/// The proxy drains such a request for at most 2 s after its response, then cuts the connection.
 #[test]
 fn a_client_that_stays_after_its_giant_length_was_refused_harms_nobody() {
     let fake = upstream();
@@ -133,7 +133,7 @@ fn a_client_that_stays_after_its_giant_length_was_refused_harms_nobody() {
     (0..10).for_each(|_| assert_eq!(proxy.get("/v1/after").text(), "/v1/after"));
 }
 
-/// Asserts that a body that nobody reads, since its request is refused, ends where it ends.
+/// Asserts that the unread body of a refused request is skipped to its real end.
 fn assert_the_next_request_is_seen(framing: &str, body: &[u8]) {
     let fake = upstream();
     let proxy = Proxy::before(&fake, "");
@@ -160,15 +160,15 @@ fn an_unread_chunked_body_is_no_request() {
     assert_the_next_request_is_seen("Transfer-Encoding: chunked", &body);
 }
 
-/// The line of this chunk, with its extension, reads as a request line too.
+/// The size line of this chunk, with its extension, looks like a request line.
 #[test]
 fn an_unread_chunk_is_no_request() {
     let body = "13;x /v1/hidden HTTP/1.1\r\nHost: localhost\r\n\r\n\r\n0\r\n\r\n";
     assert_the_next_request_is_seen("Transfer-Encoding: chunked", body.as_bytes());
 }
 
-/// Asserts that a request is answered though its body is too long to be read away, and that none
-/// of it becomes a request.
+/// Asserts that a request is answered although its body is too long to be drained, and that none of the body becomes a
+/// request.
 fn assert_answered_and_ended(framing: &str, body: &[u8], later: &[u8]) -> (Fake, Proxy, Client) {
     let fake = upstream();
     let proxy = Proxy::before(&fake, "");
@@ -176,7 +176,7 @@ fn assert_answered_and_ended(framing: &str, body: &[u8], later: &[u8]) -> (Fake,
     client.send("POST", "/v1/../x", &[framing.split_once(": ").unwrap()], b"");
     let mut writer = client.writer();
     let body = body.to_vec();
-    // Fails where the proxy reads no more of it.
+    // Fails if the proxy has stopped reading.
     let upload = std::thread::spawn(move || {
         let _ = std::io::Write::write_all(&mut writer, &body);
     });
@@ -203,8 +203,7 @@ fn a_long_unread_chunked_body_is_no_request() {
     assert_answered_and_ended("Transfer-Encoding: chunked", &body, HIDDEN.as_bytes());
 }
 
-/// The answer to a request whose body is not read away goes round tiny_http, which would keep the
-/// order of answers.
+/// The response to a request whose body is not drained bypasses tiny_http, which would keep responses in order.
 #[test]
 fn an_answer_that_hurries_does_not_overtake_the_one_before() {
     let gate = Gate::new();
@@ -228,7 +227,7 @@ fn an_answer_that_hurries_does_not_overtake_the_one_before() {
 
 #[test]
 fn an_answer_does_not_wait_for_the_rest_of_a_body() {
-    // tiny_http hands a request out once it has all of a body of up to 1,024 bytes.
+    // tiny_http hands out a request with a body of up to 1,024 bytes when it has all of it.
     let late = HIDDEN.repeat(50);
     let framing = format!("Content-Length: {}", late.len() + 5);
     assert_answered_and_ended(&framing, b"start", late.as_bytes());
@@ -251,7 +250,7 @@ fn a_chunk_that_cannot_be_understood_ends_the_connection() {
     assert_nothing_was_relayed(&proxy, &fake);
 }
 
-/// tiny_http says nothing where others would say 400.
+/// Where other servers respond with 400, tiny_http closes the connection without a response.
 #[test]
 fn a_header_that_is_not_ascii_closes_the_connection_without_an_answer() {
     let fake = upstream();

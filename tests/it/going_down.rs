@@ -5,7 +5,7 @@ use crate::fake::{EVENTS, Fake, LAST_CHUNK, chunk, json};
 use crate::proxy::{ConfigFile, Proxy, limited, program};
 use crate::wait::{DEADLINE, Gate, eventually};
 
-/// A stream that ends when the gate opens, and everything else at once.
+/// Serves a stream that ends when the gate opens; responds to everything else at once.
 fn upstream(gate: &Gate) -> Fake {
     let gate = gate.clone();
     Fake::scripted(move |conn| {
@@ -63,7 +63,7 @@ fn a_client_that_only_stays_connected_holds_nothing_up() {
         used.send("GET", "/v1/x", &[], b"");
         assert_eq!(used.response().status, 200);
         proxy.signal(signal);
-        assert_eq!(proxy.exit_code(), Some(0)); // far sooner than after the 30 s for exchanges
+        assert_eq!(proxy.exit_code(), Some(0)); // does not wait the 30 s that exchanges have
         assert!(used.is_closed() && unused.is_closed());
     }
 }

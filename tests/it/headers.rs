@@ -4,7 +4,7 @@ use crate::proxy::Proxy;
 
 type Headers = Vec<(String, String)>;
 
-/// By name, duplicates in their order: how names are written and mixed means nothing (RFC 9110, 5.3).
+/// Sorted by name, duplicates in order: case and the order of different names mean nothing (RFC 9110 §5.3).
 fn by_name(headers: &[(String, String)]) -> Headers {
     let lower = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
     let mut sorted: Headers = lower.collect();
@@ -16,7 +16,7 @@ fn pairs(headers: &[(&str, &str)]) -> Headers {
     by_name(&headers.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect::<Vec<_>>())
 }
 
-/// The headers that an upstream sees of a request with these.
+/// The headers that the upstream receives if a client sends these.
 fn seen_upstream(sent: &[(&str, &str)], body: &[u8]) -> (Headers, Fake) {
     let fake = Fake::answering(|_| json(200, "{}"));
     let method = if body.is_empty() { "GET" } else { "POST" };
@@ -79,7 +79,7 @@ fn hop_by_hop_headers_do_not_go_up() {
     assert_eq!(seen, pairs(&[("host", &fake.host()), ("x-kept", "1")]));
 }
 
-/// The headers that a client sees of a response with these, without the framing.
+/// The headers that the client receives if the upstream sends these, without the framing.
 fn seen_by_the_client(head: &'static str) -> Headers {
     let fake = Fake::answering(move |_| response(&format!("200 OK\n{head}"), "12"));
     let answer = Proxy::before(&fake, "").get("/v1/x");

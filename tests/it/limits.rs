@@ -18,21 +18,20 @@ fn assert_served(client: &mut Client) {
     assert_eq!(client.response().status, 200);
 }
 
-/// A client that is served all the while, on one connection: what it asks for takes the time that
-/// a test needs to pass.
+/// A client that is served all the while on one connection. Its requests fill the time that a test waits.
 fn keep_asking(proxy: &Proxy, time: Duration) -> Client {
     let mut client = Client::of(proxy);
     let end = Instant::now() + time;
     while Instant::now() < end {
         assert_served(&mut client);
-        // More than a head may be, so that it could be mistaken for one without an end.
+        // Longer than a head may be, so that the body could be mistaken for an endless head.
         client.send("POST", "/v1/x", &[], &[b'x'; 100_000]);
         assert_eq!(client.response().status, 200);
     }
     client
 }
 
-/// Asserts that somebody who sends `again` without an end is not listened to for long.
+/// Asserts that a client that sends `again` endlessly is cut soon.
 fn assert_is_ended(beginning: &str, again: &str) {
     const PIECES: usize = 512;
     let fake = upstream();
@@ -65,7 +64,7 @@ fn headers_without_an_end_are_ended() {
     assert_is_ended("GET /v1/x HTTP/1.1\r\n", "X-Many: x\r\n");
 }
 
-/// What the system holds of each connection is read before it ends.
+/// What the kernel has buffered of each connection is read before it ends.
 #[test]
 fn many_heads_without_an_end_do_not_add_up() {
     let fake = upstream();
@@ -241,7 +240,7 @@ fn beyond_max_connections_the_longest_idle_one_is_closed() {
     let mut clients: Vec<Client> = (0..3).map(|_| Client::of(&proxy)).collect();
     let mut idle = Client::of(&proxy);
     assert_served(&mut idle);
-    // The proxy looks at its connections many times a second, and no more often.
+    // The proxy checks its connections a limited number of times per second.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(500) {
         clients.iter_mut().for_each(assert_served);

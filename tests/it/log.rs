@@ -5,7 +5,7 @@ fn upstream() -> Fake {
     Fake::answering(|_| json(200, "{\"secret\":1}"))
 }
 
-/// The keys of a line, in their order.
+/// The keys of a line, in order.
 fn keys(line: &Fields) -> Vec<&str> {
     let words = line.0.split(' ').filter_map(|word| word.split_once('='));
     words.map(|(key, _)| key).collect()

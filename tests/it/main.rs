@@ -1,48 +1,48 @@
-//! The promises of DESIGN.md, asked of the real program over real sockets.
+//! Integration tests: what the program promises, tested over real sockets.
 
 #![allow(clippy::print_stderr, missing_docs)]
 
-// What the tests are made of.
-mod client; // one connection of a client, that tells a complete answer from a cut one
-mod fake; // an upstream of raw sockets, that can misbehave
-mod generated; // configurations and exchanges without end
-mod oracle; // the rules of routing and credentials a second time, to judge those by
-mod proxy; // the program under test, its log and its memory
-mod recorder; // an upstream that keeps every byte that it is sent
-mod wait; // gates and deadlines, since no test sleeps to be in step
+// The harness.
+mod client; // a client connection, which distinguishes a complete response from a cut one
+mod fake; // an upstream over raw sockets, which can misbehave
+mod generated; // generated configurations and exchanges
+mod oracle; // a second implementation of the rules of routing and credentials
+mod proxy; // the program under test: its process, log and memory
+mod recorder; // an upstream that records every byte that it receives
+mod wait; // gates and deadlines: no test sleeps to synchronize
 
-// What is promised, one file for each kind of promise.
+// The tests, one file for each kind of promise.
 mod admin; // /-/health, /-/ready and /-/metrics
-mod admission; // who may call: client keys, hosts, and the pages of browsers
-mod bodies; // the prefix is taken off the model, and nothing else is touched
-mod bursts; // clients that connect all at once, none of which is forgotten
-mod cached_lists; // a list is for the credentials that it was fetched with
-mod catalog; // which models are listed, how, and how long
+mod admission; // who may call: client keys, hosts, origins
+mod bodies; // the prefix is removed from the model, and nothing else changes
+mod bursts; // clients that all connect at once are all served
+mod cached_lists; // a list is served only to the credentials that it was fetched with
+mod catalog; // which models are listed, in which form, and for how long
 mod command_line; // arguments, environment, and every error of the configuration
 mod commands; // models, check and health
-mod credentials; // who is sent which key
+mod credentials; // which key is sent to which upstream
 mod failures; // 502 and 504, and what they say
 mod framing; // a body is never taken for a request
 mod going_down; // SIGTERM and SIGINT
-mod headers; // which headers go on, both ways
-mod hidden; // requests that name a hidden model, where they are rejected
-mod keep_alive; // connections are used again
-mod leaving; // clients that go while a connection or a list is waited for
-mod limits; // the server section's, and heads and chunks without an end
-mod log; // one line for an exchange
-mod memory; // constant, however long the body
+mod headers; // which headers are relayed, both ways
+mod hidden; // hidden: reject
+mod keep_alive; // connections are reused
+mod leaving; // clients that leave while the proxy waits for a connection or a list
+mod limits; // the limits of the section server; endless heads and chunks
+mod log; // one line per exchange
+mod memory; // memory stays constant, however long the body
 mod models; // one model: GET /v1/models/{id}
-mod page; // what the page where a filter is made is told
+mod page; // what the filter page fetches
 mod paths; // which path goes where
 mod pool; // many exchanges at once
-mod python_rules; // the filter against an oracle of the Python program's rules
-mod relaying; // methods, bodies and statuses, as they are
-mod reload; // SIGHUP: new requests under a new configuration
-mod routing; // several upstreams: a request goes where its model's prefix points
+mod python_rules; // the filter, compared with the Python program's rules
+mod relaying; // methods, bodies and statuses are relayed unchanged
+mod reload; // SIGHUP: new requests use the new configuration
+mod routing; // several upstreams: the prefix of the model chooses one
 mod sample; // the shipped configuration and the sample upstream
-mod secrets; // the proof that no credential gets into the wrong hands
-mod several; // several upstreams: one list of them all, whichever are alive
-mod shortage; // of files and of threads
-mod streams; // events at once, and the truth about cut streams
-mod systemd; // what a service manager is told, and a socket that it passes on
-mod tls; // an upstream that speaks it
+mod secrets; // no credential reaches the wrong upstream or client
+mod several; // several upstreams: the union of their lists, also if some are down
+mod shortage; // out of file descriptors, threads or memory
+mod streams; // events arrive at once, and a cut stream never looks complete
+mod systemd; // notifications to a service manager, and sockets inherited from it
+mod tls; // upstreams over TLS

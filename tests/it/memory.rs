@@ -7,7 +7,7 @@ use crate::several::upstreams;
 use crate::wait::{Gate, eventually};
 
 const MEGABYTE: usize = 1024 * 1024;
-/// The most that the process may grow, in KiB.
+/// How much the process may grow, in KiB.
 const GROWTH: u64 = 8 * 1024;
 
 #[test]
@@ -62,7 +62,7 @@ fn fifty_megabytes_go_up_in_constant_memory() {
     assert!(grown < GROWTH, "{grown} KiB");
 }
 
-/// A body that must be held, in pieces of a megabyte.
+/// A body that must be held, sent in pieces of a megabyte.
 struct Long(usize);
 
 impl Long {
@@ -86,7 +86,7 @@ impl Long {
     }
 }
 
-/// They may take 256 MiB. A client's last bytes may be on their way still, some megabytes.
+/// Held bodies may take 256 MiB, and some megabytes may still be in socket buffers.
 #[test]
 fn bodies_that_are_held_do_not_add_up() {
     let gate = Gate::new();
@@ -109,12 +109,12 @@ fn bodies_that_are_held_do_not_add_up() {
     let message = refused.own_error(503, "overloaded");
     assert!(message.contains("268435456"), "{message}");
     assert_eq!(refused.header("retry-after"), Some("1"));
-    // There is always room for a short one.
+    // There is always room for a short body.
     let mut short = Client::of(&proxy);
     short.send("POST", "/v1/x", &[], br#"{"model":"my/a"}"#);
     assert_eq!(short.head().status, 200);
 
-    // What was sent takes no room, however long the answer is.
+    // A body that was sent is released, however long the response takes.
     for client in &mut held {
         client.more(r#""}"#);
         assert_eq!(client.head().status, 200);
@@ -129,7 +129,7 @@ fn bodies_that_are_held_do_not_add_up() {
     assert!(peak < 320 * 1024, "{peak} KiB");
 }
 
-/// A refusal waits where the client does not read what comes before it: here a long list.
+/// A refusal waits while the client does not read the response before it, here a long list.
 #[test]
 fn a_body_that_is_refused_is_let_go_of_first() {
     let list = format!(r#"[{{"id":"a","text":"{}"}}]"#, "x".repeat(16 * MEGABYTE));
@@ -224,14 +224,14 @@ fn a_client_that_does_not_read_slows_the_upstream_down() {
     let mut client = Client::of(&proxy);
     client.send("GET", "/v1/x", &[], b"");
     client.head();
-    // The time in which a proxy that reads ahead would have read it all.
+    // Long enough for a proxy that reads ahead to have read everything.
     std::thread::sleep(std::time::Duration::from_millis(300));
     let grown = proxy.peak_memory() - before;
     assert!(grown < GROWTH, "{grown} KiB");
     assert_eq!(client.count(), (30 * MEGABYTE as u64, End::Complete));
 }
 
-/// A 32-bit system has not room for a thousand stacks of 2 MiB.
+/// The address space of a 32-bit system has no room for a thousand stacks of 2 MiB.
 #[test]
 fn all_threads_have_stacks_of_half_a_megabyte() {
     let fake = Fake::answering(|_| json(200, "{}"));

@@ -1,5 +1,5 @@
-//! The rules of routing and of credentials (DESIGN.md) once more, in the plainest words, for tests
-//! to judge by: which upstream a generated exchange is for, and what that may see of it.
+//! A second, simple implementation of the rules of routing and credentials, for tests to compare with: which upstream a
+//! generated exchange goes to, and what that upstream may see.
 
 use crate::generated::{CREDENTIALS, Exchange, Rule, To, World};
 

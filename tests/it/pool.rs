@@ -3,7 +3,7 @@ use crate::fake::{EVENTS, Fake, LAST_CHUNK, chunk, json, models};
 use crate::proxy::Proxy;
 use crate::wait::{Gate, eventually};
 
-/// Streams at `/v1/stream`, one event now and the end when the gate opens.
+/// Streams at `/v1/stream`: one event at once, the end when the gate opens.
 fn streams(gate: &Gate) -> Fake {
     let gate = gate.clone();
     Fake::scripted(move |conn| {
@@ -19,7 +19,7 @@ fn streams(gate: &Gate) -> Fake {
     })
 }
 
-/// Opens a stream, and sees that it runs; else what was answered.
+/// Opens a stream and reads its first event; if it is refused, returns the response.
 fn try_stream(proxy: &Proxy) -> Result<Client, Response> {
     let mut client = Client::of(proxy);
     client.send("POST", "/v1/stream", &[], b"{}");
@@ -63,7 +63,7 @@ fn workers_that_are_not_needed_end() {
     assert!(proxy.threads() >= before + 50);
     gate.open();
     assert_ends(clients);
-    // The idle ones end after 10 s, which is as long as `eventually` waits: so it may ask twice.
+    // Idle workers end after 10 s, which is as long as `eventually` waits, so wait twice.
     let fewer = || proxy.threads() < before + 25;
     let patience = std::time::Instant::now() + crate::wait::DEADLINE;
     while !fewer() && std::time::Instant::now() < patience {
@@ -84,7 +84,7 @@ fn beyond_max_requests_the_answer_is_503() {
         assert_eq!(refused.header("retry-after"), Some("1"));
     }
     assert_eq!(fake.requests().len(), 4, "a refused request is not relayed");
-    // But how it is, and why, is told.
+    // The program's own paths still respond.
     assert_eq!(proxy.get("/-/health").text(), "ok\n");
     assert!(proxy.get("/-/metrics").text().contains("{code=\"overloaded\"} 3"));
     proxy.get("/-/ready").own_error(503, "overloaded");

@@ -143,7 +143,7 @@ impl Filter {
         settings
     }
 
-    /// The rules of the Python program, as its source has them.
+    /// The rules of the Python program, transcribed from its source.
     fn keeps(&self, id: &str) -> bool {
         let case: &dyn Fn(&str) -> String = match self.case_sensitive {
             true => &|text| text.to_string(),

@@ -1,4 +1,4 @@
-//! An upstream that keeps every byte that it receives, on every connection, to its end.
+//! An upstream that records every byte that it receives, until each connection ends.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::wait::{DEADLINE, eventually};
 
-/// What is answered to a request for something else than a list.
+/// The response to any request that is not for a list.
 type Answer = Box<dyn Fn(&Seen) -> Vec<u8> + Send + Sync>;
 
 pub struct Recorder {
@@ -17,14 +17,14 @@ pub struct Recorder {
 
 #[derive(Default)]
 struct Shared {
-    /// One for each connection.
+    /// One entry per connection.
     bytes: Mutex<Vec<Vec<u8>>>,
     requests: Mutex<Vec<Seen>>,
     open: AtomicUsize,
     ended: AtomicBool,
 }
 
-/// A request's head, as it came.
+/// The head of a request, as received.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub method: String,
@@ -33,7 +33,7 @@ pub struct Seen {
 }
 
 impl Recorder {
-    /// The connection ends behind an answer that says `Connection: close`, and instead of an empty one.
+    /// The connection is closed after a response with `Connection: close`, and in place of an empty response.
     pub fn answering(answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Recorder {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -69,7 +69,7 @@ impl Recorder {
         self.shared.requests.lock().unwrap().clone()
     }
 
-    /// All bytes of all connections. To be asked when the proxy is gone: waits for their ends.
+    /// All bytes of all connections. Waits for the connections to end, so call it after the proxy has ended.
     pub fn bytes(&self) -> Vec<Vec<u8>> {
         eventually("all connections end", || self.shared.open.load(Ordering::SeqCst) == 0);
         self.shared.bytes.lock().unwrap().clone()
@@ -89,7 +89,7 @@ impl Seen {
     }
 }
 
-/// Records to the end of the connection, and answers as long as there is something to say.
+/// Records until the connection ends, and responds to its requests.
 fn record(mut stream: TcpStream, index: usize, shared: &Shared, answer: &Answer) {
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -104,7 +104,7 @@ fn record(mut stream: TcpStream, index: usize, shared: &Shared, answer: &Answer)
             answers &= !last && stream.write_all(&answer).is_ok();
             if !answers {
                 let _ = stream.write_all(&answer);
-                // What the proxy still sends is recorded all the same.
+                // Whatever the proxy sends after that is recorded too.
                 let _ = stream.shutdown(Shutdown::Write);
             }
         }
@@ -120,7 +120,7 @@ fn record(mut stream: TcpStream, index: usize, shared: &Shared, answer: &Answer)
     }
 }
 
-/// The request at the front and its length, once all of it is there.
+/// The first request and its length, if all of it has arrived.
 fn whole_request(bytes: &[u8]) -> Option<(Seen, usize)> {
     let head_end = find(bytes, b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&bytes[..head_end]).into_owned();

@@ -9,7 +9,7 @@ use crate::fake::{CHUNKED, Fake, LAST_CHUNK, chunk, json, response};
 use crate::proxy::Proxy;
 use crate::wait::{DEADLINE, Gate, eventually};
 
-/// So many bytes that no compression, buffer or encoding could give back by chance.
+/// This many bytes, too random for any compression or encoding to reproduce them by chance.
 fn noise(count: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_u32;
     let next = || {
@@ -21,7 +21,7 @@ fn noise(count: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(count).collect()
 }
 
-/// Gives back the body that it gets.
+/// Echoes the request body.
 fn echo() -> Fake {
     Fake::answering(|request| response("200 OK\nContent-Type: x/y", &request.body))
 }
@@ -91,8 +91,8 @@ fn a_request_streams_up_as_it_comes() {
     assert_eq!(client.response().status, 200);
 }
 
-/// Asserts that the upstream gets the head of such an upload before its client has sent any of it,
-/// over a new connection and over one that was open.
+/// Asserts that the upstream gets the head of such an upload before its client has sent any of the body, over a new
+/// connection and over a kept one.
 fn assert_the_head_comes_first(framing: (&str, &str), body: &[u8]) {
     let fake = Fake::scripted(|conn| {
         while let Some(request) = conn.read_head() {
@@ -208,7 +208,7 @@ fn interim_responses_do_not_stand_for_the_final_one() {
     assert_eq!(answer.header("link"), None);
 }
 
-/// Gives back the length of each upload, before which it says that it goes on, and tells.
+/// Sends an interim response to each upload, notifies the test, and responds with the length of the body.
 fn going_on(interim: &'static str) -> (Fake, Receiver<()>) {
     let (told, goes_on) = channel();
     let told = Mutex::new(told);
@@ -258,7 +258,7 @@ fn an_interim_response_does_not_end_an_upload_that_stands_still() {
         if let Some(request) = conn.read_head() {
             opened.wait();
             conn.write("HTTP/1.1 102 Processing\r\n\r\n");
-            // As a slow upstream does: so long the proxy does not wait for it without a look.
+            // The pause of a slow upstream, longer than the proxy waits without checking the client.
             std::thread::sleep(Duration::from_millis(1200));
             if let Some(body) = conn.read_body(&request) {
                 conn.write(json(200, &body.len().to_string()));
@@ -302,7 +302,7 @@ fn trailers_are_dropped() {
     let mut client = Client::of(&proxy);
     for _ in 0..2 {
         client.send("GET", "/v1/x", &[], b"");
-        let answer = client.response(); // panics at a trailer
+        let answer = client.response(); // panics if there are trailers
         assert_eq!((answer.text().as_str(), answer.end), ("abc", End::Complete));
         assert_eq!(answer.header("trailer"), None);
     }
@@ -372,7 +372,7 @@ fn a_client_that_expects_100_continue_gets_it_before_it_sends_the_body() {
     }
 }
 
-/// Answers 413 with a body still to come, and goes on as `after` says.
+/// Responds with 413 before the body has arrived, then runs `after`.
 fn refusing(after: impl Fn(&mut crate::fake::Conn) + Send + Sync + 'static) -> Fake {
     Fake::scripted(move |conn| {
         if conn.read_head().is_some() {
@@ -387,7 +387,7 @@ fn assert_early_answer_arrives(fake: &Fake) {
     let mut client = Client::of(&proxy);
     client.send("POST", "/v1/x", &[("Content-Length", "5000000")], b"");
     let mut writer = client.writer();
-    // Fails as soon as the proxy reads no more of it.
+    // Fails as soon as the proxy stops reading.
     let upload = std::thread::spawn(move || {
         let _ = writer.write_all(&noise(5_000_000));
     });
@@ -427,7 +427,7 @@ fn an_early_answer_arrives_though_the_client_stops_sending() {
     let mut client = Client::of(&proxy);
     client.send("POST", "/v1/x", &[("Content-Length", "50000000")], b"");
     let mut writer = client.writer();
-    // More than what the sockets on the way to the upstream hold, and then no more.
+    // More than the socket buffers between client and upstream hold.
     let upload = std::thread::spawn(move || {
         let _ = writer.write_all(&[b'x'; 20_000_000]);
     });
@@ -437,7 +437,7 @@ fn an_early_answer_arrives_though_the_client_stops_sending() {
     upload.join().unwrap();
 }
 
-/// Succeeds at once, and tells only at the end of the request how long that was.
+/// Responds with 200 at once, and sends the length of the request as its body when the request ends.
 pub fn counts(conn: &mut crate::fake::Conn) {
     while let Some(request) = conn.read_head() {
         conn.write([CHUNKED.as_bytes(), &chunk("at once,")].concat());
@@ -461,7 +461,7 @@ fn an_upstream_that_succeeds_before_it_has_read_the_request_gets_all_of_it() {
     assert_eq!(client.response().text(), "at once, 5000000 bytes");
 }
 
-/// Room for the upload's chunks was made behind what had come of the answer.
+/// The proxy once made room for the upload's chunks behind the start of the response.
 #[test]
 fn an_early_answer_to_a_chunked_upload_with_a_chunk_size_without_end_is_cut() {
     let (answered, sent) = (Gate::new(), Gate::new());

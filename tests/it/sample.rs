@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::client::{Client, End};
 use crate::proxy::{Proxy, program};
 
-/// The program with the configuration that is shipped.
+/// The program with the shipped configuration.
 fn shipped() -> Proxy {
     let mut command = program();
     command.args(["--config", "config.yaml", "--host", "127.0.0.1", "--port", "0"]);

@@ -1,6 +1,6 @@
-//! The proof that no credential gets into the wrong hands: thousands of exchanges, whose upstreams
-//! keep every byte that they were sent. Who may see what is told by a second implementation of the
-//! rules (`oracle`), and once more, in few words, by [`allowed`].
+//! No credential reaches the wrong upstream or client: thousands of generated exchanges, with upstreams that record
+//! every byte. Who may see what is decided by a second implementation of the rules (`oracle`), and again, in few words,
+//! by [`allowed`].
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -8,7 +8,7 @@ use crate::wait::{DEADLINE, Gate, eventually};
 
 pub const MISSING: &str = "x-model-filter-missing";
 
-/// Nobody listens there.
+/// An address without a listener.
 pub const NOWHERE: &str = "http://127.0.0.1:1/v1";
 
 /// The section `model_filter` of these upstreams: name, base URL, settings in flow style.
@@ -24,7 +24,7 @@ fn listing(ids: &[&str]) -> Fake {
     Fake::listing(&models(ids))
 }
 
-/// Lists `ids` for as long as the switch is on.
+/// Lists `ids` while the switch is on.
 fn switched(ids: &[&str]) -> (Fake, Arc<AtomicBool>) {
     let on = Arc::new(AtomicBool::new(true));
     let (list, is_on) = (json(200, &models(ids)), Arc::clone(&on));
@@ -152,7 +152,7 @@ fn an_answer_takes_no_longer_than_the_slowest_list_timeout() {
     let stopping = Fake::scripted(|conn| {
         conn.read_request();
         conn.write("HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n{\"data\":[");
-        // A byte now and then: no deadline between reads would ever pass.
+        // A byte now and then, so that no deadline between two reads expires.
         while conn.write(" ") {
             if Gate::new().opened_within(Duration::from_millis(100)) {
                 return;

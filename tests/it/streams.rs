@@ -7,7 +7,7 @@ use crate::fake::{CHUNKED, Conn, EVENTS, Fake, LAST_CHUNK, chunk, json};
 use crate::proxy::Proxy;
 use crate::wait::{DEADLINE, Gate};
 
-/// Answers `/v1/warm` at once, and everything else as `script` does.
+/// Responds to `/v1/warm` at once; `script` handles everything else.
 fn streaming(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Fake {
     Fake::scripted(move |conn| {
         while let Some(request) = conn.read_request() {
@@ -19,8 +19,8 @@ fn streaming(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Fake {
     })
 }
 
-/// A connection that has carried an exchange already: there the end of a response is its framing
-/// alone, and a cut can be mistaken for it.
+/// A client that has made one exchange. On its kept connection only the framing ends a response, and a cut could look
+/// like the end.
 fn kept_alive(proxy: &Proxy) -> Client {
     let mut client = Client::of(proxy);
     client.send("GET", "/v1/warm", &[], b"");
@@ -135,8 +135,7 @@ fn a_complete_stream_ends_cleanly_and_the_connection_goes_on() {
     }
 }
 
-/// What a kept-alive client sees after `beginning` where the upstream is cut behind it, which must
-/// come within 1 s.
+/// What a client on a kept connection gets if the upstream closes after `beginning`; it must arrive within 1 s.
 fn after_the_cut(settings: &str, beginning: Vec<u8>) -> (Vec<u8>, End) {
     let gate = Gate::new();
     let opened = gate.clone();
@@ -160,7 +159,7 @@ fn after_the_cut(settings: &str, beginning: Vec<u8>) -> (Vec<u8>, End) {
     (rest, end)
 }
 
-/// An event of our own that tells of an error.
+/// The program's own error event.
 fn assert_error_event(event: &[u8], code: &str) {
     let event = String::from_utf8(event.to_vec()).unwrap();
     let data = event
@@ -245,7 +244,7 @@ fn an_event_stream_of_known_length_is_cut_however_near_its_end() {
     }
 }
 
-/// An HTTP/1.0 client's only sign of the end is the close, so a cut must be an error.
+/// For an HTTP/1.0 client the close is the end of the body, so a cut must be a reset.
 #[test]
 fn a_cut_breaks_the_connection_of_an_http_1_0_client() {
     let gate = Gate::new();
@@ -321,7 +320,7 @@ fn idle_timeout_is_about_each_silence_and_not_their_sum() {
     let fake = streaming(|conn| {
         conn.write(EVENTS);
         for number in 0..4 {
-            // As a slow upstream does: this is what is tested, not a way to be in step.
+            // The pause of a slow upstream is what is tested; it does not synchronize anything.
             std::thread::sleep(Duration::from_millis(400));
             conn.chunk(format!("data: {number}\n\n"));
         }
@@ -331,8 +330,8 @@ fn idle_timeout_is_about_each_silence_and_not_their_sum() {
     assert_eq!((answer.end, answer.body.len()), (End::Complete, 4 * "data: 0\n\n".len()));
 }
 
-/// Asserts that the upstream's connection is closed soon after the client left, and that it was
-/// logged; `begin` is what the upstream says before.
+/// Asserts that the upstream's connection is closed soon after the client leaves, and that this is logged. `begin` is
+/// what the upstream sends before.
 fn assert_leaving_is_noticed(method: &str, begin: impl Fn(&mut Conn) + Send + Sync + 'static) {
     let (told, closed) = channel();
     let told = Mutex::new(told);

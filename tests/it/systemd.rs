@@ -9,7 +9,7 @@ use crate::fake::{Fake, Request, json, models};
 use crate::proxy::{ConfigFile, Proxy, plain, program};
 use crate::wait::DEADLINE;
 
-/// A service manager that listens.
+/// A service manager that receives notifications.
 struct Manager {
     socket: UnixDatagram,
     path: PathBuf,
@@ -80,7 +80,7 @@ fn the_watchdog_is_fed_with_what_the_listener_answers() {
     assert!(states.last().unwrap().starts_with("STOPPING=1"), "{states:?}");
 }
 
-/// A process to which this socket was passed on.
+/// A process that inherits this socket.
 fn activated(listener: &TcpListener, config: &ConfigFile) -> Proxy {
     let script = r#"exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@""#;
     let mut command = Command::new("sh");
@@ -96,7 +96,7 @@ fn with_a_socket_that_was_passed_on_a_restart_refuses_nobody() {
     let fake = Fake::answering(|request: &Request| json(200, request.target()));
     let config = ConfigFile::new(&plain(&fake.url("/v1"), ""));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    // As systemd's sockets are.
+    // Like the sockets of systemd.
     listener.set_nonblocking(true).unwrap();
     let mut first = activated(&listener, &config);
     assert_eq!(first.port(), listener.local_addr().unwrap().port());

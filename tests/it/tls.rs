@@ -9,13 +9,13 @@ use crate::fake::{Conn, EVENTS, Fake, LAST_CHUNK, chunk, json, response};
 use crate::proxy::{Proxy, plain};
 use crate::wait::{DEADLINE, Gate};
 
-/// In front of an upstream with a certificate of our own making, which it is told to trust.
+/// A proxy that trusts the upstream's self-made authority.
 fn trusting(fake: &Fake) -> Proxy {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
     Proxy::before(fake, &format!("tls:\n  ca_file: {folder}/ca.pem"))
 }
 
-/// Answers each request with its body.
+/// Echoes each request body.
 fn echo() -> Fake {
     Fake::scripted_tls(|conn| {
         while let Some(request) = conn.read_request() {
@@ -77,8 +77,8 @@ fn each_event_arrives_before_the_next_is_sent() {
     assert_eq!(client.rest(), (Vec::new(), End::Complete));
 }
 
-/// Asserts that the upstream's connection is closed soon after the client left, who was sent
-/// `begin` before.
+/// Asserts that the upstream's connection is closed soon after the client leaves. `begin` is what the client gets
+/// before.
 fn assert_leaving_is_noticed(begin: &'static str) {
     let (told, closed) = channel();
     let told = Mutex::new(told);
@@ -115,7 +115,7 @@ fn a_client_that_leaves_before_the_head_ends_the_request() {
     assert_leaving_is_noticed("");
 }
 
-/// What becomes of a body that ends with its connection.
+/// What the client gets of a body that ends with its connection.
 fn until_the_end(end: impl Fn(&mut Conn) + Send + Sync + 'static) -> End {
     let gate = Gate::new();
     let opened = gate.clone();
@@ -168,7 +168,7 @@ fn an_upstreams_connection_is_used_again() {
     let proxy = trusting(&fake);
     (0..4).for_each(|_| assert_eq!(proxy.post("/v1/x", "{}").status, 200));
     let connections: BTreeSet<usize> = fake.requests().iter().map(|r| r.connection).collect();
-    assert!(connections.len() <= 2, "{connections:?}"); // one may be left of the start's own list
+    assert!(connections.len() <= 2, "{connections:?}"); // one may be left from the list that is fetched at the start
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn an_early_answer_arrives_though_the_upstream_reads_no_more() {
     let mut client = Client::of(&proxy);
     client.send("POST", "/v1/x", &[("Content-Length", "50000000")], b"");
     let mut writer = client.writer();
-    // More than what the sockets on the way to the upstream hold.
+    // More than the socket buffers between client and upstream hold.
     let upload = std::thread::spawn(move || {
         let _ = writer.write_all(&[b'x'; 20_000_000]);
     });
