@@ -219,7 +219,7 @@ pub fn giants(traffic: &Traffic<'_>, count: usize) {
         let request = format!("{head}Content-Length: {length}\r\n\r\n{}", smuggled("giant"));
         let (bytes, status) = (request.as_bytes(), "HTTP/1.1 413");
         provoke(traffic, "giant Content-Length", bytes, HEAD_DEADLINE, status);
-        traffic.pause(500);
+        traffic.pause(5_000);
     }
 }
 
