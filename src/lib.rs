@@ -19,7 +19,9 @@
 //! | [`admin`] | what the program tells of itself, below `/-/` |
 //! | [`admission`] | who may call: client keys, and what browsers may do |
 //! | [`catalog`] | the list that clients see: the union of the offers |
-//! | [`offer`] | one upstream and what of it clients may see |
+//! | [`offer`] | one upstream's list: fetched, filtered, cached |
+//! | [`list`] | pure: every shape of a list of models |
+//! | [`facts`] | pure: what a list says about a model |
 //! | [`recent`] | the last exchanges and minutes |
 //! | [`record`] | the facts of one exchange |
 //! | [`logging`] | the log, and the line of an exchange |
@@ -58,9 +60,11 @@ pub mod cli;
 pub mod config;
 pub mod elastic;
 pub mod error;
+pub mod facts;
 pub mod filter;
 pub mod headers;
 pub mod json;
+pub mod list;
 pub mod logging;
 pub mod metrics;
 pub mod model_field;

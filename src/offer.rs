@@ -5,19 +5,17 @@
 //! changes, and only where there is a prefix. Limits: a list is read into memory, up to
 //! 64 MiB; fields of the request that could change the list are those in `asks`.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::value::RawValue;
-
 use crate::cache::{self, Asked, Cache, Origin, Size};
 use crate::config::{self, Hidden};
 use crate::error::Error;
+use crate::facts::Entry;
 use crate::filter::Filter;
 use crate::headers::{Headers, is_credential};
-use crate::json;
+use crate::list::{List, Written};
 use crate::logging::Value;
 use crate::metrics::{ListEvent, METRICS};
 use crate::reply::Reply;
@@ -26,9 +24,6 @@ use crate::wanted::Wanted;
 
 /// The longest list that is read, in bytes.
 const LIST_LIMIT: usize = 64 * 1024 * 1024;
-
-/// The most models that a list may have.
-const MODELS: usize = 100_000;
 
 /// The longest answer that is mirrored where there is no list, in bytes.
 const REFUSAL_LIMIT: usize = 1024 * 1024;
@@ -73,21 +68,6 @@ pub struct Inventory {
     pub took: Duration,
     /// When it came.
     pub fetched: Instant,
-}
-
-/// A model, with what is worth knowing for a choice.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    /// Its id, without our prefix.
-    pub id: String,
-    /// Who offers it.
-    pub owner: Option<String>,
-    /// Tokens that it takes in.
-    pub context: Option<u64>,
-    /// US dollars for a million tokens that go in.
-    pub input: Option<f64>,
-    /// US dollars for a million tokens that come out.
-    pub output: Option<f64>,
 }
 
 /// A filtered list.
@@ -296,7 +276,7 @@ impl Offer {
         let offer = Arc::clone(self);
         self.inventories.ask(&key, move || {
             let started = Instant::now();
-            let entries = offer.ask(headers, None, entries)?;
+            let entries = offer.ask(headers, None, |body| Ok(List::find(body)?.entries()))?;
             let now = Instant::now();
             let took = now.duration_since(started);
             Ok(Arc::new(Inventory { entries, took, fetched: now }))
@@ -316,28 +296,18 @@ impl Offer {
     }
 
     fn filtered(&self, body: &[u8]) -> Result<Listing, String> {
-        let (text, list, objects) = objects(body)?;
-        let models: Vec<Model<'_>> = objects.iter().filter_map(|o| Model::new(o.get())).collect();
-        if models.len() < objects.len() {
-            let dropped = objects.len() - models.len();
-            let name = self.upstream.name();
-            log::warn!(
-                "msg=\"models without an id were dropped\" upstream={name:?} count={dropped}"
-            );
+        let mut list = List::find(body)?;
+        let total = list.total();
+        if list.models().len() < total {
+            let (name, dropped) = (self.upstream.name(), total - list.models().len());
+            log::warn!("msg=\"dropped models without an id\" upstream={name:?} count={dropped}");
         }
-        let mut kept: Vec<Model<'_>> =
-            models.into_iter().filter(|model| self.filter.keeps(&model.id)).collect();
-        self.filter.order(&mut kept, |model| &model.id);
-
-        let prefix = self.upstream.prefix();
-        let shown: Vec<Cow<'_, str>> = kept.iter().map(|model| model.prefixed(prefix)).collect();
-        let list = json::span(list, text.as_bytes());
-        let shown = shown.join(",");
-        let start = list.start + 1;
-        let models = start..start + shown.len();
-        let body = format!("{}[{shown}]{}", &text[..list.start], &text[list.end..]);
-        let reply = Reply::json(200, body);
-        Ok(Listing { reply, models, kept: kept.len(), total: objects.len() })
+        list.filter(|models| {
+            models.retain(|model| self.filter.keeps(&model.id));
+            self.filter.order(models, |model| &model.id);
+        });
+        let Written { body, models } = list.write(self.upstream.prefix());
+        Ok(Listing { reply: Reply::json(200, body), models, kept: list.models().len(), total })
     }
 }
 
@@ -381,95 +351,4 @@ fn mirrored(answer: &mut Answer<'_>) -> Refusal {
         Ok(body) => Refusal::Mirrored(Arc::new(Reply { status: answer.status, headers, body })),
         Err(error) => Refusal::Failed(error),
     }
-}
-
-/// What is worth knowing of the models in a list. There is no standard for it: these are the
-/// names that OpenRouter, vLLM, Groq and Mistral use.
-///
-/// # Errors
-/// What is wrong with the list.
-pub fn entries(body: &[u8]) -> Result<Vec<Entry>, String> {
-    const CONTEXT: [&str; 4] =
-        ["context_length", "context_window", "max_model_len", "max_context_length"];
-    let (_, _, objects) = objects(body)?;
-    let entry = |object: &&RawValue| {
-        let id = Model::new(object.get())?.id;
-        let fields: serde_json::Value = serde_json::from_str(object.get()).ok()?;
-        let price = |of: &str| {
-            let price = &fields["pricing"][of];
-            let price = price.as_f64().or_else(|| price.as_str()?.parse().ok())?;
-            // Some say -1 where it depends. Fractions of binary numbers are rounded away.
-            (price >= 0.0).then_some((price * 1e12).round() / 1e6)
-        };
-        let owner = fields["owned_by"].as_str().map(str::to_owned);
-        let context = CONTEXT.iter().find_map(|name| fields[*name].as_u64());
-        Some(Entry { id, owner, context, input: price("prompt"), output: price("completion") })
-    };
-    Ok(objects.iter().filter_map(entry).collect())
-}
-
-/// A list's text, the array of models in it, and the models.
-type Objects<'a> = (&'a str, &'a str, Vec<&'a RawValue>);
-
-fn objects(body: &[u8]) -> Result<Objects<'_>, String> {
-    let text = std::str::from_utf8(body).map_err(|error| format!("is not UTF-8: {error}"))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let list = list_in(text)?;
-    let objects = json::items(list, MODELS).map_err(|error| format!("is no array: {error}"))?;
-    Ok((text, list, objects))
-}
-
-/// The array of models in a list: `data` of an object, or the whole.
-fn list_in(text: &str) -> Result<&str, String> {
-    let trimmed = text.trim_ascii();
-    if trimmed.starts_with('[') {
-        return Ok(trimmed);
-    }
-    let data = json::member(text, "data").map_err(|error| format!("is not valid JSON: {error}"))?;
-    match data.value {
-        // Which of them a client reads is not known, and so neither is what is to be filtered.
-        Some(_) if data.repeated => Err("has `data` twice".to_owned()),
-        Some(list) => Ok(list.get()),
-        None => Err("has no `data`".to_owned()),
-    }
-}
-
-/// A model object as it stands in the list.
-#[derive(Debug)]
-struct Model<'a> {
-    object: &'a str,
-    /// The string literal of its id.
-    literal: &'a str,
-    id: String,
-}
-
-impl<'a> Model<'a> {
-    fn new(object: &'a str) -> Option<Model<'a>> {
-        let id = json::member(object, "id").ok().filter(|id| !id.repeated)?;
-        let literal = id.value?.get();
-        let id = serde_json::from_str(literal).ok()?;
-        Some(Model { object, literal, id })
-    }
-
-    fn prefixed(&self, prefix: &str) -> Cow<'a, str> {
-        prefixed(self.object, self.literal, prefix)
-    }
-}
-
-/// A model object as the upstream gave it, with the prefix in front of its id; none where
-/// it has no id.
-pub fn prefixed_model<'a>(object: &'a str, prefix: &str) -> Option<Cow<'a, str>> {
-    let object = object.strip_prefix('\u{feff}').unwrap_or(object);
-    Model::new(object).map(|model| model.prefixed(prefix))
-}
-
-fn prefixed<'a>(object: &'a str, literal: &str, prefix: &str) -> Cow<'a, str> {
-    if prefix.is_empty() {
-        return Cow::Borrowed(object);
-    }
-    let quoted = serde_json::Value::from(prefix).to_string();
-    // Both literals are quoted: the prefix goes behind the opening quote of the id.
-    let id = json::span(literal, object.as_bytes()).start + 1;
-    let prefix = &quoted[1..quoted.len() - 1];
-    Cow::Owned(format!("{}{prefix}{}", &object[..id], &object[id..]))
 }

@@ -11,9 +11,11 @@ use serde_json::json;
 
 use crate::catalog::inventories;
 use crate::cli::Selection;
+use crate::facts::Entry;
 use crate::filter::{Filter, Rule, Verdict};
 use crate::headers::Headers;
-use crate::offer::{Entry, Inventory, Offer, Refusal, entries};
+use crate::list::List;
+use crate::offer::{Inventory, Offer, Refusal};
 
 /// One upstream's models, or why there are none.
 struct Survey<'a> {
@@ -83,7 +85,8 @@ fn asked<'a>(offers: &'a [Arc<Offer>], selection: &Selection) -> Vec<Survey<'a>>
 
 /// Every upstream's filter, on the same list.
 fn saved<'a>(offers: &'a [Arc<Offer>], list: &[u8]) -> Vec<Survey<'a>> {
-    let entries = entries(list).map_err(|what| format!("the saved list {what}"));
+    let entries = List::find(list).map(|list| list.entries());
+    let entries = entries.map_err(|what| format!("the saved list {what}"));
     let entries = || entries.as_deref().map_err(String::clone);
     offers.iter().map(|offer| Survey::new(offer, entries(), 0.0)).collect()
 }

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use crate::catalog::inventories;
 use crate::error::{Code, Error, cut};
+use crate::facts::Entry;
 use crate::filter::{Filter, Rule, Rules};
 use crate::headers::Headers;
-use crate::offer::{Entry, Inventory, Offer, Refusal};
+use crate::offer::{Inventory, Offer, Refusal};
 use crate::reply::Reply;
 use crate::wanted::Wanted;
 

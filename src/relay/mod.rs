@@ -16,10 +16,11 @@ use crate::catalog::{catalog, lists};
 use crate::config::Hidden;
 use crate::error::{Code, Error};
 use crate::headers::Headers;
+use crate::list::prefixed_model;
 use crate::logging::{Record, Value};
 use crate::metrics::METRICS;
 use crate::model_field::check_length;
-use crate::offer::{Listing, Offer, Refusal, prefixed_model};
+use crate::offer::{Listing, Offer, Refusal};
 use crate::recent::RECENT;
 use crate::record::Sent;
 use crate::reply::Reply;
@@ -381,7 +382,7 @@ fn relay_prefixed(exchange: Box<Exchange>, offer: &Offer, place: &str, notes: &m
             };
             let text = std::str::from_utf8(&body).ok();
             let prefixed = text.and_then(|text| prefixed_model(text, offer.upstream.prefix()));
-            let prefixed = prefixed.map(|text| text.into_owned().into_bytes());
+            let prefixed = prefixed.map(String::into_bytes);
             let headers = returned(&answer.headers, notes);
             let body = prefixed.unwrap_or(body);
             exchange.respond(&Reply { status: answer.status, headers, body })

@@ -11,6 +11,7 @@ use proptest::test_runner::Config;
 
 mod filter; // patterns against a matcher that tries every way
 mod headers; // what is taken off, and that nothing else moves
+mod list; // lists of models against serde_json
 mod model_field; // JSON and multipart bodies against readers written by hand
 mod route; // targets in every spelling against a decoder
 
