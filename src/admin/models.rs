@@ -156,7 +156,7 @@ pub(super) fn preview(
         Err(error) => Judgement::Bad { error: Fault { key: error.key, message: error.message } },
         Ok(filter) => {
             let asked = offer.ask_inventory(headers);
-            let inventory = offer.inventory(&asked, Some(client))?.map_err(reason)?;
+            let inventory = offer.inventory(&asked, Some(client)).map_err(reason)?;
             Judgement::Good { verdicts: Verdicts::new(&filter, &inventory.entries), yaml }
         }
     };
