@@ -254,11 +254,6 @@ pub fn first_connected(
     Ok(Some(socket))
 }
 
-/// Whether an error says that no more files can be opened.
-pub fn is_shortage(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
-}
-
 /// What a socket would say to a read, without taking anything from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pending {

@@ -1,101 +1,45 @@
-//! One remote API: its address, what it may see of a client, and how to ask it.
-//!
-//! The only room that names ureq. An [`Upstream`] takes a request whose header fields
-//! are already those of a proxy, decides about credentials, sends it once, and hands
-//! back the head and a reader of the body. Limits: HTTP/1.1, no redirects followed; no
-//! request sent twice but `GET` and `HEAD` over a connection that had been closed.
+//! An upstream: sends requests with the credentials that it may see.
 
-mod answer;
-mod transport;
-
-use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::io::Read;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::http::{self, HeaderName, HeaderValue, Method};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, SendBody, Timeout};
+use ureq::{Agent, SendBody, http};
 
-use crate::config::{self, Authorization, BaseUrl};
+use super::answer::Answer;
+use super::endpoint::Endpoint;
+use super::request::{Place, Request, Upload, UploadReader, head, room, uri};
+use super::transport::{Addresses, Call, connector, is_break};
+use crate::config::{self, Authorization};
 use crate::elastic;
-use crate::error::{Code, Error, cut};
+use crate::error::Error;
 use crate::headers::Headers;
 use crate::secret::Secret;
-use crate::sys::sockets::is_shortage;
 use crate::wanted::Wanted;
-use transport::{Addresses, Call, Room};
 
-pub use answer::Answer;
-
-/// One direction's buffer of a connection. A header field longer than this is refused.
+/// The largest buffer for one direction of a connection, in bytes. A response with a longer
+/// header field is refused.
 const BUFFER: usize = 64 * 1024;
 
 /// One remote API.
 #[derive(Debug)]
 pub struct Upstream {
-    name: String,
+    endpoint: Endpoint,
     prefix: String,
-    base_url: String,
     agent: Agent,
     authorization: Authorization,
     api_key: Option<Secret>,
     headers: Vec<(String, Secret)>,
-    connect_timeout: Duration,
-    total_timeout: Duration,
-    idle_timeout: Duration,
-}
-
-/// Where a request goes.
-#[derive(Debug, Clone, Copy)]
-pub enum Place<'a> {
-    /// `<base_url><rest>`.
-    Below(&'a str),
-    /// `<base_url without a trailing /v1><path>`, where no configured secret is sent.
-    Beside(&'a str),
-}
-
-/// A request's body on its way to the upstream.
-pub enum Upload<'a> {
-    /// No body.
-    None,
-    /// A body that is there.
-    Whole(&'a [u8]),
-    /// A body of this many bytes, to be read.
-    Known(u64, &'a mut dyn Read),
-    /// A body that ends when its reader does.
-    Chunked(&'a mut dyn Read),
-}
-
-/// A request to an upstream, with the fields of the client that may pass a proxy.
-pub struct Request<'a> {
-    /// The method.
-    pub method: &'a str,
-    /// Where it goes.
-    pub place: Place<'a>,
-    /// Header fields, without those that frame the body.
-    pub headers: Headers,
-    /// The body.
-    pub upload: Upload<'a>,
 }
 
 impl Upstream {
-    /// An upstream as configured. `sample` is where the built-in sample answers.
+    /// An upstream as configured, at this address.
     ///
     /// # Errors
-    /// Where the proxy or the certificates cannot be used; the text names the setting.
-    pub fn new(
-        config: &config::Upstream,
-        sample: Option<SocketAddr>,
-    ) -> Result<Upstream, ureq::Error> {
-        let base_url = match (&config.base_url, sample) {
-            (BaseUrl::Remote(url), _) => url.clone(),
-            (BaseUrl::Sample, address) => {
-                let address = address.expect("main starts the sample where it is configured");
-                format!("http://{address}/v1")
-            }
-        };
+    /// If the proxy cannot be used; the text names it.
+    pub fn new(config: &config::Upstream, base_url: String) -> Result<Upstream, ureq::Error> {
         let connect_timeout = config.connection_timeout.unwrap_or(config.total_timeout);
         let proxy = config.proxy.as_ref().map(|url| ureq::Proxy::new(url.expose())).transpose()?;
         let agent = Agent::config_builder()
@@ -109,33 +53,35 @@ impl Upstream {
             .proxy(proxy)
             .tls_config(tls(config.ca_file.as_deref()))
             .max_idle_connections(0) // the transport keeps them
-            .input_buffer_size(BUFFER + elastic::LEAST) // more than a head may have, to be told why
+            .input_buffer_size(BUFFER + elastic::LEAST) // more than a head may have, to see that it is too long
             .output_buffer_size(BUFFER)
             .timeout_resolve(Some(connect_timeout))
             .timeout_connect(Some(connect_timeout))
             .timeout_recv_response(Some(config.total_timeout))
             .build();
-        let connector = transport::connector(config.idle_timeout, config.proxy.is_some());
+        let connector = connector(config.idle_timeout, config.proxy.is_some());
         Ok(Upstream {
-            name: config.name.clone(),
+            endpoint: Endpoint {
+                name: config.name.clone(),
+                base_url,
+                connect_timeout,
+                total_timeout: config.total_timeout,
+                idle_timeout: config.idle_timeout,
+            },
             prefix: config.prefix.clone(),
-            base_url,
             agent: Agent::with_parts(agent, connector, Addresses::default()),
             authorization: config.authorization,
             api_key: config.api_key.clone(),
             headers: config.headers.clone(),
-            connect_timeout,
-            total_timeout: config.total_timeout,
-            idle_timeout: config.idle_timeout,
         })
     }
 
-    /// What the log and messages call it.
+    /// The name in the log and in messages.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.endpoint.name
     }
 
-    /// What stands in front of its model ids; empty, or with its slash.
+    /// The text before its model ids: empty, or with a slash at its end.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -146,16 +92,16 @@ impl Upstream {
         passes.contains(&self.authorization) && self.api_key.is_none()
     }
 
-    /// The address below which it answers.
+    /// The address of the API.
     pub fn base_url(&self) -> &str {
-        &self.base_url
+        &self.endpoint.base_url
     }
 
     /// Sends a request and waits for the head of the response, for as long as the client
-    /// is there and `total_timeout` lasts.
+    /// is there and at most for `total_timeout`.
     ///
     /// # Errors
-    /// 400 for a target or field that cannot be sent, 499, 502 and 504.
+    /// 400 for a target or field that cannot be sent; 499, 502, 503 and 504.
     pub fn send(
         &self,
         mut request: Request<'_>,
@@ -165,11 +111,11 @@ impl Upstream {
         self.run(request, Some(client), None)
     }
 
-    /// Asks for something on nobody's behalf, with these fields as they are, credentials
-    /// included; the whole answer has this long.
+    /// Sends a request of our own, whose header fields already hold the credentials. The whole
+    /// response must arrive within this time.
     ///
     /// # Errors
-    /// 400 for a target or field that cannot be sent, 502 and 504.
+    /// 400 for a target or field that cannot be sent; 502, 503 and 504.
     pub fn fetch(&self, request: Request<'_>, within: Duration) -> Result<Answer<'_>, Error> {
         self.run(request, None, Some(within))
     }
@@ -181,10 +127,10 @@ impl Upstream {
         within: Option<Duration>,
     ) -> Result<Answer<'_>, Error> {
         let Request { method, place, headers, upload } = request;
-        let is_there = matches!(upload, Upload::None | Upload::Whole(_));
+        let is_whole = matches!(upload, Upload::None | Upload::Whole(_));
         let mut whole: &[u8];
         let (length, body): (_, Option<&mut dyn Read>) = match upload {
-            // A method that may have a body says that it has none (RFC 9110, 8.6).
+            // RFC 9110 §8.6: a method that usually has a body gets a Content-Length of 0.
             Upload::None if matches!(method, "POST" | "PUT" | "PATCH") => (Some(0), None),
             Upload::None => (None, None),
             Upload::Whole([]) | Upload::Known(0, _) => (Some(0), None),
@@ -196,18 +142,16 @@ impl Upstream {
             Upload::Chunked(reader) => (None, Some(reader)),
         };
         let (uri, uri_length) = uri(&self.url(place))?;
-        let room = room(uri_length, &headers, length, body.is_some());
-        let room = Room { holds: is_there, ..room };
-        let call = Call::new(client, room);
+        let call = Call::new(client, room(uri_length, &headers, length, body.is_some(), is_whole));
         let request = head(method, uri, &headers, length)?;
         let response = match body {
             None => {
                 let ask = || self.ask(request.clone().map(|()| SendBody::none()), &call, within);
                 let response = ask();
-                let stale = response.as_ref().is_err_and(transport::is_break) && !call.connected();
-                // An upstream may close a connection just when it is used again. Only what
-                // changes nothing is asked once more.
-                if stale && matches!(method, "GET" | "HEAD") {
+                let is_stale = response.as_ref().is_err_and(is_break) && !call.has_connected();
+                // An upstream may close a kept connection at the moment it is used again. Only
+                // methods that change nothing are sent a second time.
+                if is_stale && matches!(method, "GET" | "HEAD") {
                     call.renew();
                     ask()
                 } else {
@@ -221,8 +165,8 @@ impl Upstream {
             }
         };
         match response {
-            Ok(response) => Answer::new(response, call, self),
-            Err(error) => Err(self.failure(&error, &call, within)),
+            Ok(response) => Answer::new(response, call, &self.endpoint),
+            Err(error) => Err(self.endpoint.failure(&error, &call, within)),
         }
     }
 
@@ -240,19 +184,21 @@ impl Upstream {
     }
 
     fn url(&self, place: Place<'_>) -> String {
+        let base_url = self.base_url();
         match place {
-            Place::Below(rest) => [&self.base_url, rest].concat(),
+            Place::Below(rest) => [base_url, rest].concat(),
             Place::Beside(path) => {
-                let host = self.base_url.strip_suffix("/v1").unwrap_or(&self.base_url);
+                let host = base_url.strip_suffix("/v1").unwrap_or(base_url);
                 [host, path].concat()
             }
         }
     }
 
-    /// Leaves of a client's credentials what this upstream may see, and adds its own.
+    /// Removes the client's credentials that this upstream must not see, and adds the
+    /// configured ones.
     pub fn decide_credentials(&self, headers: &mut Headers, place: Place<'_>) {
         let own_part = match self.authorization {
-            Authorization::Keyring => keyring_part(headers, &self.name),
+            Authorization::Keyring => keyring_part(headers, self.name()),
             Authorization::Passthrough | Authorization::None => None,
         };
         if self.authorization != Authorization::Passthrough || self.api_key.is_some() {
@@ -274,130 +220,6 @@ impl Upstream {
             headers.push(name.as_str(), value.expose());
         }
     }
-
-    /// What a failure means, in the order in which things can fail.
-    fn failure(&self, error: &ureq::Error, call: &Call, within: Option<Duration>) -> Error {
-        if call.client_left() {
-            return Error::client_left();
-        }
-        let upstream =
-            |code, what: String| Error::upstream(code, format!("upstream {:?}: {what}", self.name));
-        let url = &self.base_url;
-        match transport::is_timeout(error) {
-            Some(Timeout::Connect | Timeout::Resolve) => {
-                let waited = self.connect_timeout.as_secs_f64();
-                let what = format!("no connection to {url} within {waited} s");
-                return upstream(Code::UpstreamTimeout, what);
-            }
-            Some(Timeout::RecvResponse | Timeout::Global) => {
-                let waited = within.unwrap_or(self.total_timeout).as_secs_f64();
-                let what = format!("no response from {url} within {waited} s");
-                return upstream(Code::UpstreamTimeout, what);
-            }
-            Some(_) => {
-                let waited = self.idle_timeout.as_secs_f64();
-                let what = format!("no progress with {url} for {waited} s");
-                return upstream(Code::UpstreamTimeout, what);
-            }
-            None => {}
-        }
-        let cause = cause(error);
-        if matches!(error, ureq::Error::Io(error) if is_shortage(error)) {
-            let what = format!("no connection can be opened: {cause}");
-            return Error::proxy(Code::Overloaded, what);
-        }
-        let out_of_reach = call.connecting() || matches!(error, ureq::Error::HostNotFound);
-        if out_of_reach {
-            let what = format!("no connection to {url}: {cause}");
-            upstream(Code::UpstreamUnreachable, what)
-        } else {
-            let what = format!("no valid response from {url}: {cause}");
-            upstream(Code::UpstreamInvalidResponse, what)
-        }
-    }
-}
-
-/// Reads a body for as long as the upstream wants it. After that, what is still owed is
-/// made up and never sent: ureq asks for the answer only once the body has ended.
-struct UploadReader<'a> {
-    reader: &'a mut dyn Read,
-    /// What is left of a body of known length.
-    left: Option<u64>,
-    call: &'a Call,
-}
-
-impl Read for UploadReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let room = match self.left {
-            Some(left) => buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
-            None => buffer.len(),
-        };
-        let read = match (self.call.upload_refused(), self.left) {
-            (false, _) => self.reader.read(&mut buffer[..room])?,
-            (true, Some(_)) => room,
-            (true, None) => 0,
-        };
-        self.left = self.left.map(|left| left - read as u64);
-        Ok(read)
-    }
-}
-
-/// What the request line and framing take beside the URL and the fields, at most.
-const FRAMING: usize = 256;
-
-/// How large the buffers must be for a request.
-fn room(uri: usize, headers: &Headers, length: Option<u64>, has_body: bool) -> Room {
-    // The URI stands in the request line, and its host in a field.
-    let fields: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-    let head = FRAMING + 2 * uri + fields;
-    let body = match length {
-        Some(length) => elastic::size_for(length),
-        None if has_body => elastic::MOST,
-        None => 0,
-    };
-    let is_chunked = has_body && length.is_none();
-    let output = (head + body).max(elastic::LEAST);
-    Room { output, scratch: if is_chunked { body } else { 0 }, holds: true }
-}
-
-/// A URI, and how long it is. What clients should have escaped, and many do not, is escaped.
-fn uri(url: &str) -> Result<(http::Uri, usize), Error> {
-    if let Ok(uri) = url.parse() {
-        return Ok((uri, url.len()));
-    }
-    let is_allowed = |c: char| {
-        !c.is_ascii() || c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c)
-    };
-    let escape = |c: char| if is_allowed(c) { c.into() } else { format!("%{:02X}", c as u32) };
-    let escaped: String = url.chars().map(escape).collect();
-    match escaped.parse() {
-        Ok(uri) => Ok((uri, escaped.len())),
-        Err(error) => Err(Error::bad_request(format!("the target cannot be sent on: {error}"))),
-    }
-}
-
-fn head(
-    method: &str,
-    uri: http::Uri,
-    headers: &Headers,
-    length: Option<u64>,
-) -> Result<http::Request<()>, Error> {
-    let mut request = http::Request::new(());
-    request.headers_mut().reserve(headers.iter().count() + 1);
-    *request.method_mut() = Method::from_bytes(method.as_bytes())
-        .map_err(|_| Error::bad_request(format!("{:?} is not a method", cut(method))))?;
-    *request.uri_mut() = uri;
-    for (name, value) in headers.iter() {
-        let bad =
-            |_| Error::bad_request(format!("the header field {:?} cannot be sent on", cut(name)));
-        let value = HeaderValue::from_bytes(value).map_err(|_| bad(()))?;
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad(()))?;
-        request.headers_mut().append(name, value);
-    }
-    if let Some(length) = length {
-        request.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
-    }
-    Ok(request)
 }
 
 /// One upstream's part of a client's token, which is `name=secret,name=secret`.
@@ -408,22 +230,7 @@ fn keyring_part(headers: &Headers, name: &str) -> Option<Secret> {
     own.next().map(|(_, secret)| Secret::new(secret))
 }
 
-/// The innermost reason, in lower case.
-fn cause(error: &ureq::Error) -> String {
-    let text = match error {
-        ureq::Error::Io(error) => error.to_string(),
-        other => other.to_string(),
-    };
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) if !text[first.len_utf8()..].starts_with(char::is_uppercase) => {
-            first.to_lowercase().chain(letters).collect()
-        }
-        _ => text,
-    }
-}
-
-/// The certificates that are trusted: the public ones, or those of `tls.ca_file` alone.
+/// The trusted certificates: those of `tls.ca_file`, else the public ones.
 fn tls(ca_file: Option<&[u8]>) -> TlsConfig {
     let roots = match ca_file {
         None => RootCerts::WebPki,

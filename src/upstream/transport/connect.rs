@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use ureq::Error;
 use ureq::unversioned::transport::NextTimeout;
 
-use super::call::still_wanted_now_and_then;
-use super::{SLICE, deadline};
+use super::call::check_client_now_and_then;
+use super::timing::{SLICE, deadline};
 use crate::sys::sockets;
 
 /// How long an address is tried before the next one is, too.
@@ -56,7 +56,7 @@ fn first_connected(
         match sockets::first_connected(begun, left.map_or(SLICE, |left| left.min(SLICE))) {
             Ok(Some(stream)) => return Ok(Some(stream)),
             Ok(None) if left.is_some_and(|left| left.is_zero()) => return Ok(None),
-            Ok(None) => still_wanted_now_and_then()?,
+            Ok(None) => check_client_now_and_then()?,
             Err(error) => *failure = error.into(),
         }
     }
