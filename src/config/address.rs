@@ -5,8 +5,11 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::environment::{Environment, variable};
+use super::errors::ConfigError;
+use super::no_proxy;
 use super::node::quoted;
-use super::{BaseUrl, ConfigError, Environment, no_proxy, variable};
+use super::settings::BaseUrl;
 use crate::secret::Secret;
 
 /// Checks a `base_url`. The error is the message alone; it shows the value only where

@@ -7,8 +7,10 @@ use std::net::Ipv6Addr;
 
 use super::address;
 use super::credentials::secret;
+use super::environment::Sources;
+use super::errors::ConfigError;
 use super::node::{Node, quoted};
-use super::{ConfigError, Server, Sources, Upstream};
+use super::settings::{Server, Upstream};
 use crate::secret::Secret;
 
 /// Shorter ones can be guessed, and are more likely a slip of the hand.
@@ -127,7 +129,6 @@ pub(super) fn exposed(server: &Server, upstreams: &[Upstream]) -> Option<String>
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{SAMPLE, read};
     use super::*;
 
     #[test]
@@ -183,28 +184,5 @@ mod tests {
             assert!(error.starts_with("not an origin such as"), "{wrong}: {error}");
         }
         assert!(origin("*").unwrap_err().ends_with("name the origins"));
-    }
-
-    #[test]
-    fn a_secret_that_anyone_could_use_is_a_warning() {
-        let upstreams = "model_filter:\n  x: {base_url: 'sample:', api_key: hush, headers: {A: b}}\n  \
-                         y: {base_url: 'sample:', api_key: hush}\n  z: {base_url: 'sample:', headers: {A: b}}";
-        let warnings =
-            |server: &str| read(&format!("{upstreams}\nserver: {server}")).unwrap().warnings;
-        let what =
-            "can use the api_key of \"x\", \"y\" and the headers of \"z\": set server.client_keys";
-        for (server, place) in [
-            ("{host: 0.0.0.0}", "0.0.0.0:8080"),
-            ("{host: '::', port: 80}", "[::]:80"),
-            ("{host: my-machine, port: 0}", "my-machine"),
-        ] {
-            assert_eq!(warnings(server), [format!("anyone who can reach {place} {what}")]);
-        }
-        for server in ["", "{host: localhost}", "{host: 127.9.9.9}", "{host: '[::1]'}"] {
-            assert!(warnings(server).is_empty(), "{server}");
-        }
-        assert!(warnings("{host: 0.0.0.0, client_keys: [hush-hush]}").is_empty());
-        let nothing = read(&format!("{SAMPLE}\nserver: {{host: 0.0.0.0}}")).unwrap();
-        assert!(nothing.warnings.is_empty());
     }
 }

@@ -5,8 +5,10 @@
 
 use std::fs;
 
+use super::environment::{Sources, variable};
+use super::errors::{ConfigError, io_reason};
 use super::node::{Node, Place, quoted};
-use super::{Authorization, ConfigError, Sources, Upstream, io_reason, variable};
+use super::settings::{Authorization, Upstream};
 use crate::headers;
 use crate::secret::Secret;
 
@@ -121,25 +123,4 @@ pub(super) fn shared(
                    client (keyring keeps them apart)";
     let warning = section.error(format!("{} {message}", names.join(", "))).to_string();
     Ok((names.len() > 1).then_some(warning))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::read;
-
-    #[test]
-    fn passing_the_same_credentials_to_several_is_a_warning() {
-        let with = |first: &str, second: &str| {
-            let yaml = format!(
-                "model_filter:\n  one: {{base_url: 'sample:', authorization: {first}}}\n  \
-                 two: {{base_url: 'sample:', authorization: {second}}}"
-            );
-            read(&yaml).unwrap().warnings
-        };
-        let warning = "config.yaml: model_filter: \"one\", \"two\" have authorization: passthrough: each \
-                       of them sees the same credentials of the client (keyring keeps them apart)";
-        assert_eq!(with("passthrough", "passthrough"), [warning]);
-        assert!(with("passthrough", "none").is_empty());
-        assert!(with("keyring", "keyring").is_empty());
-    }
 }

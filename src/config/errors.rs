@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, as it is told: one line for each thing, without a secret.
 
 use std::fmt;
+use std::io;
 
 /// What is wrong with a configuration; at least one thing. Shown, it is the first of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,3 +55,11 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// The system's words for an error, in lower case and without its number.
+pub(super) fn io_reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
+}

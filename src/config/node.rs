@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_yaml::Value;
 
-use super::ConfigError;
+use super::errors::ConfigError;
 use crate::cli;
 
 /// Ten years: longer than any process lives, and far from overflowing a point in time.

@@ -6,8 +6,10 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use super::clients;
+use super::environment::{Environment, Sources, variable};
+use super::errors::ConfigError;
 use super::node::{Node, quoted};
-use super::{ConfigError, DEFAULT_HOST, DEFAULT_PORT, Environment, Server, Sources, variable};
+use super::settings::Server;
 use crate::cli::{self, Options};
 use crate::secret::Secret;
 use crate::server::Limits;
@@ -26,6 +28,8 @@ const KEYS: [&str; 11] = [
     "shutdown_timeout",
 ];
 
+const DEFAULT_HOST: &str = "127.0.0.1";
+const DEFAULT_PORT: u16 = 8080;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The section `server`, as typed.

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process;
 use std::time::Duration;
 
-use super::{Environment, variable};
+use super::environment::{Environment, variable};
 
 /// What a service manager offers, and wants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -8,10 +8,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use super::environment::Sources;
+use super::errors::{ConfigError, io_reason};
 use super::node::{Fields, Node, Place, nearest, quoted, unknown_key};
-use super::{
-    Authorization, BaseUrl, ConfigError, Hidden, Sources, Upstream, address, credentials, io_reason,
-};
+use super::settings::{Authorization, BaseUrl, Hidden, Upstream};
+use super::{address, credentials};
 use crate::filter::{Filter, Rules};
 
 const KEYS: [&str; 19] = [

@@ -6,7 +6,7 @@
 
 use serde_yaml::{Mapping, Value};
 
-use super::ConfigError;
+use super::errors::ConfigError;
 use super::node::Place;
 
 /// The file's value; null where the file is empty.
