@@ -1,7 +1,7 @@
-//! Where an upstream is, and by which proxy it is reached.
+//! The address of an upstream, and the proxy to reach it by.
 //!
-//! Limits: only `http://` and `https://` URLs, whose host is ASCII; only `http://`
-//! proxies. Whether a host exists is found out by who connects to it.
+//! Limits: only `http://` and `https://` URLs with an ASCII host; only `http://` proxies. No
+//! name is resolved here.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -12,8 +12,8 @@ use super::node::quoted;
 use super::settings::BaseUrl;
 use crate::secret::Secret;
 
-/// Checks a `base_url`. The error is the message alone; it shows the value only where
-/// that cannot hold a password or a key.
+/// Checks a `base_url`. The error is the message alone; it shows the value only if that
+/// cannot hold a password or a key.
 pub(super) fn base_url(text: &str) -> Result<BaseUrl, String> {
     if text == "sample:" {
         return Ok(BaseUrl::Sample);
@@ -27,7 +27,7 @@ pub(super) fn base_url(text: &str) -> Result<BaseUrl, String> {
         let instead = "put the secret into api_key or headers";
         return Err(format!("a URL with a user name is not supported: {instead}"));
     }
-    // What looks like a password is not shown, whatever is wrong with the rest.
+    // It may hold a password, whatever else is wrong with it.
     let quoted = |text: &str| match text.contains('@') {
         true => "the value (not shown)".to_owned(),
         false => quoted(text),
@@ -45,7 +45,7 @@ pub(super) fn base_url(text: &str) -> Result<BaseUrl, String> {
     Ok(BaseUrl::Remote(format!("{scheme}://{authority}{}", path.trim_end_matches('/'))))
 }
 
-/// `host[:port]` of a URL that [`base_url`] let through.
+/// `host[:port]` of a URL that [`base_url`] accepted.
 pub(super) fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split('/').next().unwrap_or(rest)
@@ -87,12 +87,12 @@ pub(super) fn is_loopback(host: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost") || address.unwrap_or(false)
 }
 
-/// The proxy that the environment names for this upstream; none for a loopback one, and for
+/// The proxy that the environment names for this upstream; none for an upstream on loopback or
 /// one that `NO_PROXY` covers.
 ///
 /// # Errors
-/// A proxy that is not an `http://` one. The error names the variable and not its value,
-/// which may hold a password.
+/// If the proxy is not an `http://` one. The error names the variable, not its value, which may
+/// hold a password.
 pub(super) fn proxy(
     base_url: &BaseUrl,
     env: Environment<'_>,
@@ -113,7 +113,7 @@ pub(super) fn proxy(
     }
     let found = names.into_iter().find_map(|name| Some((name, variable(env, name)?)));
     let Some((name, value)) = found else { return Ok(None) };
-    // curl and others take a proxy without a scheme for an http one.
+    // As in curl, http is the default scheme of a proxy.
     let value = if value.contains("://") { value } else { format!("http://{value}") };
     let authority = value.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
     let host_port = authority.map(|all| all.rsplit_once('@').map_or(all, |(_, after)| after));

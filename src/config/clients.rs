@@ -1,7 +1,6 @@
-//! Who may call: the clients' keys, and the names and pages that are let in.
+//! Client keys, and the hosts and origins that may call.
 //!
-//! Hosts and origins are kept in the one form in which browsers write them, so that
-//! comparing them is comparing text. Limits: no wildcards; names in ASCII.
+//! Hosts and origins are stored as browsers write them, so that comparing the text is enough. Limits: no wildcards; names in ASCII.
 
 use std::net::Ipv6Addr;
 
@@ -13,10 +12,10 @@ use super::node::{Node, quoted};
 use super::settings::{Server, Upstream};
 use crate::secret::Secret;
 
-/// Shorter ones can be guessed, and are more likely a slip of the hand.
+/// The shortest key, in characters: a shorter one can be guessed, or is a slip of the hand.
 const MIN_KEY: usize = 8;
 
-/// Reads `client_keys`. No error shows one.
+/// Reads `client_keys`. No error shows a key.
 pub(super) fn client_keys(
     node: &Node<'_>,
     sources: Sources<'_>,
@@ -33,7 +32,7 @@ pub(super) fn client_keys(
                 item.error(format!("too short to be a key (at least {MIN_KEY} characters)"))
             );
         }
-        // No header could bring another one.
+        // A header can hold no other key.
         if !key.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(item.error("a key is of ASCII letters, digits and signs, without spaces"));
         }
@@ -70,7 +69,7 @@ fn allowed_host(text: &str) -> Result<String, String> {
     }
 }
 
-/// An origin as browsers write it (RFC 6454, 6.2): the scheme's own port is left out.
+/// An origin as browsers write it (RFC 6454 §6.2): without the default port of its scheme.
 fn origin(text: &str) -> Result<String, String> {
     if text == "*" {
         return Err("\"*\" would let every web page in: name the origins".to_owned());
@@ -102,7 +101,7 @@ fn canonical(host: &str) -> String {
     address.unwrap_or_else(|_| name.to_ascii_lowercase())
 }
 
-/// The warning where whoever reaches the port can spend what is configured.
+/// The warning if anyone who can reach the port can use the configured secrets.
 pub(super) fn exposed(server: &Server, upstreams: &[Upstream]) -> Option<String> {
     if address::is_loopback(&server.host) || !server.client_keys.is_empty() {
         return None;

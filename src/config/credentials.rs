@@ -1,7 +1,6 @@
-//! What an upstream may see: secrets of its own, and what becomes of the client's.
+//! The credentials that an upstream gets: configured ones, and the client's.
 //!
-//! No error here shows a value. Limits: whether a key is a right one is for the upstream
-//! to say.
+//! No error here shows a value. Limits: whether a key is valid is not checked.
 
 use std::fs;
 
@@ -12,7 +11,7 @@ use super::settings::{Authorization, Upstream};
 use crate::headers;
 use crate::secret::Secret;
 
-/// Reads `authorization` of the upstream of that name.
+/// Reads `authorization` of the upstream with this name.
 pub(super) fn authorization(
     node: &Node<'_>,
     name: &str,
@@ -37,7 +36,7 @@ pub(super) fn authorization(
     if let Some(other) = beside {
         return Err(node.error(format!("{typed} beside {other}: one of the two must go")));
     }
-    // A client writes `name=secret,name=secret` into a header, and those are ASCII here.
+    // A client sends `name=secret,name=secret` in a header, which must be ASCII.
     if authorization == Authorization::Keyring && (!name.is_ascii() || name.contains(['=', ','])) {
         return Err(node.error("keyring needs a name in ASCII without \"=\" and \",\""));
     }
@@ -69,7 +68,7 @@ pub(super) fn fixed_headers(
     Ok(fixed)
 }
 
-/// A value to be sent in a header: literal, `os.environ/NAME` or `file:NAME`. No error shows it.
+/// Reads the value of a header: literal, `os.environ/NAME` or `file:NAME`. No error shows it.
 pub(super) fn secret(node: &Node<'_>, sources: Sources<'_>) -> Result<Secret, ConfigError> {
     let text = node.string()?;
     let value = if let Some(name) = text.strip_prefix("os.environ/") {
@@ -98,15 +97,15 @@ pub(super) fn secret(node: &Node<'_>, sources: Sources<'_>) -> Result<Secret, Co
     Ok(Secret::new(value))
 }
 
-/// RFC 9110, 5.6.2.
+/// RFC 9110 §5.6.2.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The warning where a client's credentials for one upstream go to others too.
+/// The warning if several upstreams get the same credentials of the client.
 ///
 /// # Errors
-/// Where one upstream would see the whole ring of keys that others have parts of.
+/// If one upstream would see the key ring of others.
 pub(super) fn shared(
     section: &Place<'_>,
     upstreams: &[Upstream],

@@ -36,8 +36,8 @@ fn read(options: &Options, env: Environment<'_>) -> Result<(Vec<u8>, PathBuf), C
     Ok((bytes, file))
 }
 
-/// The host and the port alone, for who wants to call the running program: without looking
-/// at the rest, and so without its secrets.
+/// Reads the host and the port alone, to call the running program. The rest is not read, and so
+/// its secrets need not be there.
 ///
 /// # Errors
 /// A file that cannot be read or is not YAML; a wrong host or port.
@@ -69,7 +69,7 @@ fn compile(
     }
 }
 
-/// Puts together what is right; what is not is among the faults, or the error.
+/// Compiles what is valid. Errors go to `faults`; the returned one ends the reading.
 fn assemble(
     bytes: &[u8],
     file: PathBuf,
@@ -97,8 +97,8 @@ fn assemble(
     Ok(Config { file, server, upstreams, log_level, warnings })
 }
 
-/// Unknown keys at the top are only worth a warning, since anchors are kept there. One
-/// that stands where `model_filter` should is an error.
+/// Unknown keys at the top level are warnings, since anchors are kept there. A misspelled
+/// `model_filter` is an error.
 fn unknown_sections(fields: &Fields<'_>) -> Result<Vec<String>, ConfigError> {
     let mut warnings = Vec::new();
     for (key, node) in fields.entries.iter().filter(|(key, _)| !SECTIONS.contains(key)) {

@@ -2,7 +2,7 @@
 //!
 //! Its entries are names, each with all names below it, addresses, ranges of addresses
 //! (`10.0.0.0/8`), or `*` for everything; names and addresses may have a port. Limits: no
-//! name is looked up, so addresses cover only a host that is written as one.
+//! name is resolved, so an address covers only a host that is written as an address.
 
 use std::net::IpAddr;
 
@@ -19,7 +19,7 @@ pub(super) fn covers(entries: &str, host: &str, port: u16) -> bool {
 }
 
 fn has_name(entry: &str, host: &str, port: u16) -> bool {
-    // curl covers the name itself too, and Go only what is below it.
+    // curl covers the name itself too, Go only the names below it.
     let entry = entry.strip_prefix("*.").or(entry.strip_prefix('.')).unwrap_or(entry);
     let Some((name, only)) = host_and_port(entry) else { return false };
     let name = name.trim_end_matches('.');
@@ -52,7 +52,7 @@ fn is_within(host: IpAddr, network: &str, bits: &str) -> bool {
         (IpAddr::V6(host), IpAddr::V6(network)) => (host.to_bits() ^ network.to_bits(), 128),
         _ => return false,
     };
-    // Of 128 bits none is left, and shifting by as many is not defined.
+    // A shift by the whole width is not defined.
     bits <= width && difference.checked_shr(width - bits).unwrap_or(0) == 0
 }
 

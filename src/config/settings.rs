@@ -20,7 +20,7 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// What to log, from `LLM_MF_LOG`.
     pub log_level: LevelFilter,
-    /// What is odd but no error, one line each, for the log.
+    /// Warnings for the log, one line each.
     pub warnings: Vec<String>,
 }
 
@@ -29,38 +29,38 @@ pub struct Config {
 pub struct Server {
     /// A name or an address; an IPv6 address without brackets.
     pub host: String,
-    /// 0 for any free one.
+    /// 0 for any free port.
     pub port: u16,
-    /// What is taken off the front of request paths: empty, or `/x` without a slash at its end.
+    /// Removed from the front of request paths: empty, or `/x` without a slash at its end.
     pub root_path: String,
-    /// Of which a client must present one; empty where every client may call.
+    /// The keys of which a client must present one; empty if every client may call.
     pub client_keys: Vec<Secret>,
-    /// Names and addresses beside loopback ones that may stand in `Host`: in lower case,
-    /// without port or a dot at the end, an IPv6 address in its short form and without brackets.
+    /// Names and addresses that `Host` may have beside loopback ones: in lower case, without
+    /// port or a dot at the end, an IPv6 address in its short form and without brackets.
     pub allowed_hosts: Vec<String>,
-    /// Origins beside loopback ones and our own whose pages may call, as browsers write
-    /// them: `scheme://host[:port]` in lower case, without the scheme's own port.
+    /// Origins whose pages may call beside loopback ones and our own, as browsers write them:
+    /// `scheme://host[:port]` in lower case, without the default port of the scheme.
     pub allowed_origins: Vec<String>,
-    /// What clients may take.
+    /// What clients may use at most.
     pub limits: Limits,
-    /// For exchanges to end when the program is told to.
+    /// How long a graceful shutdown waits for exchanges to end.
     pub shutdown_timeout: Duration,
 }
 
 /// One remote API.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// As it was named, else the URL's `host[:port]`, else `sample`; one line, no two alike.
+    /// The name in the file, else the URL's `host[:port]`, else `sample`; one line, unique.
     pub name: String,
-    /// Whether its settings stand below a name in the file.
+    /// Whether its settings are below a name in the file.
     pub is_named: bool,
-    /// Put before model ids: empty, or text with a slash at its end; no two alike.
+    /// Put before model ids: empty, or text with a slash at its end; unique.
     pub prefix: String,
-    /// Where it is.
+    /// Its address.
     pub base_url: BaseUrl,
-    /// What becomes of the client's credentials.
+    /// Which of the client's credentials it gets.
     pub authorization: Authorization,
-    /// Sent as `Bearer` in their place, below `base_url` only.
+    /// Sent as `Bearer` in place of the client's, below `base_url` only.
     pub api_key: Option<Secret>,
     /// Set on every request below `base_url`.
     pub headers: Vec<(String, Secret)>,
@@ -68,7 +68,7 @@ pub struct Upstream {
     pub cache_ttl: Option<Duration>,
     /// How much longer a list may be served while its refresh fails.
     pub cache_stale: Duration,
-    /// The longest wait for a connection; `None` where only `total_timeout` bounds it.
+    /// The longest wait for a connection; `None` if only `total_timeout` bounds it.
     pub connection_timeout: Option<Duration>,
     /// The longest wait for a response to begin.
     pub total_timeout: Duration,
@@ -76,20 +76,20 @@ pub struct Upstream {
     pub list_timeout: Duration,
     /// The longest silence inside a response.
     pub idle_timeout: Duration,
-    /// The longest body that is held, in bytes; from 1 to 1 GiB.
+    /// The longest request body that is held in memory, in bytes; from 1 to 1 GiB.
     pub max_body: u64,
-    /// Certificates to trust, as PEM, in place of the built-in ones.
+    /// Trusted certificates as PEM, in place of the built-in ones.
     pub ca_file: Option<Vec<u8>>,
     /// The proxy to reach it by, an `http://` URL, which may hold a password; never for a
     /// loopback upstream or the sample.
     pub proxy: Option<Secret>,
     /// Which models are kept.
     pub filter: Filter,
-    /// What becomes of requests that name a hidden model.
+    /// What happens to requests that name a hidden model.
     pub hidden: Hidden,
 }
 
-/// Where an upstream is.
+/// The address of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaseUrl {
     /// The built-in sample.
@@ -98,23 +98,23 @@ pub enum BaseUrl {
     Remote(String),
 }
 
-/// What becomes of the client's credentials.
+/// What happens to the client's credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Authorization {
-    /// They go on as they came.
+    /// They are sent on unchanged.
     Passthrough,
-    /// They are taken out.
+    /// They are removed.
     None,
-    /// The client's token is `name=secret,name=secret`, and this upstream gets the part that
-    /// bears its name. The name is ASCII without `=` and `,`.
+    /// The client's token is `name=secret,name=secret`, and this upstream gets the secret with
+    /// its name. The name is ASCII without `=` and `,`.
     Keyring,
 }
 
-/// What becomes of requests that name a model that the filter hides.
+/// What happens to requests that name a hidden model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hidden {
     /// They are relayed like any other.
     Allow,
-    /// They are answered as if the model did not exist.
+    /// They get a 404, as if the model did not exist.
     Reject,
 }
