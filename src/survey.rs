@@ -1,7 +1,6 @@
-//! `model-filter models`: what the upstreams offer, what of it is kept, and by which rule.
+//! `model-filter models`: which models are kept and which are hidden, and by which rule.
 //!
-//! Limits: one question to each upstream, as a client with the key that was given would
-//! ask it; nothing is cached.
+//! Limits: each upstream gets one request, as from a client with the given key.
 
 use std::fs;
 use std::io::{self, Write};
@@ -17,7 +16,7 @@ use crate::headers::Headers;
 use crate::list::List;
 use crate::offer::{Inventory, Offer, Refusal};
 
-/// One upstream's models, or why there are none.
+/// The judged models of one upstream, or why there are none.
 struct Survey<'a> {
     upstream: &'a str,
     prefix: &'a str,
@@ -26,10 +25,11 @@ struct Survey<'a> {
     seconds: f64,
 }
 
-/// Asks, judges and writes it down; says whether all upstreams had a list.
+/// Fetches or reads the lists, judges the models and prints them. Returns whether every upstream
+/// had a list.
 ///
 /// # Errors
-/// A saved list that cannot be read, and what writing fails with.
+/// If a saved list cannot be read, or writing fails.
 pub fn show(
     offers: &[Arc<Offer>],
     selection: &Selection,
@@ -78,12 +78,12 @@ fn asked<'a>(offers: &'a [Arc<Offer>], selection: &Selection) -> Vec<Survey<'a>>
         });
         Survey::new(offer, entries, seconds)
     };
-    // Nobody who could leave: there are always answers.
+    // Only a client that left is an error, and there is none.
     let inventories = inventories(offers, &headers, None).unwrap_or_default();
     offers.iter().map(|offer| &**offer).zip(inventories).map(survey).collect()
 }
 
-/// Every upstream's filter, on the same list.
+/// Judges a saved list by the filter of each upstream.
 fn saved<'a>(offers: &'a [Arc<Offer>], list: &[u8]) -> Vec<Survey<'a>> {
     let entries = List::find(list).map(|list| list.entries());
     let entries = entries.map_err(|what| format!("the saved list {what}"));
@@ -99,7 +99,7 @@ impl<'a> Survey<'a> {
         Survey { upstream, prefix, filter: &offer.filter, models, seconds }
     }
 
-    /// The model that `default` puts first.
+    /// The model that `default` moves to the front.
     fn first(&self) -> Option<&str> {
         let models = self.models.as_ref().ok()?.iter();
         self.filter.first(models.filter(|(_, verdict)| verdict.kept).map(|(id, _)| id.as_str()))
@@ -193,7 +193,7 @@ fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect()
 }
 
-/// Colours, or none.
+/// Whether to print colours.
 #[derive(Clone, Copy)]
 struct Paint(bool);
 
