@@ -14,7 +14,6 @@ use ureq::unversioned::transport::NextTimeout;
 use ureq::{Error, Timeout};
 
 use super::timing::{SLICE, deadline};
-use crate::elastic;
 use crate::wanted::Wanted;
 
 /// One request and its response, as the transport sees them.
@@ -49,7 +48,7 @@ struct Deadline {
 }
 
 /// The buffers that a request needs, in bytes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Room {
     /// For its head and as much of its body as is sent at once.
     pub output: usize,
@@ -96,10 +95,7 @@ impl Call {
 
     /// The same, but a read times out at once if nothing has arrived.
     pub fn without_waiting<T>(self: &Rc<Self>, work: impl FnOnce() -> T) -> T {
-        self.at_once.set(true);
-        let done = self.during(work);
-        self.at_once.set(false);
-        done
+        self.during(|| at_once(work))
     }
 
     /// Whether a connection was being established when the work ended.
@@ -130,9 +126,9 @@ impl Call {
     }
 }
 
-/// Reads or changes the current call of this thread; none if there is no call.
-fn current<T>(ask: impl FnOnce(&Call) -> T) -> Option<T> {
-    CALL.with_borrow(|call| call.as_deref().map(ask))
+/// Reads or changes the current call of this thread. There is one whenever ureq works.
+fn current<T: Default>(ask: impl FnOnce(&Call) -> T) -> T {
+    CALL.with_borrow(|call| call.as_deref().map(ask).unwrap_or_default())
 }
 
 pub(super) fn begin_connecting(timeout: &NextTimeout) {
@@ -149,33 +145,32 @@ pub(super) fn end_connecting() {
     current(|call| call.connecting.set(call.connecting.get().saturating_sub(1)));
 }
 
-/// Notes that a new connection is established; returns its socket, if one was noted.
-pub(super) fn connected() {
+pub(super) fn set_connected() {
     current(|call| call.has_connected.set(true));
 }
 
+/// Keeps the socket of a connection that is being established for the layers above TCP.
 pub(super) fn put_socket(socket: Arc<TcpStream>) {
-    current(|call| *call.socket.borrow_mut() = Some(socket));
+    current(|call| call.socket.replace(Some(socket)));
 }
 
 pub(super) fn take_socket() -> Option<Arc<TcpStream>> {
-    current(|call| call.socket.take()).flatten()
+    current(|call| call.socket.take())
 }
 
 /// Whether kept connections must not be used.
 pub(super) fn is_renewed() -> bool {
-    current(|call| call.renewed.get()).unwrap_or_default()
+    current(|call| call.renewed.get())
 }
 
 /// The buffers that the request needs.
 pub(super) fn room() -> Room {
-    let least = Room { output: elastic::LEAST, scratch: 0, holds: true };
-    current(|call| call.room).unwrap_or(least)
+    current(|call| call.room)
 }
 
 /// Whether reads return only what has arrived.
 pub(super) fn is_at_once() -> bool {
-    current(|call| call.at_once.get()).unwrap_or_default()
+    current(|call| call.at_once.get())
 }
 
 /// Does some work during which reads return only what has arrived.
@@ -192,22 +187,23 @@ pub(super) fn refuse_upload() {
 }
 
 pub(super) fn upload_refused() -> bool {
-    current(Call::upload_refused).unwrap_or_default()
+    current(Call::upload_refused)
 }
 
+/// Sets whether the response has begun; returns what was set before.
 pub(super) fn set_response_begun(begun: bool) -> bool {
-    current(|call| call.response_begun.replace(begun)).unwrap_or_default()
+    current(|call| call.response_begun.replace(begun))
 }
 
 pub(super) fn response_begun() -> bool {
-    current(|call| call.response_begun.get()).unwrap_or_default()
+    current(|call| call.response_begun.get())
 }
 
 /// Fails once establishing a connection has taken too long: a proxy, or a server that speaks
 /// TLS, may send one byte at a time.
 pub(super) fn check_connect_deadline() -> Result<(), Error> {
     let deadline = current(|call| call.connect_deadline.get().filter(|_| call.is_connecting()));
-    match deadline.flatten() {
+    match deadline {
         Some(Deadline { at, reason }) if at <= Instant::now() => Err(Error::Timeout(reason)),
         _ => Ok(()),
     }
@@ -217,7 +213,7 @@ pub(super) fn check_connect_deadline() -> Result<(), Error> {
 /// for ever.
 pub(super) fn check_client_now_and_then() -> Result<(), Error> {
     let is_due = current(|call| call.checked.get().elapsed() >= SLICE);
-    if is_due.unwrap_or_default() { check_client() } else { Ok(()) }
+    if is_due { check_client() } else { Ok(()) }
 }
 
 /// Fails once the client has left.
@@ -228,8 +224,5 @@ pub(super) fn check_client() -> Result<(), Error> {
         call.client_left.set(left);
         left
     });
-    match left {
-        Some(true) => Err(io::Error::other("the client left").into()),
-        _ => Ok(()),
-    }
+    if left { Err(io::Error::other("the client left").into()) } else { Ok(()) }
 }

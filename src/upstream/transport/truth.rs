@@ -54,7 +54,7 @@ impl<In: Transport> Connector<In> for Truth {
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
         call::end_connecting();
-        call::connected();
+        call::set_connected();
         // A connection to a proxy has no response of its own: within it there may be TLS.
         let is_to_proxy = is_to_proxy(details, self.has_proxy);
         let socket = if is_to_proxy { None } else { call::take_socket() };
