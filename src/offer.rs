@@ -221,25 +221,22 @@ impl Offer {
 
     /// Counts and logs the end of a fetch.
     fn note(&self, fetched: &Result<Listing, Refusal>) {
-        let upstream = Value(self.upstream.name());
-        let is_well = match fetched {
-            Ok(_) => true,
+        let (is_well, failure) = match fetched {
+            Ok(_) => (true, None),
             Err(Refusal::Mirrored(reply)) => {
-                if self.is_covered {
-                    log::warn!("msg=\"no list\" upstream={upstream} status={}", reply.status);
-                }
-                self.upstream.passes_credentials() && matches!(reply.status, 401 | 403)
+                let asks_for_key = matches!(reply.status, 401 | 403);
+                let failure = format!("status={}", reply.status);
+                (asks_for_key && self.upstream.passes_credentials(), Some(failure))
             }
             Err(Refusal::Failed(error)) => {
-                if self.is_covered {
-                    let error = Value(&error.message);
-                    log::warn!("msg=\"no list\" upstream={upstream} error={error}");
-                }
-                false
+                (false, Some(format!("error={}", Value(&error.message))))
             }
         };
         let event = if fetched.is_ok() { ListEvent::Refreshed } else { ListEvent::Failed };
         METRICS.list(self.upstream.name(), event);
+        if let Some(failure) = failure.filter(|_| self.is_covered) {
+            log::warn!("msg=\"no list\" upstream={} {failure}", Value(self.upstream.name()));
+        }
         if is_well {
             let mut last = self.last_success.lock().expect("nothing panics under this lock");
             *last = Some(Instant::now());
