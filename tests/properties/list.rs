@@ -1,6 +1,7 @@
-//! Lists of models, against what `serde_json` makes of the same text.
+//! Lists of models, in every shape and spelling, and the facts in them.
 
-use model_filter::list::List;
+use model_filter::facts::Entry;
+use model_filter::list::{List, prefixed_model};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -76,5 +77,84 @@ proptest! {
             let written = list.write("p/");
             prop_assert!(serde_json::from_str::<Value>(written.body.trim()).is_ok());
         }
+    }
+}
+
+fn written(list: &str, kept: &[&str], prefix: &str) -> String {
+    let mut list = List::find(list.as_bytes()).unwrap();
+    list.filter(|models| models.retain(|model| kept.contains(&model.id.as_str())));
+    list.write(prefix).body
+}
+
+#[test]
+fn only_the_models_and_their_ids_change() {
+    let list = "\u{feff} {\"object\": \"list\", \"data\" : [ {\"x\":1e2, \"id\" : \"a\"} ,\n {\"id\":\"b\"}], \"n\":1}\n";
+    let expected = " {\"object\": \"list\", \"data\" : [{\"x\":1e2, \"id\" : \"p/a\"}], \"n\":1}\n";
+    assert_eq!(written(list, &["a"], "p/"), expected);
+    assert_eq!(written(r#" [{"id":"a"},{"id":"b"}] "#, &["b"], ""), r#" [{"id":"b"}] "#);
+    assert_eq!(written(r#"{"data":[{"id":"a"}]}"#, &[], "p/"), r#"{"data":[]}"#);
+}
+
+#[test]
+fn an_item_without_one_id_is_no_model() {
+    let list = r#"{"data":[{"name":"a"},{"id":1},{"id":"b","id":"b"},"c",{"id":"d"}]}"#;
+    let list = List::find(list.as_bytes()).unwrap();
+    let ids: Vec<&str> = list.models().iter().map(|model| model.id.as_str()).collect();
+    assert_eq!((ids.as_slice(), list.total()), (["d"].as_slice(), 5));
+}
+
+#[test]
+fn what_is_no_list_is_an_error() {
+    for (list, start) in [
+        (&b"\xff"[..], "is not UTF-8"),
+        (b"", "is not valid JSON"),
+        (b"<html>", "is not valid JSON"),
+        (b"{\"error\":{}}", "has no `data`"),
+        (b"{\"data\":[],\"data\":[]}", "has `data` twice"),
+        (b"{\"data\":{}}", "is no array"),
+        (b"[1,2", "is no array"),
+    ] {
+        let error = List::find(list).unwrap_err();
+        assert!(error.starts_with(start), "{error}");
+    }
+    let many = format!("[{}0]", "0,".repeat(100_000));
+    assert!(List::find(many.as_bytes()).unwrap_err().contains("more than 100000 items"));
+}
+
+#[test]
+fn a_prefix_is_escaped_as_json() {
+    let object = r#"{"id":"\u0061","n":1}"#;
+    let expected = r#"{"id":"\"x\\/\u0061","n":1}"#;
+    assert_eq!(prefixed_model(object, "\"x\\/").as_deref(), Some(expected));
+    assert_eq!(prefixed_model("{}", "x/"), None);
+    assert_eq!(prefixed_model("<html>", "x/"), None);
+}
+
+fn read(object: &str) -> Entry {
+    Entry::read("a".to_owned(), object).unwrap()
+}
+
+#[test]
+fn facts_are_read_under_the_names_that_providers_use() {
+    let entry = read(
+        r#"{"owned_by":"x","context_length":8,"pricing":{"prompt":"0.0000025","completion":0.00001}}"#,
+    );
+    assert_eq!((entry.owner.as_deref(), entry.context), (Some("x"), Some(8)));
+    assert_eq!((entry.input, entry.output), (Some(2.5), Some(10.0)));
+    for name in ["context_length", "context_window", "max_model_len", "max_context_length"] {
+        assert_eq!(read(&format!(r#"{{"{name}":32768}}"#)).context, Some(32768), "{name}");
+    }
+}
+
+#[test]
+fn a_fact_that_is_missing_or_of_another_type_is_unknown() {
+    let unknown =
+        Entry { id: "a".to_owned(), owner: None, context: None, input: None, output: None };
+    for object in [
+        "{}",
+        r#"{"owned_by":1,"context_length":"8k","pricing":null}"#,
+        r#"{"pricing":{"prompt":"-1","completion":"much"}}"#,
+    ] {
+        assert_eq!(read(object), unknown, "{object}");
     }
 }
