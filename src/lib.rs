@@ -10,24 +10,24 @@
 //! | module | concern |
 //! |---|---|
 //! | `main.rs` | what was asked for, and how it ended |
-//! | [`cli`] | the command line |
 //! | [`service`] | the running proxy: started, reloaded, ended |
 //! | [`systemd`] | what a service manager is told |
 //! | [`survey`] | `model-filter models` |
-//! | [`config`] | YAML and environment to what they mean; every configuration error |
 //! | [`relay`] | an exchange: up to the head of its response, and after it |
 //! | [`admin`] | what the program tells of itself, below `/-/` |
 //! | [`admission`] | who may call: client keys, and what browsers may do |
 //! | [`catalog`] | the list that clients see: the union of the offers |
-//! | [`offer`] | one upstream's list: fetched, filtered, cached |
+//! | [`offer`] | the list of one upstream: fetched, filtered, cached |
 //! | [`list`] | pure: every shape of a list of models |
 //! | [`facts`] | pure: what a list says about a model |
 //! | [`recent`] | the last exchanges and minutes |
 //! | [`record`] | the facts of one exchange |
 //! | [`logging`] | the log, and the line of an exchange |
-//! | [`upstream`] | one remote API: address, credentials, ureq, a transport that notices who left |
-//! | [`cache`] | time to live, one fetch for each key, old values in need |
+//! | [`upstream`] | one remote API: address, credentials, ureq, transports |
+//! | [`cache`] | a TTL cache: single-flight, stale-on-error, back-off |
 //! | [`sample`] | the built-in sample upstream |
+//! | [`config`] | YAML and environment to their meaning; every configuration error |
+//! | [`cli`] | the command line |
 //! | [`server`] | the listener: the rooms that name tiny_http |
 //! | [`metrics`] | what is counted, in the format of Prometheus |
 //! | [`sys`] | system calls that the standard library does not have |

@@ -12,7 +12,7 @@ use super::environment::Sources;
 use super::errors::{ConfigError, io_reason};
 use super::node::{Fields, Node, Place, nearest, quoted, unknown_key};
 use super::settings::{Authorization, BaseUrl, Hidden, Upstream};
-use super::{address, credentials};
+use super::{address, credentials, proxy};
 use crate::filter::{Filter, Rules};
 
 const KEYS: [&str; 19] = [
@@ -185,7 +185,7 @@ fn upstream(
         idle_timeout: seconds("idle_timeout", 300),
         max_body: fields.read("max_body", Node::size).unwrap_or(64 << 20),
         ca_file: fields.read("tls", |node| ca_file(node, sources.folder)).flatten(),
-        proxy: address::proxy(&base_url, sources.env)?,
+        proxy: proxy::proxy(&base_url, sources.env)?,
         filter: filter(&fields),
         hidden: fields.read("hidden", hidden).unwrap_or(Hidden::Allow),
         base_url,
