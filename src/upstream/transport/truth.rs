@@ -77,13 +77,11 @@ impl<T: Transport> Transport for TruthfulTransport<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        match &self.socket {
-            Some(socket) if self.unanswered >= UNANSWERED && !call::response_begun() => {
-                if look(&mut self.inner, socket) == Early::Refusal {
-                    call::refuse_upload();
-                }
+        let is_due = self.unanswered >= UNANSWERED && !call::response_begun();
+        if let Some(socket) = self.socket.as_ref().filter(|_| is_due) {
+            if look(&mut self.inner, socket) == Early::Refusal {
+                call::refuse_upload();
             }
-            _ => {}
         }
         if call::upload_refused() {
             return Ok(());
