@@ -1,33 +1,32 @@
-//! What was fetched, for as long as it is good: a time to live, one fetch for each key
-//! at a time, old values for when a refresh fails, and a rest after that.
+//! A TTL cache with single-flight fetches, stale-on-error and back-off after a failure.
 //!
-//! A fetch has a thread of its own, so that whoever waits for it may stop waiting; it goes on
-//! without them, and what it gives is there for the next. Limits: a bounded number of keys and
-//! of bytes; the oldest makes room, but for a value that alone is larger. Values are cloned
-//! out, so they are cheap to clone. Failures are told to everybody who waited for the same
-//! fetch, and kept for the rest only. A bounded number of fetches have a thread: beyond that,
-//! and where none can be had, whoever asks fetches, and cannot stop.
+//! A fetch runs on a thread of its own. A caller that waits for it may stop waiting; the fetch
+//! goes on, and its result serves the next caller. Values and failures are cloned for each
+//! caller, so they must be cheap to clone. Limits: 64 keys and 16 MiB, of which the oldest make
+//! room; a single larger value is kept. Beyond 256 threads, or if no thread can be started, the
+//! caller itself fetches.
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Keys that are remembered at once.
+/// The most keys.
 const CAPACITY: usize = 64;
 
-/// What is kept may take this much memory, in bytes.
+/// The most memory that values and failures take, in bytes.
 const ROOM: usize = 16 * 1024 * 1024;
 
-/// Fetches that may have a thread at once, of all caches. Clients that leave can have many under
-/// way, one for each key.
+/// The most threads that fetch at once, for all caches together. Clients that come and leave
+/// could start any number of fetches, one per key.
 const THREADS: usize = 256;
 
-/// What something takes of a cache's memory.
+/// The memory that a cached value takes.
 pub trait Size {
-    /// In bytes, about.
+    /// In bytes, roughly.
     fn size(&self) -> usize;
 }
 
@@ -36,7 +35,7 @@ pub trait Size {
 pub struct Cache<K, V, E> {
     time_to_live: Duration,
     stale: Duration,
-    rest: Duration,
+    back_off: Duration,
     entries: Mutex<HashMap<K, Entry<V, E>>>,
 }
 
@@ -47,28 +46,34 @@ struct Entry<V, E> {
     fetch: Option<Arc<Fetch<V, E>>>,
 }
 
-/// A fetch that is under way: whoever comes meanwhile waits for it.
+/// A running fetch. All callers that ask for its key meanwhile share it.
 #[derive(Debug)]
 struct Fetch<V, E> {
-    outcome: Mutex<Outcome<V, E>>,
-    settled: Condvar,
+    outcome: Mutex<Option<Outcome<V, E>>>,
+    ended: Condvar,
+}
+
+#[derive(Debug)]
+enum Outcome<V, E> {
+    Done { result: Result<V, E>, is_stale: bool },
+    Panicked,
 }
 
 /// Where an answer came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// It was known, or somebody else was about to fetch it.
+    /// The cache, or a fetch that another caller began.
     Cache,
-    /// It is too old, but fetching a new one failed.
+    /// The cache, though it is too old: fetching a new value failed.
     Stale,
-    /// It was fetched for this.
+    /// A fetch that this caller began.
     Fetch,
 }
 
-/// An answer, and where it came from.
+/// A value or a failure, and where it came from.
 pub type Answer<V, E> = (Result<V, E>, Origin);
 
-/// What was asked for, and may still be on its way.
+/// A question to the cache, whose fetch may still be running.
 #[derive(Debug)]
 pub struct Asked<V, E>(State<V, E>);
 
@@ -77,18 +82,9 @@ enum State<V, E> {
     Known(Answer<V, E>),
     Awaited {
         fetch: Arc<Fetch<V, E>>,
-        /// Whether the fetch is for this.
+        /// Whether this question began the fetch.
         is_own: bool,
     },
-}
-
-#[derive(Debug)]
-enum Outcome<V, E> {
-    Pending,
-    /// With what, and whether that is an old value.
-    Settled(Result<V, E>, bool),
-    /// The thread that fetched panicked.
-    Lost,
 }
 
 impl<K, V, E> Cache<K, V, E>
@@ -98,9 +94,9 @@ where
     E: Clone + Size + Send + 'static,
 {
     /// A cache whose values are fresh for `time_to_live` (zero: never kept), and serve for
-    /// `stale` longer where a refresh fails. After a failure nothing is fetched for `rest`.
-    pub fn new(time_to_live: Duration, stale: Duration, rest: Duration) -> Cache<K, V, E> {
-        Cache { time_to_live, stale, rest, entries: Mutex::default() }
+    /// `stale` longer if a refresh fails. After a failure nothing is fetched for `back_off`.
+    pub fn new(time_to_live: Duration, stale: Duration, back_off: Duration) -> Cache<K, V, E> {
+        Cache { time_to_live, stale, back_off, entries: Mutex::default() }
     }
 
     fn answer(&self, entry: &Entry<V, E>) -> Option<Answer<V, E>> {
@@ -109,7 +105,7 @@ where
             (Some((value, since)), _) if within(since, self.time_to_live) => {
                 Some((Ok(value.clone()), Origin::Cache))
             }
-            (value, Some((error, failed))) if within(failed, self.rest) => Some(match value {
+            (value, Some((error, failed))) if within(failed, self.back_off) => Some(match value {
                 Some((old, since)) if within(since, self.time_to_live + self.stale) => {
                     (Ok(old.clone()), Origin::Stale)
                 }
@@ -119,8 +115,8 @@ where
         }
     }
 
-    /// Asks for the value of a key: from here while it is fresh, else by `fetch`; or for what
-    /// `fetch` fails with, where there is no old value that may still serve.
+    /// Asks for the value of a key, and begins to `fetch` it unless it is fresh or a fetch of
+    /// it is running.
     pub fn ask(
         self: &Arc<Self>,
         key: &K,
@@ -132,53 +128,44 @@ where
         if let Some(answer) = self.answer(entry) {
             return Asked(State::Known(answer));
         }
-        if let Some(under_way) = &entry.fetch {
-            return Asked(State::Awaited { fetch: Arc::clone(under_way), is_own: false });
+        if let Some(running) = &entry.fetch {
+            return Asked(State::Awaited { fetch: Arc::clone(running), is_own: false });
         }
-        let under_way = Arc::new(Fetch::default());
-        entry.fetch = Some(Arc::clone(&under_way));
+        let running = Arc::new(Fetch::default());
+        entry.fetch = Some(Arc::clone(&running));
         drop(entries);
-        let (cache, key, settled) = (Arc::clone(self), key.clone(), Arc::clone(&under_way));
+        let (cache, key, settled) = (Arc::clone(self), key.clone(), Arc::clone(&running));
         on_a_thread(move || cache.settle(&key, &settled, fetch));
-        Asked(State::Awaited { fetch: under_way, is_own: true })
+        Asked(State::Awaited { fetch: running, is_own: true })
     }
 
-    fn settle(&self, key: &K, under_way: &Fetch<V, E>, fetch: impl FnOnce() -> Result<V, E>) {
-        /// Lets those who wait go on where `fetch` panics.
-        struct Lost<'a, F: FnMut()>(&'a mut F);
-        impl<F: FnMut()> Drop for Lost<'_, F> {
-            fn drop(&mut self) {
-                (self.0)();
-            }
-        }
-        let mut lose = || {
+    /// Fetches, stores what came of it, and wakes the callers that wait for it.
+    fn settle(&self, key: &K, running: &Fetch<V, E>, fetch: impl FnOnce() -> Result<V, E>) {
+        let Ok(fetched) = catch_unwind(AssertUnwindSafe(fetch)) else {
             if let Some(entry) = self.entries().get_mut(key) {
                 entry.fetch = None;
             }
-            under_way.settle(Outcome::Lost);
+            return running.end(Outcome::Panicked);
         };
-        let lost = Lost(&mut lose);
-        let fetched = fetch();
-        std::mem::forget(lost);
-
         let mut entries = self.entries();
         let known = entries.remove(key).and_then(|entry| entry.value);
-        let now = Instant::now();
-        let (value, failure) = match fetched {
-            Ok(value) => (Some((value, now)), None),
-            Err(error) => (known, Some((error, now))),
+        let (now, useful) = (Instant::now(), self.time_to_live + self.stale);
+        let (value, failure, result) = match (fetched, known) {
+            (Ok(value), _) => (Some((value.clone(), now)), None, Ok(value)),
+            (Err(error), Some((old, since))) if since.elapsed() < useful => {
+                (Some((old.clone(), since)), Some((error, now)), Ok(old))
+            }
+            (Err(error), _) => (None, Some((error.clone(), now)), Err(error)),
         };
-        let failed = failure.is_some();
+        let is_stale = failure.is_some() && result.is_ok();
         let entry = Entry { value, failure, fetch: None };
-        let result = entry.result(self.time_to_live + self.stale);
-        let keeps_value = entry.value.is_some() && !(self.time_to_live + self.stale).is_zero();
-        if keeps_value || (entry.failure.is_some() && !self.rest.is_zero()) {
+        let keeps_value = entry.value.is_some() && !useful.is_zero();
+        if keeps_value || (entry.failure.is_some() && !self.back_off.is_zero()) {
             self.make_room(&mut entries, entry.size());
             entries.insert(key.clone(), entry);
         }
         drop(entries);
-        let is_old = failed && result.is_ok();
-        under_way.settle(Outcome::Settled(result, is_old));
+        running.end(Outcome::Done { result, is_stale });
     }
 
     fn make_room(&self, entries: &mut HashMap<K, Entry<V, E>>, size: usize) {
@@ -186,7 +173,7 @@ where
         entries.retain(|_, entry| {
             entry.fetch.is_some()
                 || entry.value.as_ref().is_some_and(|(_, since)| since.elapsed() < kept)
-                || entry.failure.as_ref().is_some_and(|(_, since)| since.elapsed() < self.rest)
+                || entry.failure.as_ref().is_some_and(|(_, since)| since.elapsed() < self.back_off)
         });
         let taken = |entries: &HashMap<K, Entry<V, E>>| -> usize {
             entries.values().map(Entry::size).sum::<usize>() + size
@@ -210,17 +197,7 @@ impl<V: Clone + Size, E: Clone + Size> Entry<V, E> {
         value + self.failure.as_ref().map_or(0, |(error, _)| error.size())
     }
 
-    /// What a fetch has come to: its value, or after a failure one that is not too old.
-    fn result(&self, useful: Duration) -> Result<V, E> {
-        match (&self.value, &self.failure) {
-            (Some((value, _)), None) => Ok(value.clone()),
-            (Some((old, since)), Some(_)) if since.elapsed() < useful => Ok(old.clone()),
-            (_, Some((error, _))) => Err(error.clone()),
-            (None, None) => unreachable!("a fetch gives a value or a failure"),
-        }
-    }
-
-    /// When the entry was last of use.
+    /// When the entry was last written.
     fn age(&self) -> Option<Instant> {
         let value = self.value.as_ref().map(|(_, since)| *since);
         value.max(self.failure.as_ref().map(|(_, since)| *since))
@@ -229,40 +206,38 @@ impl<V: Clone + Size, E: Clone + Size> Entry<V, E> {
 
 impl<V, E> Default for Fetch<V, E> {
     fn default() -> Fetch<V, E> {
-        Fetch { outcome: Mutex::new(Outcome::Pending), settled: Condvar::new() }
+        Fetch { outcome: Mutex::new(None), ended: Condvar::new() }
     }
 }
 
 impl<V: Clone, E: Clone> Fetch<V, E> {
-    fn settle(&self, outcome: Outcome<V, E>) {
-        *self.outcome.lock().expect("nothing panics under this lock") = outcome;
-        self.settled.notify_all();
+    fn end(&self, outcome: Outcome<V, E>) {
+        *self.outcome.lock().expect("nothing panics under this lock") = Some(outcome);
+        self.ended.notify_all();
     }
 }
 
 impl<V: Clone, E: Clone> Asked<V, E> {
-    /// The answer, where it is there within this time.
+    /// Waits for the answer; none if the fetch takes longer than this.
     ///
     /// # Panics
-    /// Where the fetch did.
+    /// If the fetch did.
     pub fn within(&self, time: Duration) -> Option<Answer<V, E>> {
         let (fetch, is_own) = match &self.0 {
             State::Known(answer) => return Some(answer.clone()),
             State::Awaited { fetch, is_own } => (fetch, *is_own),
         };
         let outcome = fetch.outcome.lock().expect("nothing panics under this lock");
-        let is_pending = |outcome: &mut Outcome<V, E>| matches!(outcome, Outcome::Pending);
-        let waited = fetch.settled.wait_timeout_while(outcome, time, is_pending);
+        let waited = fetch.ended.wait_timeout_while(outcome, time, |outcome| outcome.is_none());
         let (outcome, _) = waited.expect("nothing panics under this lock");
-        let (result, is_old) = match &*outcome {
-            Outcome::Pending => return None,
-            Outcome::Settled(result, is_old) => (result.clone(), *is_old),
-            Outcome::Lost => {
+        let (result, is_stale) = match outcome.as_ref()? {
+            Outcome::Done { result, is_stale } => (result.clone(), *is_stale),
+            Outcome::Panicked => {
                 drop(outcome);
-                panic!("what was waited for ended in a panic");
+                panic!("the fetch of a value panicked");
             }
         };
-        let origin = match (is_own, is_old) {
+        let origin = match (is_own, is_stale) {
             (false, _) => Origin::Cache,
             (true, true) => Origin::Stale,
             (true, false) => Origin::Fetch,
@@ -271,22 +246,22 @@ impl<V: Clone, E: Clone> Asked<V, E> {
     }
 }
 
-/// Does some work on a thread of its own; here, where none is to be had.
+/// Runs some work on a thread of its own, or on this one if no thread can be started.
 fn on_a_thread(work: impl FnOnce() + Send + 'static) {
-    static THREADED: AtomicUsize = AtomicUsize::new(0);
+    static RUNNING: AtomicUsize = AtomicUsize::new(0);
     struct Counted;
     impl Drop for Counted {
         fn drop(&mut self) {
-            THREADED.fetch_sub(1, Ordering::Relaxed);
+            RUNNING.fetch_sub(1, Ordering::Relaxed);
         }
     }
-    let before = THREADED.fetch_add(1, Ordering::Relaxed);
+    let before = RUNNING.fetch_add(1, Ordering::Relaxed);
     let counted = Counted;
     if before >= THREADS {
         drop(counted);
         return work();
     }
-    // A thread that cannot be started takes with it what it was to do.
+    // A thread that cannot be started drops its closure: keep the work outside.
     let work = Arc::new(Mutex::new(Some(work)));
     let offered = Arc::clone(&work);
     let take =
@@ -301,5 +276,29 @@ fn on_a_thread(work: impl FnOnce() + Send + 'static) {
         if let Some(work) = take(&work) {
             work();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Size for u8 {
+        fn size(&self) -> usize {
+            1
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_waiting_caller_and_the_next_one_fetches_again() {
+        let cache =
+            Arc::new(Cache::<u8, u8, u8>::new(Duration::MAX, Duration::ZERO, Duration::ZERO));
+        let lost = cache.ask(&1, || panic!("this panic is part of the test"));
+        let waited = catch_unwind(AssertUnwindSafe(|| lost.within(Duration::from_secs(60))));
+        assert!(waited.is_err());
+        let asked = cache.ask(&1, || Ok(2));
+        assert_eq!(asked.within(Duration::from_secs(60)), Some((Ok(2), Origin::Fetch)));
+        let asked = cache.ask(&1, || Ok(3));
+        assert_eq!(asked.within(Duration::ZERO), Some((Ok(2), Origin::Cache)));
     }
 }

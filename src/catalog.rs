@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::headers::Headers;
 use crate::offer::{Inventory, Listing, Offer, Refusal};
 use crate::reply::Reply;
@@ -109,7 +109,7 @@ pub fn lists(
 ) -> Answers<Listing> {
     let ask = |offer: &Arc<Offer>| offer.ask_list(offer.question(headers, query));
     let asked: Vec<_> = offers.iter().map(ask).collect();
-    offers.iter().zip(&asked).map(|(offer, asked)| offer.list(asked, client)).collect()
+    answers(offers.iter().zip(&asked).map(|(offer, asked)| offer.list(asked, client)))
 }
 
 /// All models of every upstream, in their order.
@@ -122,5 +122,14 @@ pub fn inventories(
     client: Option<&dyn Wanted>,
 ) -> Answers<Inventory> {
     let asked: Vec<_> = offers.iter().map(|offer| offer.ask_inventory(headers)).collect();
-    offers.iter().zip(&asked).map(|(offer, asked)| offer.inventory(asked, client)).collect()
+    answers(offers.iter().zip(&asked).map(|(offer, asked)| offer.inventory(asked, client)))
+}
+
+/// One upstream that failed costs its own models alone; a client that left ends the whole.
+fn answers<T>(answers: impl Iterator<Item = Result<Arc<T>, Refusal>>) -> Answers<T> {
+    let answer = |answer| match answer {
+        Err(Refusal::Failed(error)) if error.code == Code::ClientLeft => Err(error),
+        other => Ok(other),
+    };
+    answers.map(answer).collect()
 }

@@ -17,6 +17,8 @@
 //! | [`survey`] | `model-filter models` |
 //! | [`catalog`] | the list that clients see: the union of the offers |
 //! | [`offer`] | one upstream's list: fetched, filtered, cached |
+//! | [`list`] | pure: every shape of a list of models |
+//! | [`facts`] | pure: what a list says about a model |
 //! | [`admission`] | who may call: client keys, and what browsers may do |
 //! | [`upstream`] | one remote API: address, credentials, ureq, the transport |
 //! | [`config`] | YAML and environment to settings; every configuration error |
@@ -59,9 +61,11 @@ pub mod cli;
 pub mod config;
 pub mod elastic;
 pub mod error;
+pub mod facts;
 pub mod filter;
 pub mod headers;
 pub mod json;
+pub mod list;
 pub mod logging;
 pub mod metrics;
 pub mod model_field;

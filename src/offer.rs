@@ -1,23 +1,20 @@
-//! One upstream and what of it clients may see: its list fetched, filtered, prefixed, put
-//! in order and cached.
+//! The list of models of one upstream: fetched, filtered, cached.
 //!
-//! Model objects are passed on as they stand, byte for byte; only the value of `id`
-//! changes, and only where there is a prefix. Limits: a list is read into memory, up to
-//! 64 MiB; fields of the request that could change the list are those in `asks`.
+//! [`crate::list`] knows what a list looks like; here it is only asked for. Limits: a list is
+//! read into memory, up to 64 MiB; only credentials and `openai-*` and `anthropic-*` fields
+//! of a client's request go along, since others do not change a list.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::value::RawValue;
-
 use crate::cache::{self, Asked, Cache, Origin, Size};
 use crate::config::{self, Hidden};
 use crate::error::Error;
+use crate::facts::Entry;
 use crate::filter::Filter;
 use crate::headers::{Headers, is_credential};
-use crate::json;
+use crate::list::{List, Written};
 use crate::logging::Value;
 use crate::metrics::{ListEvent, METRICS};
 use crate::reply::Reply;
@@ -27,75 +24,58 @@ use crate::wanted::Wanted;
 /// The longest list that is read, in bytes.
 const LIST_LIMIT: usize = 64 * 1024 * 1024;
 
-/// The most models that a list may have.
-const MODELS: usize = 100_000;
-
-/// The longest answer that is mirrored where there is no list, in bytes.
+/// The longest error body that is mirrored in place of a list, in bytes.
 const REFUSAL_LIMIT: usize = 1024 * 1024;
 
-/// How long the page is shown the same list.
-const GLIMPSE: Duration = Duration::from_secs(10);
+/// How long the page is shown the same inventory.
+const INVENTORY_TTL: Duration = Duration::from_secs(10);
 
-/// How long an upstream whose list failed is left in peace, where others can serve.
-const REST: Duration = Duration::from_secs(5);
+/// The back-off after a failed fetch, if there are other upstreams.
+const BACK_OFF: Duration = Duration::from_secs(5);
 
-/// How long a list is waited for before it is asked whether its client is still there.
+/// How often a client that waits for a list is checked for having left.
 const SLICE: Duration = Duration::from_millis(500);
 
-/// One upstream and what of it clients may see.
+/// One upstream with the rules for its models.
 #[derive(Debug)]
 pub struct Offer {
     /// The remote API.
     pub upstream: Upstream,
     /// Which of its models are kept.
     pub filter: Filter,
-    /// What becomes of a request that names a hidden one.
+    /// What happens to a request that names a hidden model.
     pub hidden: Hidden,
-    /// Whether its settings stand below a name in the configuration.
+    /// Whether its settings are below a name in the configuration.
     pub is_named: bool,
-    /// The longest body that is held for it, in bytes.
+    /// The longest request body that is held in memory for it, in bytes.
     pub max_body: u64,
     list_timeout: Duration,
-    /// Whether clients may not notice that its list failed: others stand in, or an old one.
-    covered: bool,
-    /// When a list could last be had.
-    well: Mutex<Option<Instant>>,
+    /// Whether a failed refresh can go unnoticed, because other upstreams or a stale list
+    /// cover for it.
+    is_covered: bool,
+    /// When a fetch last succeeded.
+    last_success: Mutex<Option<Instant>>,
     cache: Arc<Cache<Key, Arc<Listing>, Refusal>>,
     inventories: Arc<Cache<Key, Arc<Inventory>, Refusal>>,
 }
 
-/// All models of an upstream.
+/// All models of an upstream, hidden ones among them.
 #[derive(Debug)]
 pub struct Inventory {
-    /// In its order.
+    /// In the upstream's order.
     pub entries: Vec<Entry>,
-    /// How long the list took.
+    /// How long the fetch took.
     pub took: Duration,
-    /// When it came.
+    /// When it ended.
     pub fetched: Instant,
-}
-
-/// A model, with what is worth knowing for a choice.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    /// Its id, without our prefix.
-    pub id: String,
-    /// Who offers it.
-    pub owner: Option<String>,
-    /// Tokens that it takes in.
-    pub context: Option<u64>,
-    /// US dollars for a million tokens that go in.
-    pub input: Option<f64>,
-    /// US dollars for a million tokens that come out.
-    pub output: Option<f64>,
 }
 
 /// A filtered list.
 #[derive(Debug)]
 pub struct Listing {
-    /// What clients get where there is no other upstream.
+    /// The response to clients if this is the only upstream.
     pub reply: Reply,
-    /// Where in its body the models stand, with the commas between them.
+    /// The models within its body, with commas between them.
     models: Range<usize>,
     /// How many models are in it.
     pub kept: usize,
@@ -106,20 +86,20 @@ pub struct Listing {
 /// Why there is no list.
 #[derive(Debug, Clone)]
 pub enum Refusal {
-    /// The upstream answered with something else than a list; clients get the same.
+    /// The upstream responded with an error, which clients get unchanged.
     Mirrored(Arc<Reply>),
-    /// There was no answer, or none that can be understood.
+    /// There was no valid response, or the client left before it came (499).
     Failed(Error),
 }
 
-/// A question for a list, as one upstream gets it.
+/// A request for a list, as one upstream gets it.
 #[derive(Debug)]
 pub struct Question {
     headers: Headers,
     key: Key,
 }
 
-/// What a list may depend on: what is sent, and the query.
+/// What a list may depend on: header fields and the query.
 type Key = (Vec<(String, Vec<u8>)>, Option<String>);
 
 impl Size for Arc<Listing> {
@@ -144,10 +124,10 @@ impl Size for Refusal {
 }
 
 impl Offer {
-    /// An upstream with its rules. `among_others` says that there are more of them, so that
-    /// one whose list fails is not asked again at once.
+    /// An upstream with its rules. `among_others`: there are more upstreams, so fetches from
+    /// this one back off after a failure.
     pub fn new(upstream: Upstream, settings: &config::Upstream, among_others: bool) -> Offer {
-        let rest = if among_others { REST } else { Duration::ZERO };
+        let back_off = if among_others { BACK_OFF } else { Duration::ZERO };
         let time_to_live = settings.cache_ttl.unwrap_or_default();
         Offer {
             upstream,
@@ -156,115 +136,119 @@ impl Offer {
             is_named: settings.is_named,
             max_body: settings.max_body,
             list_timeout: settings.list_timeout,
-            covered: among_others || !settings.cache_stale.is_zero(),
-            well: Mutex::default(),
-            inventories: Arc::new(Cache::new(GLIMPSE, Duration::ZERO, REST)),
-            cache: Arc::new(Cache::new(time_to_live, settings.cache_stale, rest)),
+            is_covered: among_others || !settings.cache_stale.is_zero(),
+            last_success: Mutex::default(),
+            cache: Arc::new(Cache::new(time_to_live, settings.cache_stale, back_off)),
+            inventories: Arc::new(Cache::new(INVENTORY_TTL, Duration::ZERO, BACK_OFF)),
         }
     }
 
-    /// Puts together what this upstream is sent for a client's fields and query.
+    /// The request that this upstream gets for a client's header fields and query.
     pub fn question(&self, headers: &Headers, query: Option<&str>) -> Question {
-        let mut asking = Headers::new();
-        for (name, value) in headers.iter().filter(|(name, _)| asks(name)) {
-            asking.push(name, value);
+        let mut sent = Headers::new();
+        for (name, value) in headers.iter().filter(|(name, _)| changes_lists(name)) {
+            sent.push(name, value);
         }
-        self.upstream.decide_credentials(&mut asking, Place::Below(""));
-        let fields = asking.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec()));
+        self.upstream.decide_credentials(&mut sent, Place::Below(""));
+        let fields = sent.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec()));
         let key = (fields.collect(), query.map(str::to_owned));
         if let Some(agent) = headers.get("user-agent") {
-            asking.push("User-Agent", agent);
+            sent.push("User-Agent", agent);
         }
-        asking.push("Accept-Encoding", "identity");
-        Question { headers: asking, key }
+        sent.push("Accept-Encoding", "identity");
+        Question { headers: sent, key }
     }
 
-    /// Asks for the list: [`Offer::list`] has it.
+    /// Begins to fetch the filtered list, unless it is cached; [`Offer::list`] waits for it.
     pub fn ask_list(self: &Arc<Self>, question: Question) -> Asked<Arc<Listing>, Refusal> {
         let Question { headers, key } = question;
         let (offer, query) = (Arc::clone(self), key.1.clone());
         self.cache.ask(&key, move || {
-            let fetched = offer.fetch(headers, query.as_deref());
-            match &fetched {
-                Err(refusal) if offer.covered => offer.tell(refusal),
-                _ => {}
-            }
+            let fetched = offer.fetch(headers, query.as_deref(), |body| offer.filtered(body));
             offer.note(&fetched);
-            fetched
+            fetched.map(Arc::new)
         })
     }
 
-    /// The list that was asked for; or its refusal, where the upstream gave none and there is
-    /// no old one that may serve.
+    /// Waits for a list for as long as the client is there.
     ///
     /// # Errors
-    /// 499 where the client left meanwhile.
+    /// The upstream's refusal, unless a stale list may stand in. 499 if the client left.
     pub fn list(
         &self,
         asked: &Asked<Arc<Listing>, Refusal>,
         client: Option<&dyn Wanted>,
-    ) -> Result<Result<Arc<Listing>, Refusal>, Error> {
-        awaited(asked, client).map(|answer| self.counted(answer))
-    }
-
-    /// Whether a list could be had within this time; or an answer that asks for the
-    /// credentials that clients bring.
-    pub fn was_well_within(&self, time: Duration) -> bool {
-        let well = *self.well.lock().expect("nothing panics under this lock");
-        well.is_some_and(|well| well.elapsed() <= time)
-    }
-
-    fn note(&self, fetched: &Result<Arc<Listing>, Refusal>) {
-        let event = if fetched.is_ok() { ListEvent::Refreshed } else { ListEvent::Failed };
-        METRICS.list(self.upstream.name(), event);
-        let is_well = match fetched {
-            Ok(_) => true,
-            Err(Refusal::Mirrored(reply)) => {
-                self.upstream.passes_credentials() && matches!(reply.status, 401 | 403)
-            }
-            Err(Refusal::Failed(_)) => false,
-        };
-        if is_well {
-            let mut well = self.well.lock().expect("nothing panics under this lock");
-            *well = Some(Instant::now());
-        }
-    }
-
-    fn counted(
-        &self,
-        (answer, origin): cache::Answer<Arc<Listing>, Refusal>,
     ) -> Result<Arc<Listing>, Refusal> {
+        let (list, origin) = wait(asked, client)?;
         match origin {
-            Origin::Cache if answer.is_ok() => METRICS.list(self.upstream.name(), ListEvent::Hit),
+            Origin::Cache if list.is_ok() => METRICS.list(self.upstream.name(), ListEvent::Hit),
             Origin::Stale => METRICS.list(self.upstream.name(), ListEvent::Stale),
             Origin::Cache | Origin::Fetch => {}
         }
-        answer
+        list
     }
 
-    fn tell(&self, refusal: &Refusal) {
-        let upstream = Value(self.upstream.name());
-        match refusal {
-            Refusal::Mirrored(reply) => {
-                log::warn!("msg=\"no list\" upstream={upstream} status={}", reply.status);
+    /// Begins to fetch all models, unless they are cached; [`Offer::inventory`] waits for them.
+    pub fn ask_inventory(self: &Arc<Self>, headers: &Headers) -> Asked<Arc<Inventory>, Refusal> {
+        let Question { headers, key } = self.question(headers, None);
+        let offer = Arc::clone(self);
+        self.inventories.ask(&key, move || {
+            let started = Instant::now();
+            let entries = offer.fetch(headers, None, |body| Ok(List::find(body)?.entries()))?;
+            let fetched = Instant::now();
+            Ok(Arc::new(Inventory { entries, took: fetched.duration_since(started), fetched }))
+        })
+    }
+
+    /// Waits for all models for as long as the client is there.
+    ///
+    /// # Errors
+    /// As [`Offer::list`].
+    pub fn inventory(
+        &self,
+        asked: &Asked<Arc<Inventory>, Refusal>,
+        client: Option<&dyn Wanted>,
+    ) -> Result<Arc<Inventory>, Refusal> {
+        wait(asked, client)?.0
+    }
+
+    /// Whether a fetch succeeded within this time. A response that asks for credentials counts
+    /// if clients bring them.
+    pub fn was_well_within(&self, time: Duration) -> bool {
+        let last = *self.last_success.lock().expect("nothing panics under this lock");
+        last.is_some_and(|last| last.elapsed() <= time)
+    }
+
+    /// Counts and logs the end of a fetch.
+    fn note(&self, fetched: &Result<Listing, Refusal>) {
+        let (is_well, failure) = match fetched {
+            Ok(_) => (true, None),
+            Err(Refusal::Mirrored(reply)) => {
+                let asks_for_key = matches!(reply.status, 401 | 403);
+                let failure = format!("status={}", reply.status);
+                (asks_for_key && self.upstream.passes_credentials(), Some(failure))
             }
-            Refusal::Failed(error) => {
-                let error = Value(&error.message);
-                log::warn!("msg=\"no list\" upstream={upstream} error={error}");
+            Err(Refusal::Failed(error)) => {
+                (false, Some(format!("error={}", Value(&error.message))))
             }
+        };
+        let event = if fetched.is_ok() { ListEvent::Refreshed } else { ListEvent::Failed };
+        METRICS.list(self.upstream.name(), event);
+        if let Some(failure) = failure.filter(|_| self.is_covered) {
+            log::warn!("msg=\"no list\" upstream={} {failure}", Value(self.upstream.name()));
+        }
+        if is_well {
+            let mut last = self.last_success.lock().expect("nothing panics under this lock");
+            *last = Some(Instant::now());
         }
     }
 
-    fn fetch(&self, headers: Headers, query: Option<&str>) -> Result<Arc<Listing>, Refusal> {
-        self.ask(headers, query, |body| self.filtered(body).map(Arc::new))
-    }
-
-    /// Asks the upstream for its list, and makes something of it.
-    fn ask<T>(
+    /// Requests the list, and lets `read` make something of its body.
+    fn fetch<T>(
         &self,
         headers: Headers,
         query: Option<&str>,
-        understand: impl FnOnce(&[u8]) -> Result<T, String>,
+        read: impl FnOnce(&[u8]) -> Result<T, String>,
     ) -> Result<T, Refusal> {
         let rest = match query {
             Some(query) => format!("/models?{query}"),
@@ -275,9 +259,9 @@ impl Offer {
         let mut answer =
             self.upstream.fetch(request, self.list_timeout).map_err(Refusal::Failed)?;
         match answer.status {
-            // 203 is what something in between has changed.
+            // 203 is a 200 that a proxy has changed.
             200 | 203 => {}
-            // It may hold a list, which nobody is to see unfiltered.
+            // The body may hold a list, which must not reach a client unfiltered.
             status @ 201..=299 => {
                 let what = format!("its list of models has an unexpected status {status}");
                 return Err(Refusal::Failed(answer.invalid(&what)));
@@ -285,73 +269,37 @@ impl Offer {
             _ => return Err(mirrored(&mut answer)),
         }
         let body = answer.read_to_end(LIST_LIMIT).map_err(Refusal::Failed)?;
-        understand(&body)
-            .map_err(|what| Refusal::Failed(answer.invalid(&format!("its list of models {what}"))))
-    }
-
-    /// Asks for all models that the upstream lists, as the page shows them: from a moment ago,
-    /// or now. [`Offer::inventory`] has them.
-    pub fn ask_inventory(self: &Arc<Self>, headers: &Headers) -> Asked<Arc<Inventory>, Refusal> {
-        let Question { headers, key } = self.question(headers, None);
-        let offer = Arc::clone(self);
-        self.inventories.ask(&key, move || {
-            let started = Instant::now();
-            let entries = offer.ask(headers, None, entries)?;
-            let now = Instant::now();
-            let took = now.duration_since(started);
-            Ok(Arc::new(Inventory { entries, took, fetched: now }))
-        })
-    }
-
-    /// The models that were asked for; or the refusal, as [`Offer::list`].
-    ///
-    /// # Errors
-    /// 499 where the client left meanwhile.
-    pub fn inventory(
-        &self,
-        asked: &Asked<Arc<Inventory>, Refusal>,
-        client: Option<&dyn Wanted>,
-    ) -> Result<Result<Arc<Inventory>, Refusal>, Error> {
-        awaited(asked, client).map(|(inventory, _)| inventory)
+        let invalid = |what| answer.invalid(&format!("its list of models {what}"));
+        read(&body).map_err(|what| Refusal::Failed(invalid(what)))
     }
 
     fn filtered(&self, body: &[u8]) -> Result<Listing, String> {
-        let (text, list, objects) = objects(body)?;
-        let models: Vec<Model<'_>> = objects.iter().filter_map(|o| Model::new(o.get())).collect();
-        if models.len() < objects.len() {
-            let dropped = objects.len() - models.len();
-            let name = self.upstream.name();
-            log::warn!(
-                "msg=\"models without an id were dropped\" upstream={name:?} count={dropped}"
-            );
+        let mut list = List::find(body)?;
+        let total = list.total();
+        if list.models().len() < total {
+            let (name, dropped) = (self.upstream.name(), total - list.models().len());
+            log::warn!("msg=\"dropped models without an id\" upstream={name:?} count={dropped}");
         }
-        let mut kept: Vec<Model<'_>> =
-            models.into_iter().filter(|model| self.filter.keeps(&model.id)).collect();
-        self.filter.order(&mut kept, |model| &model.id);
-
-        let prefix = self.upstream.prefix();
-        let shown: Vec<Cow<'_, str>> = kept.iter().map(|model| model.prefixed(prefix)).collect();
-        let list = json::span(list, text.as_bytes());
-        let shown = shown.join(",");
-        let start = list.start + 1;
-        let models = start..start + shown.len();
-        let body = format!("{}[{shown}]{}", &text[..list.start], &text[list.end..]);
-        let reply = Reply::json(200, body);
-        Ok(Listing { reply, models, kept: kept.len(), total: objects.len() })
+        list.filter(|models| {
+            models.retain(|model| self.filter.keeps(&model.id));
+            self.filter.order(models, |model| &model.id);
+        });
+        let Written { body, models } = list.write(self.upstream.prefix());
+        Ok(Listing { reply: Reply::json(200, body), models, kept: list.models().len(), total })
     }
 }
 
 /// Waits for what was asked for, for as long as the client is there.
-fn awaited<V: Clone>(
+fn wait<V: Clone>(
     asked: &Asked<V, Refusal>,
     client: Option<&dyn Wanted>,
-) -> Result<cache::Answer<V, Refusal>, Error> {
+) -> Result<cache::Answer<V, Refusal>, Refusal> {
     loop {
         if let Some(answer) = asked.within(SLICE) {
             return Ok(answer);
         }
         if client.is_some_and(|client| !client.is_wanted()) {
-            return Err(Error::client_left());
+            return Err(Refusal::Failed(Error::client_left()));
         }
     }
 }
@@ -363,9 +311,9 @@ impl Listing {
     }
 }
 
-/// Whether a field of a client may change what it is shown, and so goes to the upstream
-/// and into the key of the cache. All others do neither.
-fn asks(name: &str) -> bool {
+/// Whether a header field of a client may change the list. Such fields are sent to the
+/// upstream and are part of the cache key; all others are neither.
+fn changes_lists(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     is_credential(&name) || name.starts_with("openai-") || name.starts_with("anthropic-")
 }
@@ -381,95 +329,4 @@ fn mirrored(answer: &mut Answer<'_>) -> Refusal {
         Ok(body) => Refusal::Mirrored(Arc::new(Reply { status: answer.status, headers, body })),
         Err(error) => Refusal::Failed(error),
     }
-}
-
-/// What is worth knowing of the models in a list. There is no standard for it: these are the
-/// names that OpenRouter, vLLM, Groq and Mistral use.
-///
-/// # Errors
-/// What is wrong with the list.
-pub fn entries(body: &[u8]) -> Result<Vec<Entry>, String> {
-    const CONTEXT: [&str; 4] =
-        ["context_length", "context_window", "max_model_len", "max_context_length"];
-    let (_, _, objects) = objects(body)?;
-    let entry = |object: &&RawValue| {
-        let id = Model::new(object.get())?.id;
-        let fields: serde_json::Value = serde_json::from_str(object.get()).ok()?;
-        let price = |of: &str| {
-            let price = &fields["pricing"][of];
-            let price = price.as_f64().or_else(|| price.as_str()?.parse().ok())?;
-            // Some say -1 where it depends. Fractions of binary numbers are rounded away.
-            (price >= 0.0).then_some((price * 1e12).round() / 1e6)
-        };
-        let owner = fields["owned_by"].as_str().map(str::to_owned);
-        let context = CONTEXT.iter().find_map(|name| fields[*name].as_u64());
-        Some(Entry { id, owner, context, input: price("prompt"), output: price("completion") })
-    };
-    Ok(objects.iter().filter_map(entry).collect())
-}
-
-/// A list's text, the array of models in it, and the models.
-type Objects<'a> = (&'a str, &'a str, Vec<&'a RawValue>);
-
-fn objects(body: &[u8]) -> Result<Objects<'_>, String> {
-    let text = std::str::from_utf8(body).map_err(|error| format!("is not UTF-8: {error}"))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let list = list_in(text)?;
-    let objects = json::items(list, MODELS).map_err(|error| format!("is no array: {error}"))?;
-    Ok((text, list, objects))
-}
-
-/// The array of models in a list: `data` of an object, or the whole.
-fn list_in(text: &str) -> Result<&str, String> {
-    let trimmed = text.trim_ascii();
-    if trimmed.starts_with('[') {
-        return Ok(trimmed);
-    }
-    let data = json::member(text, "data").map_err(|error| format!("is not valid JSON: {error}"))?;
-    match data.value {
-        // Which of them a client reads is not known, and so neither is what is to be filtered.
-        Some(_) if data.repeated => Err("has `data` twice".to_owned()),
-        Some(list) => Ok(list.get()),
-        None => Err("has no `data`".to_owned()),
-    }
-}
-
-/// A model object as it stands in the list.
-#[derive(Debug)]
-struct Model<'a> {
-    object: &'a str,
-    /// The string literal of its id.
-    literal: &'a str,
-    id: String,
-}
-
-impl<'a> Model<'a> {
-    fn new(object: &'a str) -> Option<Model<'a>> {
-        let id = json::member(object, "id").ok().filter(|id| !id.repeated)?;
-        let literal = id.value?.get();
-        let id = serde_json::from_str(literal).ok()?;
-        Some(Model { object, literal, id })
-    }
-
-    fn prefixed(&self, prefix: &str) -> Cow<'a, str> {
-        prefixed(self.object, self.literal, prefix)
-    }
-}
-
-/// A model object as the upstream gave it, with the prefix in front of its id; none where
-/// it has no id.
-pub fn prefixed_model<'a>(object: &'a str, prefix: &str) -> Option<Cow<'a, str>> {
-    let object = object.strip_prefix('\u{feff}').unwrap_or(object);
-    Model::new(object).map(|model| model.prefixed(prefix))
-}
-
-fn prefixed<'a>(object: &'a str, literal: &str, prefix: &str) -> Cow<'a, str> {
-    if prefix.is_empty() {
-        return Cow::Borrowed(object);
-    }
-    let quoted = serde_json::Value::from(prefix).to_string();
-    // Both literals are quoted: the prefix goes behind the opening quote of the id.
-    let id = json::span(literal, object.as_bytes()).start + 1;
-    let prefix = &quoted[1..quoted.len() - 1];
-    Cow::Owned(format!("{}{prefix}{}", &object[..id], &object[id..]))
 }

@@ -26,9 +26,6 @@ use crate::{sample, server};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Where the built-in sample upstream answers, once it is needed.
-static SAMPLE: OnceLock<SocketAddr> = OnceLock::new();
-
 /// The proxy, whichever configuration it has at the moment.
 struct Service {
     options: Options,
@@ -188,23 +185,28 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
 /// # Errors
 /// Where one of them cannot be set up; the text names it.
 pub fn offers(config: &Config) -> Result<Vec<Arc<Offer>>, Failure> {
-    let needs_sample = config.upstreams.iter().any(|u| u.base_url == BaseUrl::Sample);
-    let sample = match SAMPLE.get() {
-        None if needs_sample => {
-            let address = sample::start()?;
-            Some(*SAMPLE.get_or_init(|| address))
-        }
-        known => known.copied(),
-    };
     let among_others = config.upstreams.len() > 1;
     let mut offers = Vec::new();
     for settings in &config.upstreams {
-        let upstream = Upstream::new(settings, sample)
+        let base_url = match &settings.base_url {
+            BaseUrl::Remote(url) => url.clone(),
+            BaseUrl::Sample => format!("http://{}/v1", sample()?),
+        };
+        let upstream = Upstream::new(settings, base_url)
             .map_err(|error| format!("upstream {:?}: {error}", settings.name))?;
         METRICS.expect_lists(upstream.name());
         offers.push(Arc::new(Offer::new(upstream, settings, among_others)));
     }
     Ok(offers)
+}
+
+/// The address of the built-in sample upstream, which is started when first needed.
+fn sample() -> io::Result<SocketAddr> {
+    static SAMPLE: OnceLock<SocketAddr> = OnceLock::new();
+    match SAMPLE.get() {
+        Some(address) => Ok(*address),
+        None => sample::start().map(|address| *SAMPLE.get_or_init(|| address)),
+    }
 }
 
 fn relay(config: &Config, address: SocketAddr) -> Result<Relay, Failure> {

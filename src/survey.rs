@@ -1,7 +1,6 @@
-//! `model-filter models`: what the upstreams offer, what of it is kept, and by which rule.
+//! `model-filter models`: which models are kept and which are hidden, and by which rule.
 //!
-//! Limits: one question to each upstream, as a client with the key that was given would
-//! ask it; nothing is cached.
+//! Limits: each upstream gets one request, as from a client with the given key.
 
 use std::fs;
 use std::io::{self, Write};
@@ -11,12 +10,14 @@ use serde_json::json;
 
 use crate::catalog::inventories;
 use crate::cli::Selection;
+use crate::facts::Entry;
 use crate::filter::{Filter, Rule, Verdict};
 use crate::headers::Headers;
-use crate::offer::{Entry, Inventory, Offer, Refusal, entries};
+use crate::list::List;
+use crate::offer::{Inventory, Offer, Refusal};
 use crate::text::one_line;
 
-/// One upstream's models, or why there are none.
+/// The judged models of one upstream, or why there are none.
 struct Survey<'a> {
     upstream: &'a str,
     prefix: &'a str,
@@ -25,10 +26,11 @@ struct Survey<'a> {
     seconds: f64,
 }
 
-/// Asks, judges and writes it down; says whether all upstreams had a list.
+/// Fetches or reads the lists, judges the models and prints them. Returns whether every upstream
+/// had a list.
 ///
 /// # Errors
-/// A saved list that cannot be read, and what writing fails with.
+/// If a saved list cannot be read, or writing fails.
 pub fn show(
     offers: &[Arc<Offer>],
     selection: &Selection,
@@ -77,14 +79,15 @@ fn asked<'a>(offers: &'a [Arc<Offer>], selection: &Selection) -> Vec<Survey<'a>>
         });
         Survey::new(offer, entries, seconds)
     };
-    // Nobody who could leave: there are always answers.
+    // Only a client that left is an error, and there is none.
     let inventories = inventories(offers, &headers, None).unwrap_or_default();
     offers.iter().map(|offer| &**offer).zip(inventories).map(survey).collect()
 }
 
-/// Every upstream's filter, on the same list.
+/// Judges a saved list by the filter of each upstream.
 fn saved<'a>(offers: &'a [Arc<Offer>], list: &[u8]) -> Vec<Survey<'a>> {
-    let entries = entries(list).map_err(|what| format!("the saved list {what}"));
+    let entries = List::find(list).map(|list| list.entries());
+    let entries = entries.map_err(|what| format!("the saved list {what}"));
     let entries = || entries.as_deref().map_err(String::clone);
     offers.iter().map(|offer| Survey::new(offer, entries(), 0.0)).collect()
 }
@@ -97,7 +100,7 @@ impl<'a> Survey<'a> {
         Survey { upstream, prefix, filter: &offer.filter, models, seconds }
     }
 
-    /// The model that `default` puts first.
+    /// The model that `default` moves to the front.
     fn first(&self) -> Option<&str> {
         let models = self.models.as_ref().ok()?.iter();
         self.filter.first(models.filter(|(_, verdict)| verdict.kept).map(|(id, _)| id.as_str()))
@@ -187,7 +190,7 @@ fn write_json(
     writeln!(out)
 }
 
-/// Colours, or none.
+/// Whether to print colours.
 #[derive(Clone, Copy)]
 struct Paint(bool);
 

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use crate::catalog::inventories;
 use crate::error::{Code, Error};
+use crate::facts::Entry;
 use crate::filter::{Filter, Rule, Rules};
 use crate::headers::Headers;
-use crate::offer::{Entry, Inventory, Offer, Refusal};
+use crate::offer::{Inventory, Offer, Refusal};
 use crate::reply::Reply;
 use crate::text::{cut, milliseconds};
 use crate::wanted::Wanted;
@@ -152,7 +153,7 @@ pub(super) fn preview(
         Err(error) => Judgement::Bad { error: Fault { key: error.key, message: error.message } },
         Ok(filter) => {
             let asked = offer.ask_inventory(headers);
-            let inventory = offer.inventory(&asked, Some(client))?.map_err(failure)?;
+            let inventory = offer.inventory(&asked, Some(client)).map_err(failure)?;
             Judgement::Good { verdicts: Verdicts::new(&filter, &inventory.entries), yaml }
         }
     };

@@ -1,17 +1,14 @@
-//! Where an upstream is, and by which proxy it is reached.
+//! Hosts, ports and URLs of upstreams.
 //!
-//! Limits: only `http://` and `https://` URLs, whose host is ASCII; only `http://`
-//! proxies. Whether a host exists is found out by who connects to it.
+//! Limits: only `http://` and `https://` URLs with an ASCII host. No name is resolved here.
 
 use std::net::Ipv6Addr;
 
 use super::node::quoted;
-use super::{BaseUrl, ConfigError, Environment, no_proxy, variable};
-use crate::secret::Secret;
-use crate::text::is_loopback;
+use super::settings::BaseUrl;
 
-/// Checks a `base_url`. The error is the message alone; it shows the value only where
-/// that cannot hold a password or a key.
+/// Checks a `base_url`. The error is the message alone; it shows the value only if that
+/// cannot hold a password or a key.
 pub(super) fn base_url(text: &str) -> Result<BaseUrl, String> {
     if text == "sample:" {
         return Ok(BaseUrl::Sample);
@@ -25,7 +22,7 @@ pub(super) fn base_url(text: &str) -> Result<BaseUrl, String> {
         let instead = "put the secret into api_key or headers";
         return Err(format!("a URL with a user name is not supported: {instead}"));
     }
-    // What looks like a password is not shown, whatever is wrong with the rest.
+    // It may hold a password, whatever else is wrong with it.
     let quoted = |text: &str| match text.contains('@') {
         true => "the value (not shown)".to_owned(),
         false => quoted(text),
@@ -43,7 +40,7 @@ pub(super) fn base_url(text: &str) -> Result<BaseUrl, String> {
     Ok(BaseUrl::Remote(format!("{scheme}://{authority}{}", path.trim_end_matches('/'))))
 }
 
-/// `host[:port]` of a URL that [`base_url`] let through.
+/// `host[:port]` of a URL that [`base_url`] accepted.
 pub(super) fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split('/').next().unwrap_or(rest)
@@ -74,45 +71,8 @@ pub(super) fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     Some((host, Some(port)))
 }
 
-fn host(authority: &str) -> Option<&str> {
+pub(super) fn host(authority: &str) -> Option<&str> {
     host_and_port(authority).map(|(host, _)| host)
-}
-
-/// The proxy that the environment names for this upstream; none for a loopback one, and for
-/// one that `NO_PROXY` covers.
-///
-/// # Errors
-/// A proxy that is not an `http://` one. The error names the variable and not its value,
-/// which may hold a password.
-pub(super) fn proxy(
-    base_url: &BaseUrl,
-    env: Environment<'_>,
-) -> Result<Option<Secret>, ConfigError> {
-    let BaseUrl::Remote(url) = base_url else { return Ok(None) };
-    let (names, default_port) = if url.starts_with("https:") {
-        (["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"], 443)
-    } else {
-        (["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"], 80)
-    };
-    let direct = variable(env, "NO_PROXY").or_else(|| variable(env, "no_proxy"));
-    let direct = direct.unwrap_or_default();
-    let is_direct = |(host, port): (&str, Option<u16>)| {
-        is_loopback(host) || no_proxy::covers(&direct, host, port.unwrap_or(default_port))
-    };
-    if host_and_port(authority(url)).is_some_and(is_direct) {
-        return Ok(None);
-    }
-    let found = names.into_iter().find_map(|name| Some((name, variable(env, name)?)));
-    let Some((name, value)) = found else { return Ok(None) };
-    // curl and others take a proxy without a scheme for an http one.
-    let value = if value.contains("://") { value } else { format!("http://{value}") };
-    let authority = value.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-    let host_port = authority.map(|all| all.rsplit_once('@').map_or(all, |(_, after)| after));
-    if host_port.and_then(host).is_none() {
-        let message = "only proxies of the form http://host:port are supported";
-        return Err(ConfigError::new(format!("{name}: {message}")));
-    }
-    Ok(Some(Secret::new(value.trim_end_matches('/'))))
 }
 
 #[cfg(test)]
@@ -140,43 +100,5 @@ mod tests {
         for url in ["http://me:hush@a/v1", "me:hush@a/v1", "http://a/?key=hush", "http://a#hush"] {
             assert!(!base_url(url).unwrap_err().contains("hush"), "{url}");
         }
-    }
-
-    #[test]
-    fn a_proxy_is_chosen_by_the_upstreams_scheme() {
-        let env = |name: &str| match name {
-            "HTTPS_PROXY" => Some("http://s:1/".to_owned()),
-            "http_proxy" => Some("p:2".to_owned()),
-            "no_proxy" => Some("lan, b:443, [fd00::1]:80".to_owned()),
-            _ => None,
-        };
-        let chosen = |url: &str| {
-            let proxy = proxy(&remote(url), &env).unwrap();
-            proxy.map(|proxy| proxy.expose().to_owned())
-        };
-        for url in ["https://a", "https://b:8443", "https://[fd00::1]"] {
-            assert_eq!(chosen(url).as_deref(), Some("http://s:1"), "{url}");
-        }
-        for url in ["http://a", "http://b", "http://[fd00::1]:443"] {
-            assert_eq!(chosen(url).as_deref(), Some("http://p:2"), "{url}");
-        }
-        for loopback in
-            ["https://localhost", "http://a.localhost:1", "http://127.9.9.9", "http://[::1]"]
-        {
-            assert_eq!(chosen(loopback), None, "{loopback}");
-        }
-        for direct in ["https://a.lan:1", "https://b", "http://b:443", "http://[fd00::1]"] {
-            assert_eq!(chosen(direct), None, "{direct}");
-        }
-        assert_eq!(proxy(&BaseUrl::Sample, &env).unwrap(), None);
-    }
-
-    #[test]
-    fn a_proxy_of_another_kind_is_named_by_its_variable_and_not_shown() {
-        let env = |name: &str| (name == "ALL_PROXY").then(|| "socks5://me:hush@p:1".to_owned());
-        assert_eq!(
-            proxy(&remote("https://a"), &env).unwrap_err().to_string(),
-            "ALL_PROXY: only proxies of the form http://host:port are supported"
-        );
     }
 }

@@ -1,21 +1,22 @@
-//! Who may call: the clients' keys, and the names and pages that are let in.
+//! Client keys, and the hosts and origins that may call.
 //!
-//! Hosts and origins are kept in the one form in which browsers write them, so that
-//! comparing them is comparing text. Limits: no wildcards; names in ASCII.
+//! Hosts and origins are stored as browsers write them, so that comparing the text is enough. Limits: no wildcards; names in ASCII.
 
 use std::net::Ipv6Addr;
 
 use super::address;
 use super::credentials::secret;
+use super::environment::Sources;
+use super::errors::ConfigError;
 use super::node::{Node, quoted};
-use super::{ConfigError, Server, Sources, Upstream};
+use super::settings::{Server, Upstream};
 use crate::secret::Secret;
 use crate::text::is_loopback;
 
-/// Shorter ones can be guessed, and are more likely a slip of the hand.
+/// The shortest key, in characters: a shorter one can be guessed, or is a slip of the hand.
 const MIN_KEY: usize = 8;
 
-/// Reads `client_keys`. No error shows one.
+/// Reads `client_keys`. No error shows a key.
 pub(super) fn client_keys(
     node: &Node<'_>,
     sources: Sources<'_>,
@@ -32,7 +33,7 @@ pub(super) fn client_keys(
                 item.error(format!("too short to be a key (at least {MIN_KEY} characters)"))
             );
         }
-        // No header could bring another one.
+        // A header can hold no other key.
         if !key.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(item.error("a key is of ASCII letters, digits and signs, without spaces"));
         }
@@ -69,7 +70,7 @@ fn allowed_host(text: &str) -> Result<String, String> {
     }
 }
 
-/// An origin as browsers write it (RFC 6454, 6.2): the scheme's own port is left out.
+/// An origin as browsers write it (RFC 6454 §6.2): without the default port of its scheme.
 fn origin(text: &str) -> Result<String, String> {
     if text == "*" {
         return Err("\"*\" would let every web page in: name the origins".to_owned());
@@ -101,7 +102,7 @@ fn canonical(host: &str) -> String {
     address.unwrap_or_else(|_| name.to_ascii_lowercase())
 }
 
-/// The warning where whoever reaches the port can spend what is configured.
+/// The warning if anyone who can reach the port can use the configured secrets.
 pub(super) fn exposed(server: &Server, upstreams: &[Upstream]) -> Option<String> {
     if is_loopback(&server.host) || !server.client_keys.is_empty() {
         return None;
@@ -128,7 +129,6 @@ pub(super) fn exposed(server: &Server, upstreams: &[Upstream]) -> Option<String>
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{SAMPLE, read};
     use super::*;
 
     #[test]
@@ -184,28 +184,5 @@ mod tests {
             assert!(error.starts_with("not an origin such as"), "{wrong}: {error}");
         }
         assert!(origin("*").unwrap_err().ends_with("name the origins"));
-    }
-
-    #[test]
-    fn a_secret_that_anyone_could_use_is_a_warning() {
-        let upstreams = "model_filter:\n  x: {base_url: 'sample:', api_key: hush, headers: {A: b}}\n  \
-                         y: {base_url: 'sample:', api_key: hush}\n  z: {base_url: 'sample:', headers: {A: b}}";
-        let warnings =
-            |server: &str| read(&format!("{upstreams}\nserver: {server}")).unwrap().warnings;
-        let what =
-            "can use the api_key of \"x\", \"y\" and the headers of \"z\": set server.client_keys";
-        for (server, place) in [
-            ("{host: 0.0.0.0}", "0.0.0.0:8080"),
-            ("{host: '::', port: 80}", "[::]:80"),
-            ("{host: my-machine, port: 0}", "my-machine"),
-        ] {
-            assert_eq!(warnings(server), [format!("anyone who can reach {place} {what}")]);
-        }
-        for server in ["", "{host: localhost}", "{host: 127.9.9.9}", "{host: '[::1]'}"] {
-            assert!(warnings(server).is_empty(), "{server}");
-        }
-        assert!(warnings("{host: 0.0.0.0, client_keys: [hush-hush]}").is_empty());
-        let nothing = read(&format!("{SAMPLE}\nserver: {{host: 0.0.0.0}}")).unwrap();
-        assert!(nothing.warnings.is_empty());
     }
 }

@@ -1,16 +1,17 @@
-//! What an upstream may see: secrets of its own, and what becomes of the client's.
+//! The credentials that an upstream gets: configured ones, and the client's.
 //!
-//! No error here shows a value. Limits: whether a key is a right one is for the upstream
-//! to say.
+//! No error here shows a value. Limits: whether a key is valid is not checked.
 
 use std::fs;
 
+use super::environment::{Sources, variable};
+use super::errors::{ConfigError, io_reason};
 use super::node::{Node, Place, quoted};
-use super::{Authorization, ConfigError, Sources, Upstream, io_reason, variable};
+use super::settings::{Authorization, Upstream};
 use crate::headers;
 use crate::secret::Secret;
 
-/// Reads `authorization` of the upstream of that name.
+/// Reads `authorization` of the upstream with this name.
 pub(super) fn authorization(
     node: &Node<'_>,
     name: &str,
@@ -35,7 +36,7 @@ pub(super) fn authorization(
     if let Some(other) = beside {
         return Err(node.error(format!("{typed} beside {other}: one of the two must go")));
     }
-    // A client writes `name=secret,name=secret` into a header, and those are ASCII here.
+    // A client sends `name=secret,name=secret` in a header, which must be ASCII.
     if authorization == Authorization::Keyring && (!name.is_ascii() || name.contains(['=', ','])) {
         return Err(node.error("keyring needs a name in ASCII without \"=\" and \",\""));
     }
@@ -67,7 +68,7 @@ pub(super) fn fixed_headers(
     Ok(fixed)
 }
 
-/// A value to be sent in a header: literal, `os.environ/NAME` or `file:NAME`. No error shows it.
+/// Reads the value of a header: literal, `os.environ/NAME` or `file:NAME`. No error shows it.
 pub(super) fn secret(node: &Node<'_>, sources: Sources<'_>) -> Result<Secret, ConfigError> {
     let text = node.string()?;
     let value = if let Some(name) = text.strip_prefix("os.environ/") {
@@ -96,15 +97,15 @@ pub(super) fn secret(node: &Node<'_>, sources: Sources<'_>) -> Result<Secret, Co
     Ok(Secret::new(value))
 }
 
-/// RFC 9110, 5.6.2.
+/// RFC 9110 §5.6.2.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The warning where a client's credentials for one upstream go to others too.
+/// The warning if several upstreams get the same credentials of the client.
 ///
 /// # Errors
-/// Where one upstream would see the whole ring of keys that others have parts of.
+/// If one upstream would see the key ring of others.
 pub(super) fn shared(
     section: &Place<'_>,
     upstreams: &[Upstream],
@@ -121,25 +122,4 @@ pub(super) fn shared(
                    client (keyring keeps them apart)";
     let warning = section.error(format!("{} {message}", names.join(", "))).to_string();
     Ok((names.len() > 1).then_some(warning))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::read;
-
-    #[test]
-    fn passing_the_same_credentials_to_several_is_a_warning() {
-        let with = |first: &str, second: &str| {
-            let yaml = format!(
-                "model_filter:\n  one: {{base_url: 'sample:', authorization: {first}}}\n  \
-                 two: {{base_url: 'sample:', authorization: {second}}}"
-            );
-            read(&yaml).unwrap().warnings
-        };
-        let warning = "config.yaml: model_filter: \"one\", \"two\" have authorization: passthrough: each \
-                       of them sees the same credentials of the client (keyring keeps them apart)";
-        assert_eq!(with("passthrough", "passthrough"), [warning]);
-        assert!(with("passthrough", "none").is_empty());
-        assert!(with("keyring", "keyring").is_empty());
-    }
 }

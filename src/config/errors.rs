@@ -1,8 +1,9 @@
-//! What is wrong with a configuration, as it is told: one line for each thing, without a secret.
+//! Configuration errors: one line each, without a secret.
 
 use std::fmt;
+use std::io;
 
-/// What is wrong with a configuration; at least one thing. Shown, it is the first of them.
+/// All errors of a configuration, at least one. Displays the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
@@ -11,7 +12,7 @@ impl ConfigErrors {
         ConfigErrors(errors)
     }
 
-    /// Every one of them.
+    /// All errors, in the order in which they were found.
     pub fn all(&self) -> &[ConfigError] {
         &self.0
     }
@@ -37,7 +38,7 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// One thing that is wrong with a configuration: one line, without a secret.
+/// One error of a configuration: one line, without a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError(String);
 
@@ -54,3 +55,11 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// The system's message for an error, in lower case and without its number.
+pub(super) fn io_reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
+}

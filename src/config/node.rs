@@ -1,21 +1,20 @@
-//! One value of the YAML file, and the place where it stands.
+//! One value of the YAML file, with its place.
 //!
-//! A [`Node`] is what was typed. Its readers accept what PyYAML and pydantic accepted
-//! (numbers and booleans in quotes, `yes` and `off`), and every error names the file and
-//! the path of the key. An error in one key is kept, and does not end the reading of the
-//! others. Limits: a quoted `"yes"` cannot be told from a plain one; octal
-//! (`0777`) and sexagesimal (`1:30`) numbers are refused, since a reader would take them
-//! for something else.
+//! The readers of a [`Node`] accept what PyYAML and pydantic accepted (numbers and booleans in
+//! quotes, `yes` and `off`). Every error names the file and the path of the key. An error in
+//! one key is collected and does not end the reading of the others. Limits: a quoted `"yes"`
+//! is the same as a plain one; octal (`0777`) and sexagesimal (`1:30`) numbers are refused,
+//! since they are easily misread.
 
 use std::cell::RefCell;
 use std::time::Duration;
 
 use serde_yaml::Value;
 
-use super::ConfigError;
+use super::errors::ConfigError;
 use crate::cli;
 
-/// Ten years: longer than any process lives, and far from overflowing a point in time.
+/// Ten years: longer than any process runs, and far from overflowing an `Instant`.
 const MAX_SECONDS: u32 = 315_360_000;
 
 /// More threads or connections than any machine has.
@@ -24,7 +23,7 @@ const MAX_COUNT: u64 = 100_000;
 /// The most that a held body may take, in bytes (1 GiB).
 const MAX_SIZE: u64 = 1 << 30;
 
-/// What was found to be wrong so far, in the order in which it was found.
+/// The errors that were found so far, in their order.
 #[derive(Default)]
 pub(super) struct Faults(RefCell<Vec<ConfigError>>);
 
@@ -33,7 +32,7 @@ impl Faults {
         self.0.borrow_mut().push(error);
     }
 
-    /// The value, where there is one.
+    /// The value; an error is collected.
     pub(super) fn keep<T>(&self, result: Result<T, ConfigError>) -> Option<T> {
         result.map_err(|error| self.add(error)).ok()
     }
@@ -56,7 +55,7 @@ impl<'a> Place<'a> {
         Place { file, keys: String::new(), faults }
     }
 
-    /// The place of a key below this one; also of a path such as `exclude.regexp[0]`.
+    /// The place of a key below this one, or of a path such as `exclude.regexp[0]`.
     pub(super) fn at(&self, key: &str) -> Place<'a> {
         let separator = if self.keys.is_empty() { "" } else { "." };
         let odd = key.is_empty() || key.contains(char::is_control);
@@ -68,7 +67,7 @@ impl<'a> Place<'a> {
         Place { keys: format!("{}[{index}]", self.keys), ..*self }
     }
 
-    /// The path of keys, for an error at another place that names this one.
+    /// The path of keys, for errors elsewhere that refer to it.
     pub(super) fn keys(&self) -> &str {
         &self.keys
     }
@@ -103,7 +102,7 @@ impl<'a> Node<'a> {
         self.value.is_mapping()
     }
 
-    /// Whether this is a mapping with that key, be its value null.
+    /// Whether this is a mapping with that key, even with null as its value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.value.get(key).is_some()
     }
@@ -138,7 +137,7 @@ impl<'a> Node<'a> {
         self.each("strings", |item| item.string().map(str::to_owned))
     }
 
-    /// What a reader makes of each item of a list; `what` they are, for the error.
+    /// Reads each item of a list; `what` names the items in the error.
     pub(super) fn each<T>(
         &self,
         what: &str,
@@ -148,7 +147,7 @@ impl<'a> Node<'a> {
         Ok(items.iter().filter_map(|item| self.place.faults.keep(reader(item))).collect())
     }
 
-    /// The items of a list; `what` they are, for the error.
+    /// The items of a list; `what` names them in the error.
     pub(super) fn items(&self, what: &str) -> Result<Vec<Node<'a>>, ConfigError> {
         let Value::Sequence(items) = self.value else {
             return Err(self.error(format!("expected a list of {what}")));
@@ -171,7 +170,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Seconds, 0 among them.
+    /// Seconds, also 0.
     pub(super) fn duration(&self) -> Result<Duration, ConfigError> {
         self.seconds().ok_or_else(|| {
             let value = shown(self.value);
@@ -179,7 +178,7 @@ impl<'a> Node<'a> {
         })
     }
 
-    /// Seconds, more than 0: a wait of none would fail at once.
+    /// Seconds, more than 0: a timeout of 0 would fail at once.
     pub(super) fn timeout(&self) -> Result<Duration, ConfigError> {
         self.seconds().filter(|wait| !wait.is_zero()).ok_or_else(|| {
             let value = shown(self.value);
@@ -212,7 +211,7 @@ impl<'a> Node<'a> {
         })
     }
 
-    /// A number of things of which there must be one.
+    /// A number of things, at least 1.
     pub(super) fn count(&self) -> Result<usize, ConfigError> {
         let count = match self.value {
             Value::Number(number) => number.as_u64(),
@@ -243,25 +242,25 @@ impl<'a> Node<'a> {
 /// A mapping with string keys, in the order of the file.
 pub(super) struct Fields<'a> {
     pub(super) place: Place<'a>,
-    /// Every entry, those whose value is null among them.
+    /// Every entry, also those whose value is null.
     pub(super) entries: Vec<(&'a str, Node<'a>)>,
 }
 
 impl<'a> Fields<'a> {
-    /// The value of a key, unless it is null, which counts as absent.
+    /// The value of a key; null counts as absent.
     pub(super) fn get(&self, key: &str) -> Option<&Node<'a>> {
         let found = self.entries.iter().find(|(name, _)| *name == key);
         found.map(|(_, node)| node).filter(|node| !node.value.is_null())
     }
 
-    /// Refuses every key but these.
+    /// Collects an error for every key but these.
     pub(super) fn only(&self, known: &[&str]) {
         for (key, node) in self.entries.iter().filter(|(key, _)| !known.contains(key)) {
             self.place.faults.add(unknown_key(key, node, known));
         }
     }
 
-    /// Reads a key where it is given, and right.
+    /// Reads a key; none if it is absent or wrong.
     pub(super) fn read<T>(
         &self,
         key: &str,
@@ -271,7 +270,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The error for a key that is not known: it names the nearest one, or else all.
+/// The error for an unknown key: it names the nearest known one, or else all.
 pub(super) fn unknown_key(key: &str, node: &Node<'_>, known: &[&str]) -> ConfigError {
     node.error(match nearest(key, known) {
         Some(near) => format!("unknown key, did you mean {near:?}?"),
@@ -287,8 +286,7 @@ pub(super) fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     (near.0 <= (key.chars().count() / 3).max(1)).then_some(near.1)
 }
 
-/// How many letters must be put in, left out, changed or swapped with their neighbour to
-/// make one word of the other.
+/// The edit distance of two words: insertions, deletions, changes and swaps of neighbours.
 fn edits(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
@@ -308,7 +306,7 @@ fn edits(a: &str, b: &str) -> usize {
     table[a.len()][b.len()]
 }
 
-/// A number as text, as Python reads it, ready for Rust's parser.
+/// A number as Python writes it, ready for Rust's parser.
 fn decimal(text: &str) -> Option<String> {
     let text = text.trim();
     let bytes = text.as_bytes();
@@ -335,7 +333,7 @@ fn size(text: &str) -> Option<u64> {
     decimal(number)?.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// Text in quotes, on one line whatever it holds.
+/// Text in quotes, on one line.
 pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -344,7 +342,7 @@ pub(super) fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
-/// A value as errors show it; never called with a secret.
+/// A value as errors show it. Must not be called with a secret.
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => quoted(text),

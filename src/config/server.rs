@@ -1,13 +1,15 @@
-//! The section `server`: where to listen, who may call, and what clients may take.
+//! The section `server`: the listening address, access control and limits.
 //!
-//! Limits: whether the host has an address is found out when it is bound.
+//! Limits: the host is not resolved here.
 
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use super::clients;
+use super::environment::{Environment, Sources, variable};
+use super::errors::ConfigError;
 use super::node::{Node, quoted};
-use super::{ConfigError, DEFAULT_HOST, DEFAULT_PORT, Environment, Server, Sources, variable};
+use super::settings::Server;
 use crate::cli::{self, Options};
 use crate::secret::Secret;
 use crate::server::Limits;
@@ -26,6 +28,8 @@ const KEYS: [&str; 11] = [
     "shutdown_timeout",
 ];
 
+const DEFAULT_HOST: &str = "127.0.0.1";
+const DEFAULT_PORT: u16 = 8080;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The section `server`, as typed.
@@ -42,13 +46,14 @@ pub(super) struct TypedServer {
     shutdown_timeout: Option<Duration>,
 }
 
-/// Where to listen, and nothing else.
+/// Reads the host and the port alone.
 pub(super) fn address(node: &Node<'_>) -> Result<TypedServer, ConfigError> {
     let fields = node.fields()?;
     let host = fields.read("host", |node| host(node.string()?).map_err(|error| node.error(error)));
     Ok(TypedServer { host, port: fields.read("port", Node::port), ..TypedServer::default() })
 }
 
+/// Reads the section.
 pub(super) fn typed(node: &Node<'_>, sources: Sources<'_>) -> Result<TypedServer, ConfigError> {
     let fields = node.fields()?;
     fields.only(&KEYS);
@@ -81,7 +86,7 @@ pub(super) fn typed(node: &Node<'_>, sources: Sources<'_>) -> Result<TypedServer
     })
 }
 
-/// What is typed, under what the environment and the options say.
+/// The section with the environment and the options over it.
 pub(super) fn server(
     typed: TypedServer,
     options: &Options,
@@ -121,7 +126,7 @@ pub(super) fn server(
 
 fn host(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    // The scope of a link-local address (`fe80::1%eth0`) is for the resolver to read.
+    // The resolver reads the scope of a link-local address (`fe80::1%eth0`).
     let address = bare.split('%').next().unwrap_or(bare);
     let valid = if bare.contains(':') || bare != text {
         address.parse::<Ipv6Addr>().is_ok()

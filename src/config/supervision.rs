@@ -1,25 +1,25 @@
-//! What a service manager says in the environment (sd_notify(3), sd_watchdog_enabled(3),
+//! The environment variables of a service manager (sd_notify(3), sd_watchdog_enabled(3),
 //! sd_listen_fds(3), systemd.exec(5)).
 //!
-//! Limits: variables that are for another process, or make no sense, are as if unset.
+//! Limits: variables that are for another process, or malformed, count as unset.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process;
 use std::time::Duration;
 
-use super::{Environment, variable};
+use super::environment::{Environment, variable};
 
-/// What a service manager offers, and wants.
+/// What a service manager offers and expects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Supervision {
-    /// Where it is told how things are: a path, or `@` and an abstract name.
+    /// The socket for status messages: a path, or `@` and an abstract name.
     pub notify_socket: Option<String>,
-    /// How often it wants to hear that all is well.
+    /// The interval of the watchdog.
     pub watchdog: Option<Duration>,
-    /// Whether it passed a listening socket on.
+    /// Whether it passed a listening socket.
     pub has_socket: bool,
-    /// Whether standard error goes to the journal, which reads priorities.
+    /// Whether standard error is the journal, which reads priorities.
     pub is_journal: bool,
 }
 
@@ -37,7 +37,7 @@ pub fn supervision(env: Environment<'_>) -> Supervision {
     }
 }
 
-/// Whether `device:inode` is what standard error goes to.
+/// Whether `device:inode` is standard error.
 fn is_stderr(stream: &str) -> bool {
     fs::metadata("/proc/self/fd/2")
         .is_ok_and(|file| stream == format!("{}:{}", file.dev(), file.ino()))

@@ -1,17 +1,18 @@
 //! The section `model_filter`: from what was typed to upstreams.
 //!
-//! It holds one upstream's settings, or names with the settings of one upstream below
-//! each, in the order in which clients see their models. Limits: a name stands for one
-//! API; there is no choice between several of them.
+//! It holds the settings of one upstream, or names with the settings of one upstream below
+//! each, in the order in which clients see their models. Limits: a name stands for one API;
+//! there is no failover.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use super::environment::Sources;
+use super::errors::{ConfigError, io_reason};
 use super::node::{Fields, Node, Place, nearest, quoted, unknown_key};
-use super::{
-    Authorization, BaseUrl, ConfigError, Hidden, Sources, Upstream, address, credentials, io_reason,
-};
+use super::settings::{Authorization, BaseUrl, Hidden, Upstream};
+use super::{address, credentials, proxy};
 use crate::filter::{Filter, Rules};
 
 const KEYS: [&str; 19] = [
@@ -36,16 +37,16 @@ const KEYS: [&str; 19] = [
     "tls",
 ];
 
-/// Those of them that hold a mapping.
+/// The keys whose value is a mapping.
 const MAPPINGS: [&str; 3] = ["headers", "exclude", "tls"];
 
 const MISSING: &str = "base_url is missing";
 const NO_SETTINGS: &str = "expected an upstream's settings: a mapping with a base_url";
 
-/// What bears on every upstream, beside its own settings.
+/// What applies to every upstream beside its own settings.
 pub(super) struct Around<'a> {
     pub(super) sources: Sources<'a>,
-    /// Whether clients must present a key of ours.
+    /// Whether `server.client_keys` is given.
     pub(super) has_client_keys: bool,
 }
 
@@ -84,7 +85,7 @@ pub(super) fn upstreams(
 /// The names of a section without a `base_url`, or what is wrong with it.
 fn named<'f, 'a>(fields: &'f Fields<'a>) -> Result<Vec<&'f (&'a str, Node<'a>)>, ConfigError> {
     let entries = &fields.entries;
-    // An upstream may bear the name of a key, such as `default`.
+    // An upstream may have the name of a key, such as `default`.
     let is_named = |(key, node): &(&str, Node<'_>)| {
         node.is_mapping() && (node.has("base_url") || !KEYS.contains(key))
     };
@@ -93,7 +94,7 @@ fn named<'f, 'a>(fields: &'f Fields<'a>) -> Result<Vec<&'f (&'a str, Node<'a>)>,
     }
     let Some((example, _)) = entries.iter().find(|(_, node)| node.has("base_url")) else {
         let mut unknown = entries.iter().filter(|(key, _)| !KEYS.contains(key));
-        // A mistyped key says more than the base_url that it may have been.
+        // A mistyped key is a better hint than a missing base_url.
         if let Some((key, node)) = unknown.clone().find(|(key, _)| nearest(key, &KEYS).is_some()) {
             return Err(unknown_key(key, node, &KEYS));
         }
@@ -119,13 +120,13 @@ fn named<'f, 'a>(fields: &'f Fields<'a>) -> Result<Vec<&'f (&'a str, Node<'a>)>,
     Ok(named)
 }
 
-/// Where an upstream's prefix comes from.
+/// The place that an upstream's prefix comes from.
 fn prefix_place<'a>(node: &Node<'a>) -> Result<Place<'a>, ConfigError> {
     let fields = node.fields()?;
     Ok(fields.get("prefix").map_or_else(|| node.place.clone(), |prefix| prefix.place.clone()))
 }
 
-/// Reads one upstream's settings. `alone`: there is no other one.
+/// Reads the settings of one upstream. `alone`: it is the only one.
 fn upstream(
     name: Option<&str>,
     node: &Node<'_>,
@@ -144,7 +145,7 @@ fn upstream(
     let base_url = fields.read("base_url", |node| {
         address::base_url(node.string()?).map_err(|error| node.error(error))
     });
-    // Without one, the rest is judged all the same, and nothing is started.
+    // If it is missing, the rest is still checked, and the configuration is refused.
     let base_url = base_url.unwrap_or(BaseUrl::Sample);
     let is_named = name.is_some();
     let default_prefix = name.map_or(String::new(), |name| format!("{name}/"));
@@ -184,7 +185,7 @@ fn upstream(
         idle_timeout: seconds("idle_timeout", 300),
         max_body: fields.read("max_body", Node::size).unwrap_or(64 << 20),
         ca_file: fields.read("tls", |node| ca_file(node, sources.folder)).flatten(),
-        proxy: address::proxy(&base_url, sources.env)?,
+        proxy: proxy::proxy(&base_url, sources.env)?,
         filter: filter(&fields),
         hidden: fields.read("hidden", hidden).unwrap_or(Hidden::Allow),
         base_url,

@@ -1,15 +1,14 @@
 //! Bytes to a YAML value, with anchors and merge keys (`<<`) resolved.
 //!
-//! Limits: one document, in UTF-8. A key that stands twice in a mapping is an error
-//! (PyYAML let the last one win in silence). Tags of one's own are refused, as PyYAML's
-//! safe loader does.
+//! Limits: one document, in UTF-8. A repeated key in a mapping is an error (PyYAML silently
+//! used the last one). Custom tags are refused, as by PyYAML's safe loader.
 
 use serde_yaml::{Mapping, Value};
 
-use super::ConfigError;
+use super::errors::ConfigError;
 use super::node::Place;
 
-/// The file's value; null where the file is empty.
+/// The value of the file; null if it is empty.
 pub(super) fn parse(bytes: &[u8], place: &Place<'_>) -> Result<Value, ConfigError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
@@ -19,7 +18,7 @@ pub(super) fn parse(bytes: &[u8], place: &Place<'_>) -> Result<Value, ConfigErro
     })?;
     let value = serde_yaml::from_str(text).map_err(|error| {
         let message = error.to_string();
-        // `!!int sk-1`: serde's message would show the value, which may be a secret.
+        // `!!int sk-1`: serde's message shows the value, which may be a secret.
         match message.split_once("invalid value: ") {
             Some((keys, _)) => place.error(format!("{keys}the value does not fit its tag")),
             None => place.error(message),
@@ -28,8 +27,8 @@ pub(super) fn parse(bytes: &[u8], place: &Place<'_>) -> Result<Value, ConfigErro
     merged(value, place)
 }
 
-/// Resolves merge keys. (`Value::apply_merge` overlooks one inside a merged mapping, and
-/// changes the order of the keys.)
+/// Resolves merge keys. `Value::apply_merge` does not look inside merged mappings, and changes
+/// the order of keys.
 fn merged(value: Value, place: &Place<'_>) -> Result<Value, ConfigError> {
     match value {
         Value::Mapping(mapping) => {

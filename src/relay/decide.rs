@@ -11,9 +11,10 @@ use crate::catalog::catalog;
 use crate::config::Hidden;
 use crate::error::{Code, Error};
 use crate::headers::Headers;
+use crate::list::prefixed_model;
 use crate::logging::Value;
 use crate::model_field::check_length;
-use crate::offer::{Offer, prefixed_model};
+use crate::offer::Offer;
 use crate::record::Record;
 use crate::reply::Reply;
 use crate::route::{Class, Route, by_prefix, folded, route, strip_raw_prefix};
@@ -279,7 +280,7 @@ impl Admitted<'_> {
         let text = std::str::from_utf8(&body).ok();
         let prefixed = text.and_then(|text| prefixed_model(text, offer.upstream.prefix()));
         if let Some(prefixed) = prefixed {
-            body = prefixed.into_owned().into_bytes();
+            body = prefixed.into_bytes();
         }
         let headers = take(&mut answer.headers);
         Ok(Outcome::Own(Reply { status: answer.status, headers, body }))

@@ -1,7 +1,7 @@
 //! The sample's models, read from a table and written in the shape of OpenRouter's list.
 //!
-//! The text is made once and is the same every time. Limits: what the table does not say
-//! (descriptions, modalities, parameters) is composed from what it does say.
+//! Limits: fields that the table does not have (descriptions, modalities, parameters) are
+//! composed from others.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 const TABLE: &str = include_str!("models.tsv");
 
-/// The list as JSON, and where in it each model stands.
+/// The list as JSON, with the place of each model in it.
 pub(super) struct Catalog {
     list: String,
     models: HashMap<&'static str, Range<usize>>,
@@ -41,7 +41,7 @@ impl Catalog {
         Catalog { list, models }
     }
 
-    /// All models: the answer to `GET /v1/models`.
+    /// All models: the response to `GET /v1/models`.
     pub(super) fn list(&self) -> &str {
         &self.list
     }
@@ -52,7 +52,7 @@ impl Catalog {
     }
 }
 
-/// A line of the table, whose head names the columns.
+/// A line of the table, whose first line names the columns.
 struct Row {
     id: &'static str,
     name: &'static str,

@@ -1,8 +1,7 @@
-//! Chat completions and completions: an answer that shows what was asked, whole or word
-//! by word, in the API's shapes.
+//! Chat completions and completions, whole or as a stream of words.
 //!
-//! A word and the space after it count as one token. Limits: all choices for the same
-//! prompt have the same text.
+//! A word and the space after it count as one token. Limits: all choices for the same prompt
+//! have the same text.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -10,22 +9,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::shapes::{Choice, Content, Envelope, Message, Usage};
+use super::reading;
+use super::refusal::Refusal;
+use super::shapes::{Choice, Content, Envelope, Message, Usage, json};
 use super::words::{Text, reply_to_messages, reply_to_prompt, text_of};
-use super::{Refusal, reading};
 use crate::headers::Headers;
 use crate::record::Sent;
 use crate::server::{Exchange, Response};
 
-/// The pause before each token of a stream: 50 tokens a second, as from a model.
+/// The pause before each token of a stream: 50 tokens per second, as from a model.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Choices in one answer; the API has the same limit.
+/// The most choices in one response, as in the API.
 const MAX_CHOICES: u64 = 128;
 
-/// What will be answered, whole or as a stream.
+/// The response to a request, to be sent whole or as a stream.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Completion {
     kind: Kind,
     id: String,
     created: u64,
@@ -65,26 +65,26 @@ impl Kind {
     }
 }
 
-impl Answer {
-    /// The answer to `POST /v1/chat/completions`.
-    pub(super) fn to_chat(body: &Value) -> Result<Answer, Refusal> {
+impl Completion {
+    /// The response to `POST /v1/chat/completions`.
+    pub(super) fn to_chat(body: &Value) -> Result<Completion, Refusal> {
         let model = reading::model(body)?;
         let messages = body["messages"].as_array().filter(|messages| !messages.is_empty());
         let messages = messages.ok_or_else(|| {
             Refusal::bad_request(Some("messages"), "'messages' must be a list of messages.")
         })?;
-        // The API counts a few tokens for the frame of each message.
+        // The API counts a few tokens of framing per message.
         let asked = messages.iter().map(|message| 4 + reading::tokens_in(&text_of(message))).sum();
-        Answer::new(Kind::Chat, body, model, asked, vec![reply_to_messages(model, messages)])
+        Completion::new(Kind::Chat, body, model, asked, vec![reply_to_messages(model, messages)])
     }
 
-    /// The answer to `POST /v1/completions`.
-    pub(super) fn to_prompts(body: &Value) -> Result<Answer, Refusal> {
+    /// The response to `POST /v1/completions`.
+    pub(super) fn to_prompts(body: &Value) -> Result<Completion, Refusal> {
         let model = reading::model(body)?;
         let prompts = reading::texts(body, "prompt")?;
         let asked = prompts.iter().map(|prompt| reading::tokens_in(prompt)).sum();
         let texts = prompts.iter().map(|prompt| reply_to_prompt(model, prompt)).collect();
-        Answer::new(Kind::Completion, body, model, asked, texts)
+        Completion::new(Kind::Completion, body, model, asked, texts)
     }
 
     /// Every text becomes `n` choices.
@@ -94,7 +94,7 @@ impl Answer {
         model: &str,
         prompt_tokens: u64,
         texts: Vec<String>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Completion, Refusal> {
         let n = reading::number(body, "n", 1..=MAX_CHOICES)?.unwrap_or(1);
         if texts.len() as u64 * n > MAX_CHOICES {
             let message = format!("An answer has {MAX_CHOICES} choices at most.");
@@ -107,9 +107,8 @@ impl Answer {
         let of_text = |text: &String| std::iter::repeat_n(Text::of(text, most), n as usize);
         let choices: Vec<Text> = texts.iter().flat_map(of_text).collect();
         let completion_tokens = choices.iter().map(|choice| choice.tokens.len() as u64).sum();
-        // A clock before 1970 shows as 1970.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(Answer {
+        Ok(Completion {
             kind,
             id: new_id(kind, now),
             created: now.as_secs(),
@@ -130,7 +129,7 @@ impl Answer {
         self.streamed
     }
 
-    /// The answer in one piece.
+    /// The response in one piece.
     pub(super) fn whole(&self) -> Vec<u8> {
         let texts: Vec<String> = self.choices.iter().map(|choice| choice.tokens.concat()).collect();
         let choices = texts.iter().zip(&self.choices).enumerate().map(|(index, (text, choice))| {
@@ -142,7 +141,7 @@ impl Answer {
             };
             Choice { index, content, logprobs: None, finish_reason: Some(choice.finish_reason) }
         });
-        super::json(&Envelope {
+        json(&Envelope {
             id: &self.id,
             object: self.kind.object(),
             created: self.created,
@@ -152,7 +151,7 @@ impl Answer {
         })
     }
 
-    /// Sends the answer as server-sent events, until its end or until the client leaves.
+    /// Sends the response as server-sent events, until its end or until the client leaves.
     pub(super) fn stream(self, exchange: Box<Exchange>) -> Sent {
         let headers = Headers::new()
             .with("Content-Type", "text/event-stream")
@@ -211,7 +210,7 @@ impl Answer {
         usage: Option<Option<Usage>>,
     ) {
         let mut event = b"data: ".to_vec();
-        event.extend(super::json(&Envelope {
+        event.extend(json(&Envelope {
             id: &self.id,
             object: self.kind.chunk_object(),
             created: self.created,
@@ -224,7 +223,7 @@ impl Answer {
     }
 }
 
-/// An id that no other answer of this process has.
+/// An id that is unique in this process.
 fn new_id(kind: Kind, now: Duration) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -237,13 +236,13 @@ mod tests {
 
     use super::*;
 
-    fn chat(more: Value) -> Result<Answer, Refusal> {
+    fn chat(more: Value) -> Result<Completion, Refusal> {
         let mut body = json!({"model": "openai/gpt-4o", "messages": [
             {"role": "user", "content": "hello"},
         ]});
         let fields = more.as_object().unwrap().clone();
         body.as_object_mut().unwrap().extend(fields);
-        Answer::to_chat(&body)
+        Completion::to_chat(&body)
     }
 
     #[test]
@@ -262,7 +261,7 @@ mod tests {
     #[test]
     fn each_prompt_gets_its_choices() {
         let body = json!({"model": "openai/gpt-4o", "prompt": ["a", "b"], "n": 2});
-        let answer = Answer::to_prompts(&body).unwrap();
+        let answer = Completion::to_prompts(&body).unwrap();
         let value: Value = serde_json::from_slice(&answer.whole()).unwrap();
         assert_eq!(value["object"], "text_completion");
         assert_eq!(value["choices"].as_array().unwrap().len(), 4);

@@ -1,16 +1,18 @@
 //! Embeddings: a unit vector made from a hash of the text.
 //!
-//! The same text always gets the same vector. Limits: near texts do not get near vectors.
+//! The same text always gets the same vector. Limits: similar texts do not get similar vectors.
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Refusal, reading};
+use super::reading;
+use super::refusal::Refusal;
+use super::shapes::json;
 
-/// Numbers in a vector where the request does not say.
+/// The length of a vector, unless the request sets it.
 const DIMENSIONS: u64 = 1536;
 
-/// Texts in one request; the API has the same limit.
+/// The most texts in one request, as in the API.
 const MAX_INPUTS: usize = 2048;
 
 #[derive(Serialize)]
@@ -41,7 +43,7 @@ struct Usage {
     total_tokens: u64,
 }
 
-/// The answer to `POST /v1/embeddings`.
+/// The response to `POST /v1/embeddings`.
 pub(super) fn answer(body: &Value) -> Result<Vec<u8>, Refusal> {
     let model = reading::model(body)?;
     let inputs = reading::texts(body, "input")?;
@@ -50,7 +52,7 @@ pub(super) fn answer(body: &Value) -> Result<Vec<u8>, Refusal> {
         return Err(Refusal::bad_request(Some("input"), message));
     }
     let dimensions = reading::number(body, "dimensions", 1..=3072)?.unwrap_or(DIMENSIONS);
-    // The official Python client asks for base64 unless told otherwise.
+    // The official Python client requests base64 by default.
     let encoded: fn(Vec<f32>) -> Vector = match &body["encoding_format"] {
         Value::Null => Vector::Float,
         Value::String(format) if format == "float" => Vector::Float,
@@ -69,7 +71,7 @@ pub(super) fn answer(body: &Value) -> Result<Vec<u8>, Refusal> {
         index,
         embedding: encoded(vector(text, dimensions as usize)),
     });
-    Ok(super::json(&List {
+    Ok(json(&List {
         object: "list",
         data: data.collect(),
         model,
@@ -77,7 +79,7 @@ pub(super) fn answer(body: &Value) -> Result<Vec<u8>, Refusal> {
     }))
 }
 
-/// A vector of length 1. The text is hashed with FNV-1a, and splitmix64 draws the numbers.
+/// A vector of length 1: the text is hashed with FNV-1a, and splitmix64 draws the numbers.
 fn vector(text: &str, dimensions: usize) -> Vec<f32> {
     let mut state = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -86,7 +88,7 @@ fn vector(text: &str, dimensions: usize) -> Vec<f32> {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        // From -1 to 1, and never exactly 0: a vector of zeroes has no direction.
+        // Between -1 and 1, never exactly 0: a vector of zeroes has no direction.
         (((mixed >> 11) as f64 + 0.5) / (1_u64 << 52) as f64) - 1.0
     };
     let numbers: Vec<f64> = (0..dimensions).map(|_| draw()).collect();
@@ -94,7 +96,7 @@ fn vector(text: &str, dimensions: usize) -> Vec<f32> {
     numbers.iter().map(|number| (number / length) as f32).collect()
 }
 
-/// The numbers as little-endian 32-bit floats, in base64 (RFC 4648, 4).
+/// The numbers as little-endian 32-bit floats, in base64 (RFC 4648 §4).
 fn base64_of(numbers: &[f32]) -> String {
     let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     base64(&bytes)

@@ -1,13 +1,13 @@
-//! Fields of a request's body, each with the refusal that a wrong one earns.
+//! Reads fields of a request's body, and refuses wrong ones.
 //!
-//! Also the count of tokens, which is an estimate: there is no tokenizer here.
+//! Limits: there is no tokenizer, so the count of tokens is an estimate.
 
 use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use super::Refusal;
 use super::catalog::catalog;
+use super::refusal::Refusal;
 
 /// The model a request is for.
 pub(super) fn model(body: &Value) -> Result<&str, Refusal> {
@@ -20,7 +20,7 @@ pub(super) fn model(body: &Value) -> Result<&str, Refusal> {
     }
 }
 
-/// A whole number; none where the field is absent or null.
+/// A whole number; none if the field is absent or null.
 pub(super) fn number(
     body: &Value,
     name: &'static str,
@@ -42,8 +42,8 @@ pub(super) fn number(
     })
 }
 
-/// Texts in one of the four forms that prompts and inputs have: a string, a list of
-/// strings, a list of token numbers, a list of such lists. Tokens stand as they were sent.
+/// Texts in one of the four forms of prompts and inputs: a string, a list of strings, a list of
+/// token numbers, a list of such lists. Tokens are not decoded.
 pub(super) fn texts(body: &Value, name: &'static str) -> Result<Vec<String>, Refusal> {
     let is_tokens = |list: &[Value]| !list.is_empty() && list.iter().all(Value::is_u64);
     let one = |value: &Value| match value {
@@ -61,7 +61,7 @@ pub(super) fn texts(body: &Value, name: &'static str) -> Result<Vec<String>, Ref
     })
 }
 
-/// About how many tokens a text is: one for four characters.
+/// Estimates the tokens of a text: one per four characters.
 pub(super) fn tokens_in(text: &str) -> u64 {
     text.chars().count().div_ceil(4) as u64
 }

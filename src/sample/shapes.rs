@@ -1,11 +1,11 @@
 //! The JSON of chat completions and completions, fields in the API's order.
 //!
-//! Whole answers and chunks of streams share these types. Limits: only what the sample
-//! says; there are no tool calls, refusals or log probabilities.
+//! Whole responses and chunks of streams share these types. Limits: no tool calls, refusals or
+//! log probabilities.
 
 use serde::Serialize;
 
-/// How many tokens were read and written.
+/// Tokens of the request and of the response.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Usage {
     pub(super) prompt_tokens: u64,
@@ -13,7 +13,7 @@ pub(super) struct Usage {
     pub(super) total_tokens: u64,
 }
 
-/// A whole answer, or one chunk of it.
+/// A whole response, or one chunk of it.
 #[derive(Serialize)]
 pub(super) struct Envelope<'a> {
     pub(super) id: &'a str,
@@ -21,12 +21,12 @@ pub(super) struct Envelope<'a> {
     pub(super) created: u64,
     pub(super) model: &'a str,
     pub(super) choices: Vec<Choice<'a>>,
-    /// Absent, or null in every chunk but the last where usage was asked for.
+    /// Absent; or, if usage was requested, null in every chunk but the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) usage: Option<Option<Usage>>,
 }
 
-/// One of the `n` answers, or one piece of it.
+/// One of the `n` choices, or one piece of it.
 #[derive(Serialize)]
 pub(super) struct Choice<'a> {
     pub(super) index: usize,
@@ -45,11 +45,16 @@ pub(super) enum Content<'a> {
     Text(&'a str),
 }
 
-/// In a stream only the first piece has a role, and the last one has no content.
+/// In a stream, only the first piece has a role, and the last one has no content.
 #[derive(Serialize)]
 pub(super) struct Message<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) content: Option<&'a str>,
+}
+
+/// Writes a value whose type has string keys only.
+pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("these types have string keys only and do not fail")
 }

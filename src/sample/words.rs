@@ -1,8 +1,8 @@
-//! What the sample says: pure text, from the request to the tokens of the answer.
+//! The text of the sample's responses, and its tokens. Pure.
 
 use serde_json::Value;
 
-/// Characters of a question that its answer quotes.
+/// The most characters of a prompt that a response quotes.
 const QUOTED: usize = 160;
 
 const WHO: &str = "the sample upstream that comes with model-filter";
@@ -12,14 +12,14 @@ const HOW: &str =
 /// The text of one choice, cut into tokens.
 #[derive(Debug, Clone)]
 pub(super) struct Text {
-    /// Together they are the text.
+    /// Joined, they are the text.
     pub(super) tokens: Vec<String>,
     /// Why it ends, in the API's words.
     pub(super) finish_reason: &'static str,
 }
 
 impl Text {
-    /// Cuts after spaces; no more than `most` tokens are kept.
+    /// Splits after spaces, and keeps at most `most` tokens.
     pub(super) fn of(text: &str, most: Option<u64>) -> Text {
         let mut tokens: Vec<String> = text.split_inclusive(' ').map(str::to_owned).collect();
         let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
@@ -29,7 +29,7 @@ impl Text {
     }
 }
 
-/// The answer to a chat.
+/// The response to a chat.
 pub(super) fn reply_to_messages(model: &str, messages: &[Value]) -> String {
     let count = match messages.len() {
         1 => "1 message".to_owned(),
@@ -43,14 +43,14 @@ pub(super) fn reply_to_messages(model: &str, messages: &[Value]) -> String {
     format!("I am {WHO}, answering as {model}. You sent {count}, {said}. {HOW}")
 }
 
-/// The answer to a prompt without a chat.
+/// The response to a prompt.
 pub(super) fn reply_to_prompt(model: &str, prompt: &str) -> String {
     let prompt = shortened(prompt);
     format!("I am {WHO}, answering as {model}. Your prompt was: “{prompt}”. {HOW}")
 }
 
-/// The text of a message, whose content is a string or a list of parts; parts that are
-/// not text are shown by their type.
+/// The text of a message, whose content is a string or a list of parts. A part that is no text is
+/// shown by its type.
 pub(super) fn text_of(message: &Value) -> String {
     match &message["content"] {
         Value::String(text) => text.clone(),
@@ -66,9 +66,9 @@ pub(super) fn text_of(message: &Value) -> String {
     }
 }
 
-/// The beginning of a text, in one line.
+/// The beginning of a text, on one line.
 fn shortened(text: &str) -> String {
-    // So many words are always more than so many characters; a long text is not copied.
+    // This many words are more than this many characters, so a long text is not copied.
     let words: Vec<&str> = text.split_whitespace().take(QUOTED).collect();
     let line = words.join(" ");
     match line.char_indices().nth(QUOTED) {

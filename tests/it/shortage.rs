@@ -125,6 +125,7 @@ fn limit(proxy: &Proxy, what: &str, most: &str) {
 fn where_no_file_is_left_for_a_connection_to_the_upstream_it_is_our_own_want() {
     let fake = Fake::answering(|_| response("200 OK\nConnection: close", "{}"));
     let proxy = Proxy::before(&fake, "");
+    proxy.wait_for_log("kept="); // its connection is kept, and the first request reuses it
     let mut client = Client::of(&proxy);
     let mut ask = || {
         client.send("GET", "/v1/x", &[], b"");

@@ -10,6 +10,7 @@ use proptest::test_runner::Config;
 
 mod filter; // patterns against a backtracking matcher
 mod headers; // which fields are removed, and that no other moves
+mod list; // lists of models against serde_json
 mod model_field; // JSON and multipart bodies against hand-written readers
 mod route; // targets in every spelling against a simple decoder
 

@@ -1,31 +1,31 @@
-//! The buffers of one connection to an upstream: as large as what passes needs.
+//! The buffers of one connection to an upstream, as large as the traffic needs.
 //!
-//! ureq's own are two of 64 KiB for each connection, which is most of what an open stream
-//! would take. Here the input grows and shrinks with what is read, and the output is as
-//! large as the request that it is for, and let go of once that is sent. What is put into
-//! the output first may be held until more of the request is there, so that a head and a
-//! short body go out in one segment. Limits: a response head of at most [`elastic::MOST`].
+//! ureq's own are two of 64 KiB per connection, which would be most of the memory of an open
+//! stream. Here the input grows and shrinks with what is read. The output is as large as its
+//! request, and is freed once that is sent. The first part of a request may be held until more
+//! of it is there, so that a head and a short body leave in one segment. Limits: a response
+//! head of at most [`elastic::MOST`].
 
 use ureq::unversioned::transport::Buffers;
 
 use super::call::room;
 use crate::elastic;
 
-/// How large an input may be that is kept between two requests, in bytes.
-const SLIM: usize = 4 * elastic::LEAST;
+/// The largest input that is kept between two requests, in bytes.
+const KEPT: usize = 4 * elastic::LEAST;
 
 #[derive(Debug)]
 pub(super) struct ElasticBuffers {
     input: Vec<u8>,
-    /// What of the input was read and not consumed yet.
+    /// The input that was read and not consumed is `start..end`.
     start: usize,
     end: usize,
-    /// How large the input is to be when it is next empty.
+    /// The size of the input once it is next empty.
     size: usize,
-    /// Whether the last look at the input consumed some of it.
+    /// Whether ureq consumed some of the input when it last looked.
     progress: bool,
     output: Vec<u8>,
-    /// How much of the output waits for what follows it.
+    /// How much of the output is held.
     held: usize,
 }
 
@@ -42,7 +42,7 @@ impl ElasticBuffers {
         }
     }
 
-    /// Keeps the beginning of a request for what follows it.
+    /// Holds the first part of a request.
     pub(super) fn hold(&mut self, amount: usize) {
         self.held = amount;
     }
@@ -51,7 +51,7 @@ impl ElasticBuffers {
         self.held > 0
     }
 
-    /// What was held, and this much more behind it.
+    /// The held part, and this much more behind it.
     pub(super) fn to_send(&self, amount: usize) -> &[u8] {
         &self.output[..self.held + amount]
     }
@@ -60,22 +60,22 @@ impl ElasticBuffers {
         self.held = 0;
     }
 
-    /// Lets go of a large output: the request is sent.
-    pub(super) fn rest(&mut self) {
+    /// Frees a large output, once the request is sent.
+    pub(super) fn shrink_output(&mut self) {
         if self.output.len() > elastic::LEAST {
             self.output = Vec::new();
         }
     }
 
-    /// Lets go of what was large, between two requests.
-    pub(super) fn slim(&mut self) {
-        if self.start == self.end && self.input.len() > SLIM {
+    /// Frees a large input, between two requests.
+    pub(super) fn shrink_input(&mut self) {
+        if self.start == self.end && self.input.len() > KEPT {
             self.input = Vec::new();
             (self.start, self.end) = (0, 0);
         }
     }
 
-    /// Lets go of all that a connection at rest does not need.
+    /// Frees everything that an idle connection does not need.
     pub(super) fn settle(&mut self) {
         self.output = Vec::new();
         self.size = elastic::LEAST;
@@ -86,7 +86,7 @@ impl ElasticBuffers {
     }
 
     fn make_room(&mut self) {
-        // What is held is part of what there is room for; TLS may make a little more of it.
+        // The held part is within the room that was asked for, but TLS makes it a little longer.
         let wanted = room().output.max(self.held + elastic::LEAST / 4);
         if self.output.len() < wanted {
             self.output.resize(wanted, 0);
@@ -104,7 +104,7 @@ impl ElasticBuffers {
                 self.input.copy_within(self.start..self.end, 0);
                 (self.start, self.end) = (0, self.end - self.start);
             } else {
-                // A little beyond the most, for ureq to see that a head is too long.
+                // A little beyond the limit, so that ureq sees that a head is too long.
                 let most = elastic::MOST + elastic::LEAST;
                 self.input.resize((2 * self.end).min(most).max(self.end), 0);
             }

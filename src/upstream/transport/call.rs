@@ -1,7 +1,7 @@
-//! What the transport and the exchange whose thread it works on tell each other.
+//! The state that an exchange shares with the transport it uses.
 //!
-//! ureq has no way to hand a value through to a transport that it has kept, so the thread
-//! is what connects the two.
+//! ureq cannot hand a value to a transport that was kept for reuse. Both run on the same
+//! thread, so a thread-local variable connects them.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -13,46 +13,52 @@ use std::time::Instant;
 use ureq::unversioned::transport::NextTimeout;
 use ureq::{Error, Timeout};
 
-use super::{SLICE, deadline};
-use crate::elastic;
+use super::timing::{SLICE, deadline};
 use crate::wanted::Wanted;
 
-/// What the transport and the exchange whose thread it works on tell each other.
+/// One request and its response, as the transport sees them.
 #[derive(Debug)]
 pub struct Call {
-    pub(super) client: Option<Arc<dyn Wanted>>,
-    pub(super) room: Room,
-    /// How many connections are being made: behind an HTTP proxy there is one within the other.
-    pub(super) connecting: Cell<u32>,
-    /// By when, and which deadline that is. ureq tells each read anew how long all may take.
-    pub(super) connects_until: Cell<Option<(Instant, Timeout)>>,
-    pub(super) connected: Cell<bool>,
-    pub(super) client_left: Cell<bool>,
-    pub(super) upload_refused: Cell<bool>,
+    client: Option<Arc<dyn Wanted>>,
+    room: Room,
+    /// How many connections are being established: to a proxy, and through it.
+    connecting: Cell<u32>,
+    /// ureq starts this timeout anew for each read.
+    connect_deadline: Cell<Option<Deadline>>,
+    has_connected: Cell<bool>,
+    client_left: Cell<bool>,
+    /// Whether the upstream refused the request before all of it was sent, or no longer reads.
+    upload_refused: Cell<bool>,
+    /// Whether the response began while the request was sent, and ureq has not seen that yet.
+    response_begun: Cell<bool>,
     /// Whether only a new connection will do.
-    pub(super) renewed: Cell<bool>,
-    /// Whether a read is only for what has arrived already.
-    pub(super) at_once: Cell<bool>,
-    /// When it was last asked whether the client is still there.
-    pub(super) asked: Cell<Instant>,
-    /// The socket of the connection that is being made.
-    pub(super) socket: RefCell<Option<Arc<TcpStream>>>,
+    renewed: Cell<bool>,
+    /// Whether reads return only what has arrived.
+    at_once: Cell<bool>,
+    /// When the client was last checked.
+    checked: Cell<Instant>,
+    /// The socket of the connection that is being established.
+    socket: RefCell<Option<Arc<TcpStream>>>,
 }
 
-/// What a request needs of the buffers, in bytes.
 #[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    reason: Timeout,
+}
+
+/// The buffers that a request needs, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Room {
-    /// For its head, and as much of its body as is sent at once.
+    /// For its head and as much of its body as is sent at once.
     pub output: usize,
-    /// For a body that is put into chunks.
+    /// For a body that is sent in chunks.
     pub scratch: usize,
-    /// Whether all of it is there: then its head waits for its body.
+    /// Whether the whole request is in memory, so that its head is sent together with its body.
     pub holds: bool,
 }
 
 thread_local! {
-    /// The call that this thread works on. ureq has no way to hand a value through to a
-    /// transport that it took from its pool.
     static CALL: RefCell<Option<Rc<Call>>> = const { RefCell::new(None) };
 }
 
@@ -62,18 +68,19 @@ impl Call {
             client,
             room,
             connecting: Cell::new(0),
-            connects_until: Cell::new(None),
-            connected: Cell::new(false),
+            connect_deadline: Cell::new(None),
+            has_connected: Cell::new(false),
             client_left: Cell::new(false),
             upload_refused: Cell::new(false),
+            response_begun: Cell::new(false),
             renewed: Cell::new(false),
             at_once: Cell::new(false),
-            asked: Cell::new(Instant::now()),
+            checked: Cell::new(Instant::now()),
             socket: RefCell::default(),
         })
     }
 
-    /// Does some work of this call: the transport knows it by the thread.
+    /// Does some work with this call as the current one of the thread.
     pub fn during<T>(self: &Rc<Self>, work: impl FnOnce() -> T) -> T {
         struct Restore(Option<Rc<Call>>);
         impl Drop for Restore {
@@ -86,96 +93,136 @@ impl Call {
         work()
     }
 
-    /// The same, where reads are only for what has arrived: else they time out at once.
+    /// The same, but a read times out at once if nothing has arrived.
     pub fn without_waiting<T>(self: &Rc<Self>, work: impl FnOnce() -> T) -> T {
-        self.at_once.set(true);
-        let done = self.during(work);
-        self.at_once.set(false);
-        done
+        self.during(|| at_once(work))
     }
 
-    /// Whether a failure came while the connection was being made.
-    pub fn connecting(&self) -> bool {
+    /// Whether a connection was being established when the work ended.
+    pub fn is_connecting(&self) -> bool {
         self.connecting.get() > 0
     }
 
-    pub(super) fn begin_connecting(&self, timeout: &NextTimeout) {
-        if !self.connecting() {
-            self.connects_until.set(deadline(timeout).map(|until| (until, timeout.reason)));
-        }
-        self.connecting.set(self.connecting.get() + 1);
+    /// Whether a new connection was established, and none reused.
+    pub fn has_connected(&self) -> bool {
+        self.has_connected.get()
     }
 
-    pub(super) fn end_connecting(&self) {
-        self.connecting.set(self.connecting.get().saturating_sub(1));
-    }
-
-    /// Whether a connection was made for this call, and none taken from the pool.
-    pub fn connected(&self) -> bool {
-        self.connected.get()
-    }
-
-    /// Asks for a new connection: one that was open already has broken.
+    /// Starts over with a new connection, since a kept one broke.
     pub fn renew(&self) {
         self.renewed.set(true);
+        self.upload_refused.set(false);
+        self.response_begun.set(false);
     }
 
-    /// Whether the transport gave up because the client had left.
+    /// Whether the work ended because the client left.
     pub fn client_left(&self) -> bool {
         self.client_left.get()
     }
 
-    /// Whether the upstream no longer reads the request: nothing more of it is sent.
+    /// Whether the rest of the request is not sent.
     pub fn upload_refused(&self) -> bool {
         self.upload_refused.get()
     }
 }
 
-/// Whether the request that is being sent needs a new connection.
-pub(super) fn is_renewed() -> bool {
-    let mut renewed = false;
-    on_call(|call| renewed = call.renewed.get());
-    renewed
+/// Reads or changes the current call of this thread. There is one whenever ureq works.
+fn current<T: Default>(ask: impl FnOnce(&Call) -> T) -> T {
+    CALL.with_borrow(|call| call.as_deref().map(ask).unwrap_or_default())
 }
 
-/// What the request that is being sent needs of the buffers.
-pub(super) fn room() -> Room {
-    let mut room = Room { output: elastic::LEAST, scratch: 0, holds: true };
-    on_call(|call| room = call.room);
-    room
-}
-
-/// Tells the call that this thread works on something, or asks it.
-pub(super) fn on_call(tell: impl FnOnce(&Call)) {
-    CALL.with_borrow(|call| call.as_deref().map(tell));
-}
-
-/// Whether the connection that is being made, if there is one, may still take time: a proxy, or
-/// a server that speaks TLS, may drip.
-pub(super) fn connects_in_time() -> Result<(), Error> {
-    let mut late = None;
-    on_call(|call| {
-        let until = call.connects_until.get().filter(|_| call.connecting());
-        late = until.filter(|(until, _)| *until <= Instant::now());
+pub(super) fn begin_connecting(timeout: &NextTimeout) {
+    current(|call| {
+        if !call.is_connecting() {
+            let reason = timeout.reason;
+            call.connect_deadline.set(deadline(timeout).map(|at| Deadline { at, reason }));
+        }
+        call.connecting.set(call.connecting.get() + 1);
     });
-    late.map_or(Ok(()), |(_, reason)| Err(Error::Timeout(reason)))
 }
 
-/// Asks, where that was not done for a slice, whether the exchange is still wanted: an
-/// upstream may drip for ever.
-pub(super) fn still_wanted_now_and_then() -> Result<(), Error> {
-    let mut is_due = false;
-    on_call(|call| is_due = call.asked.get().elapsed() >= SLICE);
-    if is_due { still_wanted() } else { Ok(()) }
+pub(super) fn end_connecting() {
+    current(|call| call.connecting.set(call.connecting.get().saturating_sub(1)));
 }
 
-/// Asks whether the exchange is still wanted.
-pub(super) fn still_wanted() -> Result<(), Error> {
-    let mut left = false;
-    on_call(|call| {
-        call.asked.set(Instant::now());
-        left = call.client.as_ref().is_some_and(|client| !client.is_wanted());
+pub(super) fn set_connected() {
+    current(|call| call.has_connected.set(true));
+}
+
+/// Keeps the socket of a connection that is being established for the layers above TCP.
+pub(super) fn put_socket(socket: Arc<TcpStream>) {
+    current(|call| call.socket.replace(Some(socket)));
+}
+
+pub(super) fn take_socket() -> Option<Arc<TcpStream>> {
+    current(|call| call.socket.take())
+}
+
+/// Whether kept connections must not be used.
+pub(super) fn is_renewed() -> bool {
+    current(|call| call.renewed.get())
+}
+
+/// The buffers that the request needs.
+pub(super) fn room() -> Room {
+    current(|call| call.room)
+}
+
+/// Whether reads return only what has arrived.
+pub(super) fn is_at_once() -> bool {
+    current(|call| call.at_once.get())
+}
+
+/// Does some work during which reads return only what has arrived.
+pub(super) fn at_once<T>(work: impl FnOnce() -> T) -> T {
+    current(|call| call.at_once.set(true));
+    let done = work();
+    current(|call| call.at_once.set(false));
+    done
+}
+
+/// Drops the rest of the request, so that ureq goes on to read the response.
+pub(super) fn refuse_upload() {
+    current(|call| call.upload_refused.set(true));
+}
+
+pub(super) fn upload_refused() -> bool {
+    current(Call::upload_refused)
+}
+
+/// Sets whether the response has begun; returns what was set before.
+pub(super) fn set_response_begun(begun: bool) -> bool {
+    current(|call| call.response_begun.replace(begun))
+}
+
+pub(super) fn response_begun() -> bool {
+    current(|call| call.response_begun.get())
+}
+
+/// Fails once establishing a connection has taken too long: a proxy, or a server that speaks
+/// TLS, may send one byte at a time.
+pub(super) fn check_connect_deadline() -> Result<(), Error> {
+    let deadline = current(|call| call.connect_deadline.get().filter(|_| call.is_connecting()));
+    match deadline {
+        Some(Deadline { at, reason }) if at <= Instant::now() => Err(Error::Timeout(reason)),
+        _ => Ok(()),
+    }
+}
+
+/// [`check_client`], if a slice has passed since the last check: an upstream may go on sending
+/// for ever.
+pub(super) fn check_client_now_and_then() -> Result<(), Error> {
+    let is_due = current(|call| call.checked.get().elapsed() >= SLICE);
+    if is_due { check_client() } else { Ok(()) }
+}
+
+/// Fails once the client has left.
+pub(super) fn check_client() -> Result<(), Error> {
+    let left = current(|call| {
+        call.checked.set(Instant::now());
+        let left = call.client.as_ref().is_some_and(|client| !client.is_wanted());
         call.client_left.set(left);
+        left
     });
     if left { Err(io::Error::other("the client left").into()) } else { Ok(()) }
 }

@@ -1,66 +1,99 @@
-//! Opening a connection, for as long as the exchange is wanted.
+//! Establishing a TCP connection, for as long as the client is there.
 //!
-//! The addresses are tried in their order, and where one does not answer at once the next is
-//! tried beside it (RFC 8305): one that swallows what is sent to it, as IPv6 does in many a
-//! network, shall cost little.
+//! The addresses are tried in their order. If one does not respond soon, the next is tried
+//! beside it (RFC 8305), since in many networks IPv6 packets are silently dropped. Limits: an
+//! attempt that nobody waits for any more goes on for at most as long again.
 
+use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::Error;
 use ureq::unversioned::transport::NextTimeout;
 
-use super::call::still_wanted_now_and_then;
-use super::{SLICE, deadline};
-use crate::sys::sockets;
+use super::call::check_client_now_and_then;
+use super::timing::{SLICE, deadline};
 
-/// How long an address is tried before the next one is, too.
+/// How long an address is tried before the next one is tried as well.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Opens a connection to one of these addresses.
+/// Connects to one of these addresses.
 pub(super) fn connect(addresses: &[SocketAddr], timeout: &NextTimeout) -> Result<TcpStream, Error> {
     let deadline = deadline(timeout);
-    let mut addresses = addresses.iter();
-    let mut begun = Vec::new();
+    let (sender, results) = channel();
+    // Attempts go on for as long as this exists.
+    let waiting = Arc::new(());
+    let mut untried = addresses.iter();
+    let mut running = 0;
+    let mut next_start = Instant::now();
     let mut failure = Error::ConnectionFailed;
     loop {
-        let Some(address) = addresses.next() else {
-            // Nothing more can be begun.
-            return match first_connected(&mut begun, deadline, &mut failure)? {
-                Some(stream) => Ok(stream),
-                None if begun.is_empty() => Err(failure),
-                None => Err(Error::Timeout(timeout.reason)),
-            };
-        };
-        match sockets::begin_to_connect(*address) {
-            Ok(stream) => begun.push(stream),
-            Err(error) => failure = error.into(),
+        let now = Instant::now();
+        let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(now));
+        if left.is_zero() {
+            return Err(Error::Timeout(timeout.reason));
         }
-        let next = Instant::now() + HEAD_START;
-        let until = deadline.map_or(next, |deadline| deadline.min(next));
-        if let Some(stream) = first_connected(&mut begun, Some(until), &mut failure)? {
-            return Ok(stream);
+        if running == 0 || next_start <= now {
+            next_start = now + HEAD_START;
+            if let Some(address) = untried.next() {
+                if addresses.len() == 1 || address.ip().is_loopback() {
+                    // Usually this succeeds, and needs no thread.
+                    match TcpStream::connect_timeout(address, left.min(SLICE)) {
+                        Ok(stream) => return Ok(stream),
+                        Err(error) if is_timeout(&error) => {}
+                        Err(error) => {
+                            failure = error.into();
+                            continue;
+                        }
+                    }
+                }
+                match start(*address, sender.clone(), Arc::downgrade(&waiting)) {
+                    Ok(()) => running += 1,
+                    Err(error) => failure = error.into(),
+                }
+                continue;
+            }
+            if running == 0 {
+                return Err(failure);
+            }
+        }
+        match results.recv_timeout(left.min(next_start.saturating_duration_since(now))) {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => {
+                failure = error.into();
+                running -= 1;
+            }
+            Err(_) => check_client_now_and_then()?,
         }
     }
 }
 
-/// The first of these connections to come about; none where all have failed, or that time has
-/// come.
-fn first_connected(
-    begun: &mut Vec<TcpStream>,
-    until: Option<Instant>,
-    failure: &mut Error,
-) -> Result<Option<TcpStream>, Error> {
-    while !begun.is_empty() {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        match sockets::first_connected(begun, left.map_or(SLICE, |left| left.min(SLICE))) {
-            Ok(Some(stream)) => return Ok(Some(stream)),
-            Ok(None) if left.is_some_and(|left| left.is_zero()) => return Ok(None),
-            Ok(None) => still_wanted_now_and_then()?,
-            Err(error) => *failure = error.into(),
-        }
-    }
-    Ok(None)
+/// Connects to an address on a thread of its own.
+fn start(
+    address: SocketAddr,
+    results: Sender<io::Result<TcpStream>>,
+    waiting: Weak<()>,
+) -> io::Result<()> {
+    let attempt = move || {
+        // The kernel repeats a SYN after 1, 3, 7… s, and so does this.
+        let mut patience = Duration::from_secs(1);
+        let result = loop {
+            match TcpStream::connect_timeout(&address, patience) {
+                Err(error) if is_timeout(&error) && waiting.strong_count() > 0 => patience *= 2,
+                result => break result,
+            }
+        };
+        let _ = results.send(result);
+    };
+    thread::Builder::new().name("connect".into()).spawn(attempt).map(|_| ())
+}
+
+/// Whether [`TcpStream::connect_timeout`] ended because of its own timeout, not the kernel's.
+fn is_timeout(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none()
 }
 
 #[cfg(test)]
@@ -95,9 +128,9 @@ mod tests {
         let (_socket, silent, _queue) = silent();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
-        let begun = Instant::now();
+        let started = Instant::now();
         assert_eq!(connected(&[silent, silent, good], TIMEOUT).unwrap(), good);
-        assert!(begun.elapsed() < TIMEOUT / 4, "{:?}", begun.elapsed());
+        assert!(started.elapsed() < TIMEOUT / 4, "{:?}", started.elapsed());
     }
 
     #[test]

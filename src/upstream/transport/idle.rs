@@ -1,11 +1,10 @@
-//! Connections to an upstream between two requests.
+//! A LIFO pool of idle connections to one upstream.
 //!
-//! ureq's own pool counts all idle connections several times for each request, under one
-//! lock, and uses the one that has rested longest. Here it is the one that was used last:
-//! its memory is warm, and those that only a burst needed grow old and are closed. ureq
-//! is told to keep none: it asks a connection whether it is open once the response is at
-//! its end, and then drops it. That is the moment at which it comes here. Limits: all
-//! connections of one pool lead to the same upstream.
+//! ureq's own pool counts its connections several times per request under one lock, and uses
+//! the one that was idle for longest. Here the connection that was used last is reused: its
+//! memory is warm, and connections that only a burst needed grow old and are closed. ureq is
+//! configured to keep none. It asks a connection whether it is open once the response has
+//! ended, and then drops it: that moves it to the pool.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,15 +16,15 @@ use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::call::is_renewed;
-use super::is_to_proxy;
+use super::truth::is_to_proxy;
 
-/// How many connections are kept.
+/// The most idle connections.
 const MOST: usize = 256;
 
-/// How long one is kept, at least, and at most twice as long.
+/// How long a connection may be idle; it is closed after at most twice this time.
 const AGE: Duration = Duration::from_secs(15);
 
-/// Takes an idle connection where there is one, and has a new one made where there is none.
+/// Reuses an idle connection, or opens a new one.
 #[derive(Debug)]
 pub(super) struct Reuse<C: Connector> {
     connector: C,
@@ -36,7 +35,7 @@ pub(super) struct Reuse<C: Connector> {
 
 impl<C: Connector> Reuse<C> {
     pub(super) fn new(connector: C, has_proxy: bool) -> Reuse<C> {
-        let idle = Idle { connections: Mutex::default(), is_tended: AtomicBool::new(false) };
+        let idle = Idle { connections: Mutex::default(), is_swept: AtomicBool::new(false) };
         Reuse { connector, idle: Arc::new(idle), has_proxy }
     }
 }
@@ -51,30 +50,30 @@ impl<C: Connector> Connector for Reuse<C> {
     ) -> Result<Option<Self::Out>, Error> {
         let idle = (!is_to_proxy(details, self.has_proxy)).then(|| Arc::clone(&self.idle));
         if is_renewed() {
-            // What one has lost, the others are likely to have lost too.
+            // One connection broke, so the others probably did too.
             self.idle.lock().clear();
         }
         let transport = match idle.as_ref().and_then(|idle| idle.take()) {
             Some(transport) => Some(transport),
             None => self.connector.connect(details, chained)?.map(Box::new),
         };
-        let reused = |transport| Reused { transport: Some(transport), is_at_rest: false, idle };
+        let reused = |transport| Reused { transport: Some(transport), is_idle: false, idle };
         Ok(transport.map(reused))
     }
 }
 
 #[derive(Debug)]
 struct Idle<T> {
-    /// The last was used last.
+    /// In the order in which they became idle.
     connections: Mutex<Connections<T>>,
-    /// Whether there is a thread that closes those that have grown old.
-    is_tended: AtomicBool,
+    /// Whether a thread closes those that were idle for too long.
+    is_swept: AtomicBool,
 }
 
 type Connections<T> = VecDeque<(Instant, Box<T>)>;
 
 impl<T: Transport> Idle<T> {
-    /// One that is open.
+    /// Takes the newest connection that is still open.
     fn take(&self) -> Option<Box<T>> {
         loop {
             let (since, mut transport) = self.lock().pop_back()?;
@@ -90,25 +89,25 @@ impl<T: Transport> Idle<T> {
         let surplus = if connections.len() > MOST { connections.pop_front() } else { None };
         drop(connections);
         drop(surplus);
-        if !self.is_tended.swap(true, Ordering::Relaxed) {
+        if !self.is_swept.swap(true, Ordering::Relaxed) {
             let idle = Arc::downgrade(self);
             let thread = thread::Builder::new().name("idle".into());
-            // Without a thread to spare, the next one that is kept tries again.
-            if thread.spawn(move || while Idle::tend(&idle) {}).is_err() {
-                self.is_tended.store(false, Ordering::Relaxed);
+            // If no thread can be started, the next connection tries again.
+            if thread.spawn(move || while Idle::sweep(&idle) {}).is_err() {
+                self.is_swept.store(false, Ordering::Relaxed);
             }
         }
     }
 
-    /// Waits, and closes what has grown old meanwhile; false where none is left.
-    fn tend(idle: &Weak<Self>) -> bool {
+    /// Waits, and closes old connections; false if none is left.
+    fn sweep(idle: &Weak<Self>) -> bool {
         thread::sleep(AGE);
         let Some(idle) = idle.upgrade() else { return false };
         let mut connections = idle.lock();
         let old = connections.iter().take_while(|(since, _)| since.elapsed() >= AGE).count();
         let old: Connections<T> = connections.drain(..old).collect();
         let goes_on = !connections.is_empty();
-        idle.is_tended.store(goes_on, Ordering::Relaxed);
+        idle.is_swept.store(goes_on, Ordering::Relaxed);
         drop(connections);
         drop(old);
         goes_on
@@ -119,12 +118,12 @@ impl<T: Transport> Idle<T> {
     }
 }
 
-/// A connection that is kept when ureq is done with it.
+/// A connection that goes to the pool when ureq drops it.
 #[derive(Debug)]
 pub(super) struct Reused<T: Transport> {
     transport: Option<Box<T>>,
     /// Whether the last response was read to its end.
-    is_at_rest: bool,
+    is_idle: bool,
     idle: Option<Arc<Idle<T>>>,
 }
 
@@ -140,19 +139,19 @@ impl<T: Transport> Transport for Reused<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.is_at_rest = false;
+        self.is_idle = false;
         self.transport().transmit_output(amount, timeout)
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.is_at_rest = false;
+        self.is_idle = false;
         self.transport().await_input(timeout)
     }
 
-    /// Asked once the response is at its end.
+    /// ureq asks this once the response has ended.
     fn is_open(&mut self) -> bool {
         let is_open = self.transport().is_open();
-        self.is_at_rest = is_open && self.idle.is_some();
+        self.is_idle = is_open && self.idle.is_some();
         is_open
     }
 
@@ -164,7 +163,7 @@ impl<T: Transport> Transport for Reused<T> {
 impl<T: Transport> Drop for Reused<T> {
     fn drop(&mut self) {
         if let (true, Some(idle), Some(transport)) =
-            (self.is_at_rest, &self.idle, self.transport.take())
+            (self.is_idle, &self.idle, self.transport.take())
         {
             idle.keep(transport);
         }

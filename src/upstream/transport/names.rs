@@ -1,4 +1,4 @@
-//! The addresses of a name: looked up on a thread of their own, and believed for a while.
+//! Looks up the addresses of a name, on a thread of its own, and caches them.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -11,19 +11,18 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-use super::SLICE;
-use super::call::{Call, on_call, still_wanted};
-use super::deadline;
+use super::call::{begin_connecting, check_client, end_connecting};
+use super::timing::{SLICE, deadline};
 use crate::cache::{Cache, Size};
 
-/// How long a resolved name is believed. ureq looks it up for every request, also where
-/// it has a connection.
+/// How long addresses are cached. ureq looks a name up for every request, even if it reuses a
+/// connection.
 const ADDRESS_TTL: Duration = Duration::from_secs(10);
 
-/// How many addresses of a name are tried: as many as ureq has room for.
+/// The most addresses of a name that are tried: ureq has room for no more.
 const MOST_ADDRESSES: usize = 16;
 
-/// Looks names up, and remembers them for a while.
+/// A resolver with a cache.
 #[derive(Debug)]
 pub struct Addresses(Arc<Cache<String, Vec<SocketAddr>, String>>);
 
@@ -46,7 +45,7 @@ impl Default for Addresses {
 }
 
 impl Addresses {
-    /// Looks a host and its port up, for as long as the exchange is wanted.
+    /// Looks up `host:port` for as long as the client is there.
     fn look_up(&self, host: String, timeout: &NextTimeout) -> Result<Vec<SocketAddr>, Error> {
         let deadline = deadline(timeout);
         let name = host.clone();
@@ -62,7 +61,7 @@ impl Addresses {
                 None if left.is_some_and(|left| left.is_zero()) => {
                     return Err(Error::Timeout(timeout.reason));
                 }
-                None => still_wanted()?,
+                None => check_client()?,
             }
         }
     }
@@ -75,11 +74,10 @@ impl Resolver for Addresses {
         _: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        on_call(|call| call.begin_connecting(&timeout));
+        begin_connecting(&timeout);
         let parts = uri.scheme().zip(uri.authority());
         let host = parts.and_then(|(scheme, rest)| DefaultResolver::host_and_port(scheme, rest));
         let host = host.ok_or(Error::HostNotFound)?;
-        // An address needs no looking up.
         let addresses = match host.parse() {
             Ok(address) => vec![address],
             Err(_) => self.look_up(host, &timeout)?,
@@ -87,7 +85,7 @@ impl Resolver for Addresses {
         if addresses.is_empty() {
             return Err(Error::HostNotFound);
         }
-        on_call(Call::end_connecting);
+        end_connecting();
         let mut resolved = self.empty();
         addresses.into_iter().take(MOST_ADDRESSES).for_each(|address| resolved.push(address));
         Ok(resolved)

@@ -1,7 +1,7 @@
-//! TCP, waited for in slices: between them the exchange is asked whether it is still wanted.
+//! TCP, waited for in slices between which the client is checked.
 //!
-//! A stream may rest for minutes, so one that has been silent for a slice gives back the
-//! memory that only its beginning needed.
+//! A stream may be idle for minutes, so one that was silent for a slice returns the memory
+//! that only its beginning needed.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -14,20 +14,21 @@ use ureq::unversioned::transport::{
 use ureq::{Error, Timeout};
 
 use super::buffers::ElasticBuffers;
-use super::call::{connects_in_time, on_call, room, still_wanted, still_wanted_now_and_then};
+use super::call::{self, check_client, check_client_now_and_then, check_connect_deadline};
 use super::connect::connect;
-use super::truth::{Early, LOOKS, early_answer};
-use super::{SLICE, is_timeout};
+use super::early::{Early, look, read_arrived};
+use super::timing::{SLICE, timeout_of};
 use crate::sys::memory;
 use crate::sys::sockets::{Pending, pending};
 
-/// How much of a request is held until there is more of it, in bytes: what fits into few
+/// How much of a request is held until more of it is there, in bytes: what fits into few
 /// segments.
 const HELD: usize = 16 * 1024;
 
-/// How many slices an upstream may take nothing of a request, under TLS and with bytes to
-/// read: those may be more than an answer, which cannot be told before they are decrypted.
-const STUBBORN: u32 = 4;
+/// After how many slices in which the upstream accepted nothing its response is looked for.
+/// Under TLS the bytes that have arrived cannot be judged, so they are taken for a refusal.
+const PLAIN_PATIENCE: u32 = 1;
+const TLS_PATIENCE: u32 = 4;
 
 /// Opens TCP connections.
 #[derive(Debug)]
@@ -52,16 +53,14 @@ impl<In: Transport> Connector<In> for Tcp {
         stream.set_read_timeout(Some(SLICE))?;
         stream.set_write_timeout(Some(SLICE))?;
         let stream = Arc::new(stream);
-        on_call(|call| *call.socket.borrow_mut() = Some(Arc::clone(&stream)));
+        call::put_socket(Arc::clone(&stream));
         Ok(Some(Either::B(TcpTransport {
             stream,
             buffers: ElasticBuffers::new(),
-            sending: false,
+            is_sending: false,
             idle_timeout: self.idle_timeout,
-            plain: !details.needs_tls() && !self.has_proxy,
-            deaf: false,
-            failed: None,
-            unseen: false,
+            is_plain: !details.needs_tls() && !self.has_proxy,
+            fault: Fault::None,
         })))
     }
 }
@@ -71,25 +70,27 @@ impl<In: Transport> Connector<In> for Tcp {
 pub(super) struct TcpTransport {
     stream: Arc<TcpStream>,
     buffers: ElasticBuffers,
-    /// Whether some of a request was given to us since the upstream was last waited for.
-    sending: bool,
+    /// Whether some of a request was sent or held since the response was last waited for.
+    is_sending: bool,
     idle_timeout: Duration,
-    /// Whether what is read is the upstream's answer, and not TLS.
-    plain: bool,
-    /// The upstream no longer reads: what is written is dropped, so that ureq goes on to
-    /// read the answer that says why.
-    deaf: bool,
-    /// Whether sending has failed, and for which deadline if it was one.
-    failed: Option<Option<Timeout>>,
-    /// That answer was read while the request was being sent, and ureq does not know of it.
-    unseen: bool,
+    /// Whether the bytes that are read are the upstream's response, and not TLS.
+    is_plain: bool,
+    fault: Fault,
+}
+
+/// Why sending failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    Timeout(Timeout),
+    Other,
 }
 
 impl TcpTransport {
-    /// After a slice without progress: is anybody still waiting, and for how long?
-    fn go_on(&self, since: Instant, timeout: &NextTimeout) -> Result<(), Error> {
-        still_wanted()?;
-        connects_in_time()?;
+    /// Whether to wait for another slice after one without progress.
+    fn check(&self, since: Instant, timeout: &NextTimeout) -> Result<(), Error> {
+        check_client()?;
+        check_connect_deadline()?;
         let (limit, reason) = match timeout.after.is_not_happening() {
             true => (self.idle_timeout, Timeout::PerRead),
             false => (*timeout.after, timeout.reason),
@@ -97,16 +98,18 @@ impl TcpTransport {
         if since.elapsed() >= limit { Err(Error::Timeout(reason)) } else { Ok(()) }
     }
 
-    /// Sends what was held of the request, and this much of the output behind it. TLS asks again
-    /// after a failure, of which it says nothing: it must be the same then.
+    /// Sends the held part of the request and this much of the output behind it. The TLS layer
+    /// repeats a call that failed, without saying so: it must fail the same way.
     fn send(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        match self.failed {
-            Some(Some(reason)) => return Err(Error::Timeout(reason)),
-            Some(None) => return Err(io::Error::other("the request could not be sent").into()),
-            None => {}
+        match self.fault {
+            Fault::None => {}
+            Fault::Timeout(reason) => return Err(Error::Timeout(reason)),
+            Fault::Other => return Err(io::Error::other("the request could not be sent").into()),
         }
         let sent = self.try_to_send(amount, timeout);
-        self.failed = sent.as_ref().err().map(is_timeout);
+        if let Err(error) = &sent {
+            self.fault = timeout_of(error).map_or(Fault::Other, Fault::Timeout);
+        }
         sent
     }
 
@@ -114,11 +117,11 @@ impl TcpTransport {
         let mut sent = 0;
         let mut since = Instant::now();
         let mut slices = 0;
-        while sent < self.buffers.to_send(amount).len() && !self.deaf {
+        while sent < self.buffers.to_send(amount).len() && !call::upload_refused() {
             match (&*self.stream).write(&self.buffers.to_send(amount)[sent..]) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(written) => {
-                    still_wanted_now_and_then()?;
+                    check_client_now_and_then()?;
                     sent += written;
                     since = Instant::now();
                     slices = 0;
@@ -127,15 +130,15 @@ impl TcpTransport {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                         slices += 1;
-                        let patience = if self.plain { 1 } else { STUBBORN };
+                        let patience = if self.is_plain { PLAIN_PATIENCE } else { TLS_PATIENCE };
                         if slices >= patience && self.is_refused() {
-                            self.stop_sending();
+                            call::refuse_upload();
                         } else {
-                            self.go_on(since, &timeout)?;
+                            self.check(since, &timeout)?;
                         }
                     }
                     io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
-                        self.stop_sending();
+                        call::refuse_upload();
                     }
                     _ => return Err(error.into()),
                 },
@@ -145,32 +148,25 @@ impl TcpTransport {
         Ok(())
     }
 
-    /// Whether the upstream answers a request of which it takes no more. While that is a
-    /// success it may only be slow, or wait for us to read what it has sent.
+    /// Whether the upstream has responded to a request of which it accepts no more.
     fn is_refused(&mut self) -> bool {
-        if !self.plain {
+        if !self.is_plain {
             return pending(&self.stream) == Pending::Bytes;
         }
-        let mut early = early_answer(&mut self.buffers);
-        for _ in 0..LOOKS {
-            if early == Early::Refusal || pending(&self.stream) != Pending::Bytes {
-                break;
+        let stream = Arc::clone(&self.stream);
+        match look(self, &stream) {
+            Early::None => false,
+            Early::Refusal => true,
+            Early::Success => {
+                // It may be waiting for us to read; until the buffer is full, that helps.
+                while pending(&stream) == Pending::Bytes {
+                    if !matches!(read_arrived(self), Ok(true)) {
+                        return true;
+                    }
+                }
+                false
             }
-            match (&*self.stream).read(self.buffers.input_append_buf()) {
-                // There is no room for more.
-                Ok(0) => return true,
-                Ok(read) => self.buffers.input_appended(read),
-                Err(_) => break,
-            }
-            self.unseen = true;
-            early = early_answer(&mut self.buffers);
         }
-        early == Early::Refusal
-    }
-
-    fn stop_sending(&mut self) {
-        self.deaf = true;
-        on_call(|call| call.upload_refused.set(true));
     }
 }
 
@@ -180,9 +176,9 @@ impl Transport for TcpTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        // The head comes first; its body is at once behind it, or the answer is waited for.
-        let is_first = !std::mem::replace(&mut self.sending, true);
-        if is_first && amount <= HELD && room().holds {
+        // The first part is the head. Next comes its body at once, or the wait for the response.
+        let is_first = !std::mem::replace(&mut self.is_sending, true);
+        if is_first && amount <= HELD && call::room().holds {
             self.buffers.hold(amount);
             return Ok(());
         }
@@ -190,35 +186,31 @@ impl Transport for TcpTransport {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let mut at_once = false;
-        on_call(|call| at_once = call.at_once.get());
-        // A look in the middle of a request leaves what is to be sent as it is.
-        if !at_once {
+        if call::is_at_once() {
+            // The request may not be complete: what is held of it stays so.
+            if pending(&self.stream) == Pending::Nothing {
+                return Err(Error::Timeout(timeout.reason));
+            }
+        } else {
             self.send(0, timeout)?;
             // Behind a 100 comes the rest of the request.
-            self.sending = timeout.reason == Timeout::Await100;
-            self.buffers.rest();
-        }
-        if std::mem::take(&mut self.unseen) && !self.buffers.input().is_empty() {
-            return Ok(true);
-        }
-        if at_once && pending(&self.stream) == Pending::Nothing {
-            return Err(Error::Timeout(timeout.reason));
+            self.is_sending = timeout.reason == Timeout::Await100;
+            self.buffers.shrink_output();
         }
         let since = Instant::now();
         let mut is_settled = false;
         loop {
             match (&*self.stream).read(self.buffers.input_append_buf()) {
                 Ok(read) => {
-                    still_wanted_now_and_then()?;
-                    connects_in_time()?;
+                    check_client_now_and_then()?;
+                    check_connect_deadline()?;
                     self.buffers.input_appended(read);
                     return Ok(read > 0);
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                        self.go_on(since, &timeout)?;
+                        self.check(since, &timeout)?;
                         // There may be a thousand such streams, for minutes.
                         if !std::mem::replace(&mut is_settled, true) {
                             self.buffers.settle();
@@ -232,9 +224,10 @@ impl Transport for TcpTransport {
     }
 
     fn is_open(&mut self) -> bool {
-        self.buffers.slim();
-        // ureq looks at what it can read itself: under TLS there may be more here.
+        self.buffers.shrink_input();
+        // ureq checks only the input that it can see: below TLS there may be more.
         let is_clean = !self.buffers.holds() && self.buffers.input().is_empty();
-        is_clean && !self.deaf && self.failed.is_none() && pending(&self.stream) == Pending::Nothing
+        let has_failed = call::upload_refused() || self.fault != Fault::None;
+        is_clean && !has_failed && pending(&self.stream) == Pending::Nothing
     }
 }

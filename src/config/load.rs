@@ -1,183 +1,20 @@
-//! YAML and environment to [`Config`]: what was typed becomes what it means.
-//!
-//! Arguments come before the environment, the environment before the file's section
-//! `server`, that before the defaults. Every way to get it wrong ends in a
-//! [`ConfigError`]: one line that names the file, the key's path and the value, or the
-//! variable, or the option. The file is read as PyYAML and pydantic read it for the
-//! Python program, so that its files run unchanged. Limits: nothing here connects to
-//! anything.
-//!
-//! In the submodules: `yaml` (bytes to values), `node` (values as typed, with their
-//! place), `upstream` (the section `model_filter`), `credentials` (what an upstream may
-//! see), `server` (the section `server`), `clients` (who may call), `address` (URLs and
-//! proxies), `no_proxy` (whom they are not for), `supervision` (what a service manager sets), `errors`.
-
-mod address;
-mod clients;
-mod credentials;
-mod errors;
-mod no_proxy;
-mod node;
-mod server;
-mod supervision;
-mod upstream;
-mod yaml;
+//! Reads and checks a whole configuration.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use log::LevelFilter;
 
-pub use self::errors::{ConfigError, ConfigErrors};
-use self::node::{Faults, Fields, Node, Place, nearest, quoted, unknown_key};
-pub use self::supervision::{Supervision, supervision};
-use self::upstream::Around;
+use super::environment::{Environment, Sources, variable};
+use super::errors::{ConfigError, ConfigErrors, io_reason};
+use super::node::{Faults, Fields, Node, Place, nearest, quoted, unknown_key};
+use super::settings::Config;
+use super::upstream::Around;
+use super::{clients, credentials, server, upstream, yaml};
 use crate::cli::Options;
-use crate::filter::Filter;
-use crate::secret::Secret;
-use crate::server::Limits;
 
 const DEFAULT_FILE: &str = "config.yaml";
-const DEFAULT_HOST: &str = "127.0.0.1";
-const DEFAULT_PORT: u16 = 8080;
 const SECTIONS: [&str; 2] = ["model_filter", "server"];
-
-/// Looks up an environment variable; [`environment`], but for tests.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// Everything that was configured, checked and compiled.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The file it was read from, as it was given.
-    pub file: PathBuf,
-    /// Where to listen.
-    pub server: Server,
-    /// The remote APIs, in the order of the file; at least one.
-    pub upstreams: Vec<Upstream>,
-    /// What to log, from `LLM_MF_LOG`.
-    pub log_level: LevelFilter,
-    /// What is odd but no error, one line each, for the log.
-    pub warnings: Vec<String>,
-}
-
-/// The listening side.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// A name or an address; an IPv6 address without brackets.
-    pub host: String,
-    /// 0 for any free one.
-    pub port: u16,
-    /// What is taken off the front of request paths: empty, or `/x` without a slash at its end.
-    pub root_path: String,
-    /// Of which a client must present one; empty where every client may call.
-    pub client_keys: Vec<Secret>,
-    /// Names and addresses beside loopback ones that may stand in `Host`: in lower case,
-    /// without port or a dot at the end, an IPv6 address in its short form and without brackets.
-    pub allowed_hosts: Vec<String>,
-    /// Origins beside loopback ones and our own whose pages may call, as browsers write
-    /// them: `scheme://host[:port]` in lower case, without the scheme's own port.
-    pub allowed_origins: Vec<String>,
-    /// What clients may take.
-    pub limits: Limits,
-    /// For exchanges to end when the program is told to.
-    pub shutdown_timeout: Duration,
-}
-
-/// One remote API.
-#[derive(Debug, Clone)]
-pub struct Upstream {
-    /// As it was named, else the URL's `host[:port]`, else `sample`; one line, no two alike.
-    pub name: String,
-    /// Whether its settings stand below a name in the file.
-    pub is_named: bool,
-    /// Put before model ids: empty, or text with a slash at its end; no two alike.
-    pub prefix: String,
-    /// Where it is.
-    pub base_url: BaseUrl,
-    /// What becomes of the client's credentials.
-    pub authorization: Authorization,
-    /// Sent as `Bearer` in their place, below `base_url` only.
-    pub api_key: Option<Secret>,
-    /// Set on every request below `base_url`.
-    pub headers: Vec<(String, Secret)>,
-    /// How long a list is fresh; `None` for no caching. Never zero.
-    pub cache_ttl: Option<Duration>,
-    /// How much longer a list may be served while its refresh fails.
-    pub cache_stale: Duration,
-    /// The longest wait for a connection; `None` where only `total_timeout` bounds it.
-    pub connection_timeout: Option<Duration>,
-    /// The longest wait for a response to begin.
-    pub total_timeout: Duration,
-    /// The longest wait for a whole list of models.
-    pub list_timeout: Duration,
-    /// The longest silence inside a response.
-    pub idle_timeout: Duration,
-    /// The longest body that is held, in bytes; from 1 to 1 GiB.
-    pub max_body: u64,
-    /// Certificates to trust, as PEM, in place of the built-in ones.
-    pub ca_file: Option<Vec<u8>>,
-    /// The proxy to reach it by, an `http://` URL, which may hold a password; never for a
-    /// loopback upstream or the sample.
-    pub proxy: Option<Secret>,
-    /// Which models are kept.
-    pub filter: Filter,
-    /// What becomes of requests that name a hidden model.
-    pub hidden: Hidden,
-}
-
-/// Where an upstream is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BaseUrl {
-    /// The built-in sample.
-    Sample,
-    /// An `http://` or `https://` URL without user name, query, fragment or slash at its end.
-    Remote(String),
-}
-
-/// What becomes of the client's credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Authorization {
-    /// They go on as they came.
-    Passthrough,
-    /// They are taken out.
-    None,
-    /// The client's token is `name=secret,name=secret`, and this upstream gets the part that
-    /// bears its name. The name is ASCII without `=` and `,`.
-    Keyring,
-}
-
-/// What becomes of requests that name a model that the filter hides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hidden {
-    /// They are relayed like any other.
-    Allow,
-    /// They are answered as if the model did not exist.
-    Reject,
-}
-
-/// The process's environment. A value that is not UTF-8 has its wrong bytes replaced, so
-/// that whatever reads it can say what is wrong with it.
-pub fn environment(name: &str) -> Option<String> {
-    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
-}
-
-/// Where what a configuration only names comes from.
-#[derive(Clone, Copy)]
-struct Sources<'a> {
-    /// Where relative paths in the file start.
-    folder: &'a Path,
-    env: Environment<'a>,
-}
-
-impl Sources<'_> {
-    /// Where the files of secrets are: with systemd's `LoadCredential=`, in a folder that
-    /// only this program can read.
-    fn credentials_folder(&self) -> PathBuf {
-        variable(self.env, "CREDENTIALS_DIRECTORY").map_or(self.folder.into(), PathBuf::from)
-    }
-}
 
 /// Reads the file that the options or the environment name, else `config.yaml`.
 ///
@@ -199,8 +36,8 @@ fn read(options: &Options, env: Environment<'_>) -> Result<(Vec<u8>, PathBuf), C
     Ok((bytes, file))
 }
 
-/// The host and the port alone, for who wants to call the running program: without looking
-/// at the rest, and so without its secrets.
+/// Reads the host and the port alone, to call the running program. The rest is not read, and so
+/// its secrets need not be there.
 ///
 /// # Errors
 /// A file that cannot be read or is not YAML; a wrong host or port.
@@ -232,7 +69,7 @@ fn compile(
     }
 }
 
-/// Puts together what is right; what is not is among the faults, or the error.
+/// Compiles what is valid. Errors go to `faults`; the returned one ends the reading.
 fn assemble(
     bytes: &[u8],
     file: PathBuf,
@@ -260,8 +97,8 @@ fn assemble(
     Ok(Config { file, server, upstreams, log_level, warnings })
 }
 
-/// Unknown keys at the top are only worth a warning, since anchors are kept there. One
-/// that stands where `model_filter` should is an error.
+/// Unknown keys at the top level are warnings, since anchors are kept there. A misspelled
+/// `model_filter` is an error.
 fn unknown_sections(fields: &Fields<'_>) -> Result<Vec<String>, ConfigError> {
     let mut warnings = Vec::new();
     for (key, node) in fields.entries.iter().filter(|(key, _)| !SECTIONS.contains(key)) {
@@ -294,31 +131,22 @@ fn log_level(env: Environment<'_>) -> Result<LevelFilter, ConfigError> {
     }
 }
 
-/// A variable's value; an empty one is as if unset.
-fn variable(env: Environment<'_>, name: &str) -> Option<String> {
-    env(name).filter(|value| !value.is_empty())
-}
-
-/// The system's words for an error, in lower case and without its number.
-fn io_reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    pub(super) const SAMPLE: &str = "model_filter: {base_url: 'sample:'}";
+    use super::*;
+    use crate::config::settings::{Authorization, BaseUrl, Hidden, Upstream};
+    use crate::secret::Secret;
+
+    const SAMPLE: &str = "model_filter: {base_url: 'sample:'}";
 
     fn read_with(yaml: &str, options: &Options, env: Environment<'_>) -> Result<Config, String> {
         let config = compile(yaml.as_bytes(), "config.yaml".into(), options, env);
         config.map_err(|error| error.to_string())
     }
 
-    pub(super) fn read(yaml: &str) -> Result<Config, String> {
+    fn read(yaml: &str) -> Result<Config, String> {
         read_with(yaml, &Options::default(), &|_| None)
     }
 
@@ -465,5 +293,44 @@ mod tests {
         assert_eq!(config.upstreams[0].authorization, Authorization::None);
         assert_eq!(config.server.client_keys, [Secret::new("hush-hush")]);
         assert!(!format!("{config:?}").contains("hush"));
+    }
+
+    #[test]
+    fn a_secret_that_anyone_could_use_is_a_warning() {
+        let upstreams = "model_filter:\n  x: {base_url: 'sample:', api_key: hush, headers: {A: b}}\n  \
+                         y: {base_url: 'sample:', api_key: hush}\n  z: {base_url: 'sample:', headers: {A: b}}";
+        let warnings =
+            |server: &str| read(&format!("{upstreams}\nserver: {server}")).unwrap().warnings;
+        let what =
+            "can use the api_key of \"x\", \"y\" and the headers of \"z\": set server.client_keys";
+        for (server, place) in [
+            ("{host: 0.0.0.0}", "0.0.0.0:8080"),
+            ("{host: '::', port: 80}", "[::]:80"),
+            ("{host: my-machine, port: 0}", "my-machine"),
+        ] {
+            assert_eq!(warnings(server), [format!("anyone who can reach {place} {what}")]);
+        }
+        for server in ["", "{host: localhost}", "{host: 127.9.9.9}", "{host: '[::1]'}"] {
+            assert!(warnings(server).is_empty(), "{server}");
+        }
+        assert!(warnings("{host: 0.0.0.0, client_keys: [hush-hush]}").is_empty());
+        let nothing = read(&format!("{SAMPLE}\nserver: {{host: 0.0.0.0}}")).unwrap();
+        assert!(nothing.warnings.is_empty());
+    }
+
+    #[test]
+    fn passing_the_same_credentials_to_several_is_a_warning() {
+        let with = |first: &str, second: &str| {
+            let yaml = format!(
+                "model_filter:\n  one: {{base_url: 'sample:', authorization: {first}}}\n  \
+                 two: {{base_url: 'sample:', authorization: {second}}}"
+            );
+            read(&yaml).unwrap().warnings
+        };
+        let warning = "config.yaml: model_filter: \"one\", \"two\" have authorization: passthrough: each \
+                       of them sees the same credentials of the client (keyring keeps them apart)";
+        assert_eq!(with("passthrough", "passthrough"), [warning]);
+        assert!(with("passthrough", "none").is_empty());
+        assert!(with("keyring", "keyring").is_empty());
     }
 }

@@ -1,0 +1,33 @@
+//! The environment, and the files of secrets.
+
+use std::path::{Path, PathBuf};
+
+/// Looks up an environment variable: [`environment`], except in tests.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Looks up a variable of the process. Bytes that are not UTF-8 are replaced, so that the value
+/// is rejected where it is read.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// The sources of values that a configuration only names.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    /// The folder that relative paths in the file start from.
+    pub(super) folder: &'a Path,
+    pub(super) env: Environment<'a>,
+}
+
+impl Sources<'_> {
+    /// The folder of secret files: with systemd's `LoadCredential=`, one that only this program
+    /// can read.
+    pub(super) fn credentials_folder(&self) -> PathBuf {
+        variable(self.env, "CREDENTIALS_DIRECTORY").map_or(self.folder.into(), PathBuf::from)
+    }
+}
+
+/// A variable's value; an empty variable counts as unset.
+pub(super) fn variable(env: Environment<'_>, name: &str) -> Option<String> {
+    env(name).filter(|value| !value.is_empty())
+}

@@ -1,0 +1,27 @@
+//! YAML and environment to [`Config`]: what was typed becomes what it means.
+//!
+//! Arguments come before the environment, the environment before the section `server` of the
+//! file, that before the defaults. Everything wrong is a [`ConfigError`]: one line that names
+//! the file, the path of the key and the value, or the variable, or the option. The file is
+//! read as PyYAML and pydantic read it for the Python program, so that its files run unchanged.
+//! Limits: nothing here opens a connection.
+
+mod address;
+mod clients;
+mod credentials;
+mod environment;
+mod errors;
+mod load;
+mod node;
+mod proxy;
+mod server;
+mod settings;
+mod supervision;
+mod upstream;
+mod yaml;
+
+pub use self::environment::{Environment, environment};
+pub use self::errors::{ConfigError, ConfigErrors};
+pub use self::load::{address, load};
+pub use self::settings::{Authorization, BaseUrl, Config, Hidden, Server, Upstream};
+pub use self::supervision::{Supervision, supervision};

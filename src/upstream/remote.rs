@@ -1,0 +1,246 @@
+//! An upstream: sends requests with the credentials that it may see.
+
+use std::io::Read;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, SendBody, http};
+
+use super::answer::Answer;
+use super::endpoint::Endpoint;
+use super::request::{Place, Request, Upload, UploadReader, head, room, uri};
+use super::transport::{Addresses, Call, connector, is_break};
+use crate::config::{self, Authorization};
+use crate::elastic;
+use crate::error::Error;
+use crate::headers::Headers;
+use crate::secret::Secret;
+use crate::wanted::Wanted;
+
+/// The largest buffer for one direction of a connection, in bytes. A response with a longer
+/// header field is refused.
+const BUFFER: usize = 64 * 1024;
+
+/// One remote API.
+#[derive(Debug)]
+pub struct Upstream {
+    endpoint: Endpoint,
+    prefix: String,
+    agent: Agent,
+    authorization: Authorization,
+    api_key: Option<Secret>,
+    headers: Vec<(String, Secret)>,
+}
+
+impl Upstream {
+    /// An upstream as configured, at this address.
+    ///
+    /// # Errors
+    /// If the proxy cannot be used; the text names it.
+    pub fn new(config: &config::Upstream, base_url: String) -> Result<Upstream, ureq::Error> {
+        let connect_timeout = config.connection_timeout.unwrap_or(config.total_timeout);
+        let proxy = config.proxy.as_ref().map(|url| ureq::Proxy::new(url.expose())).transpose()?;
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent("")
+            .accept("")
+            .accept_encoding("")
+            .allow_non_standard_methods(true)
+            .proxy(proxy)
+            .tls_config(tls(config.ca_file.as_deref()))
+            .max_idle_connections(0) // the transport keeps them
+            .input_buffer_size(BUFFER + elastic::LEAST) // more than a head may have, to see that it is too long
+            .output_buffer_size(BUFFER)
+            .timeout_resolve(Some(connect_timeout))
+            .timeout_connect(Some(connect_timeout))
+            .timeout_recv_response(Some(config.total_timeout))
+            .build();
+        let connector = connector(config.idle_timeout, config.proxy.is_some());
+        Ok(Upstream {
+            endpoint: Endpoint {
+                name: config.name.clone(),
+                base_url,
+                connect_timeout,
+                total_timeout: config.total_timeout,
+                idle_timeout: config.idle_timeout,
+            },
+            prefix: config.prefix.clone(),
+            agent: Agent::with_parts(agent, connector, Addresses::default()),
+            authorization: config.authorization,
+            api_key: config.api_key.clone(),
+            headers: config.headers.clone(),
+        })
+    }
+
+    /// The name in the log and in messages.
+    pub fn name(&self) -> &str {
+        &self.endpoint.name
+    }
+
+    /// The text before its model ids: empty, or with a slash at its end.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Whether clients bring its credentials.
+    pub fn passes_credentials(&self) -> bool {
+        let passes = [Authorization::Passthrough, Authorization::Keyring];
+        passes.contains(&self.authorization) && self.api_key.is_none()
+    }
+
+    /// The address of the API.
+    pub fn base_url(&self) -> &str {
+        &self.endpoint.base_url
+    }
+
+    /// Sends a request and waits for the head of the response, for as long as the client
+    /// is there and at most for `total_timeout`.
+    ///
+    /// # Errors
+    /// 400 for a target or field that cannot be sent; 499, 502, 503 and 504.
+    pub fn send(
+        &self,
+        mut request: Request<'_>,
+        client: Arc<dyn Wanted>,
+    ) -> Result<Answer<'_>, Error> {
+        self.decide_credentials(&mut request.headers, request.place);
+        self.run(request, Some(client), None)
+    }
+
+    /// Sends a request of our own, whose header fields already hold the credentials. The whole
+    /// response must arrive within this time.
+    ///
+    /// # Errors
+    /// 400 for a target or field that cannot be sent; 502, 503 and 504.
+    pub fn fetch(&self, request: Request<'_>, within: Duration) -> Result<Answer<'_>, Error> {
+        self.run(request, None, Some(within))
+    }
+
+    fn run(
+        &self,
+        request: Request<'_>,
+        client: Option<Arc<dyn Wanted>>,
+        within: Option<Duration>,
+    ) -> Result<Answer<'_>, Error> {
+        let Request { method, place, headers, upload } = request;
+        let is_whole = matches!(upload, Upload::None | Upload::Whole(_));
+        let mut whole: &[u8];
+        let (length, body): (_, Option<&mut dyn Read>) = match upload {
+            // RFC 9110 §8.6: a method that usually has a body gets a Content-Length of 0.
+            Upload::None if matches!(method, "POST" | "PUT" | "PATCH") => (Some(0), None),
+            Upload::None => (None, None),
+            Upload::Whole([]) | Upload::Known(0, _) => (Some(0), None),
+            Upload::Whole(bytes) => {
+                whole = bytes;
+                (Some(bytes.len() as u64), Some(&mut whole))
+            }
+            Upload::Known(length, reader) => (Some(length), Some(reader)),
+            Upload::Chunked(reader) => (None, Some(reader)),
+        };
+        let (uri, uri_length) = uri(&self.url(place))?;
+        let call = Call::new(client, room(uri_length, &headers, length, body.is_some(), is_whole));
+        let request = head(method, uri, &headers, length)?;
+        let response = match body {
+            None => {
+                let ask = || self.ask(request.clone().map(|()| SendBody::none()), &call, within);
+                let response = ask();
+                let is_stale = response.as_ref().is_err_and(is_break) && !call.has_connected();
+                // An upstream may close a kept connection at the moment it is used again. Only
+                // methods that change nothing are sent a second time.
+                if is_stale && matches!(method, "GET" | "HEAD") {
+                    call.renew();
+                    ask()
+                } else {
+                    response
+                }
+            }
+            Some(reader) => {
+                let mut upload = UploadReader { reader, left: length, call: &call };
+                let body = SendBody::from_reader(&mut upload);
+                self.ask(request.map(|()| body), &call, within)
+            }
+        };
+        match response {
+            Ok(response) => Answer::new(response, call, &self.endpoint),
+            Err(error) => Err(self.endpoint.failure(&error, &call, within)),
+        }
+    }
+
+    fn ask(
+        &self,
+        mut request: http::Request<SendBody<'_>>,
+        call: &Rc<Call>,
+        within: Option<Duration>,
+    ) -> Result<http::Response<ureq::Body>, ureq::Error> {
+        if let Some(within) = within {
+            let configured = self.agent.configure_request(request);
+            request = configured.timeout_global(Some(within)).build();
+        }
+        call.during(|| self.agent.run(request))
+    }
+
+    fn url(&self, place: Place<'_>) -> String {
+        let base_url = self.base_url();
+        match place {
+            Place::Below(rest) => [base_url, rest].concat(),
+            Place::Beside(path) => {
+                let host = base_url.strip_suffix("/v1").unwrap_or(base_url);
+                [host, path].concat()
+            }
+        }
+    }
+
+    /// Removes the client's credentials that this upstream must not see, and adds the
+    /// configured ones.
+    pub fn decide_credentials(&self, headers: &mut Headers, place: Place<'_>) {
+        let own_part = match self.authorization {
+            Authorization::Keyring => keyring_part(headers, self.name()),
+            Authorization::Passthrough | Authorization::None => None,
+        };
+        if self.authorization != Authorization::Passthrough || self.api_key.is_some() {
+            headers.strip_credentials();
+        }
+        if matches!(place, Place::Beside(_)) {
+            return;
+        }
+        if let Some(secret) = own_part {
+            headers.push("Authorization", format!("Bearer {}", secret.expose()));
+        }
+        if let Some(key) = &self.api_key {
+            headers.push("Authorization", format!("Bearer {}", key.expose()));
+        }
+        for (name, _) in &self.headers {
+            headers.remove(name);
+        }
+        for (name, value) in &self.headers {
+            headers.push(name.as_str(), value.expose());
+        }
+    }
+}
+
+/// One upstream's part of a client's token, which is `name=secret,name=secret`.
+fn keyring_part(headers: &Headers, name: &str) -> Option<Secret> {
+    let token = headers.tokens().next()?;
+    let parts = token.split(',').filter_map(|part| part.trim().split_once('='));
+    let mut own = parts.filter(|(part, secret)| *part == name && !secret.is_empty());
+    own.next().map(|(_, secret)| Secret::new(secret))
+}
+
+/// The trusted certificates: those of `tls.ca_file`, else the public ones.
+fn tls(ca_file: Option<&[u8]>) -> TlsConfig {
+    let roots = match ca_file {
+        None => RootCerts::WebPki,
+        Some(pem) => {
+            let certificates = parse_pem(pem).filter_map(|item| match item {
+                Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                _ => None,
+            });
+            RootCerts::from(certificates.collect::<Vec<Certificate<'static>>>())
+        }
+    };
+    TlsConfig::builder().root_certs(roots).build()
+}

@@ -1,0 +1,160 @@
+//! Lists of models, in every shape and spelling, and the facts in them.
+
+use model_filter::facts::Entry;
+use model_filter::list::{List, prefixed_model};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::cases;
+
+/// A model's object with whitespace in odd places and fields before and behind the id.
+fn object(id: &str, before: &Value, blank: &str) -> String {
+    format!("{{{blank}\"x\":{before},\"id\"{blank}:{blank}{}{blank},\"n\":1e1}}", json!(id))
+}
+
+fn field() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(json!({"id": "inner", "data": [{"id": "no model"}]})),
+        Just(json!("\"id\":\"no id\"")),
+        any::<u32>().prop_map(Value::from),
+        "\\PC{0,6}".prop_map(Value::from),
+    ]
+}
+
+fn id() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-c]", "\\PC{0,6}", Just("\"\\\u{1}\u{2028}/".to_owned())]
+}
+
+fn blank() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["", " ", "\n\t", "\r\n  "])
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    #[test]
+    fn what_is_kept_stays_byte_for_byte_and_gets_the_prefix(
+        models in prop::collection::vec((id(), field(), any::<bool>()), 0..6),
+        (is_array, has_mark) in any::<(bool, bool)>(),
+        (outer, blank) in (field(), blank()),
+        prefix in prop_oneof![Just(String::new()), "\\PC{0,4}/"],
+    ) {
+        let whole = |items: &[String]| {
+            let items = items.join(",");
+            match is_array {
+                true => format!("{blank}[{items}]{blank}"),
+                false => format!("{{{blank}\"a\":{outer},\"data\":{blank}[{items}],\"b\":{outer}}}"),
+            }
+        };
+        let mark = if has_mark { "\u{feff}" } else { "" };
+        let all: Vec<String> = models.iter().map(|(id, x, _)| object(id, x, blank)).collect();
+        let text = format!("{mark}{}", whole(&all));
+        let mut list = List::find(text.as_bytes()).unwrap();
+        prop_assert_eq!(list.total(), models.len());
+        let ids: Vec<&str> = list.models().iter().map(|model| model.id.as_str()).collect();
+        let expected: Vec<&str> = models.iter().map(|(id, ..)| id.as_str()).collect();
+        prop_assert_eq!(ids, expected);
+
+        let mut verdicts = models.iter().map(|(.., kept)| *kept);
+        list.filter(|models| models.retain(|_| verdicts.next().unwrap()));
+        let written = list.write(&prefix);
+        let kept = models.iter().filter(|(.., kept)| *kept);
+        // Both spell an id in the shortest way, so that the judge can write it anew.
+        let kept: Vec<String> =
+            kept.map(|(id, x, _)| object(&format!("{prefix}{id}"), x, blank)).collect();
+        prop_assert_eq!(&written.body[written.models], kept.join(","));
+        prop_assert_eq!(written.body, whole(&kept));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(body in prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..40),
+        "[\\[\\]{}:,\"a-d0 \u{feff}]{0,40}".prop_map(String::into_bytes),
+        "\\{\"data\":\\[\\{\"id\":\"\\PC{0,9}\".{0,9}\\]\\}".prop_map(String::into_bytes),
+    ]) {
+        if let Ok(list) = List::find(&body) {
+            let _ = list.entries();
+            let written = list.write("p/");
+            prop_assert!(serde_json::from_str::<Value>(written.body.trim()).is_ok());
+        }
+    }
+}
+
+fn written(list: &str, kept: &[&str], prefix: &str) -> String {
+    let mut list = List::find(list.as_bytes()).unwrap();
+    list.filter(|models| models.retain(|model| kept.contains(&model.id.as_str())));
+    list.write(prefix).body
+}
+
+#[test]
+fn only_the_models_and_their_ids_change() {
+    let list = "\u{feff} {\"object\": \"list\", \"data\" : [ {\"x\":1e2, \"id\" : \"a\"} ,\n {\"id\":\"b\"}], \"n\":1}\n";
+    let expected = " {\"object\": \"list\", \"data\" : [{\"x\":1e2, \"id\" : \"p/a\"}], \"n\":1}\n";
+    assert_eq!(written(list, &["a"], "p/"), expected);
+    assert_eq!(written(r#" [{"id":"a"},{"id":"b"}] "#, &["b"], ""), r#" [{"id":"b"}] "#);
+    assert_eq!(written(r#"{"data":[{"id":"a"}]}"#, &[], "p/"), r#"{"data":[]}"#);
+}
+
+#[test]
+fn an_item_without_one_id_is_no_model() {
+    let list = r#"{"data":[{"name":"a"},{"id":1},{"id":"b","id":"b"},"c",{"id":"d"}]}"#;
+    let list = List::find(list.as_bytes()).unwrap();
+    let ids: Vec<&str> = list.models().iter().map(|model| model.id.as_str()).collect();
+    assert_eq!((ids.as_slice(), list.total()), (["d"].as_slice(), 5));
+}
+
+#[test]
+fn what_is_no_list_is_an_error() {
+    for (list, start) in [
+        (&b"\xff"[..], "is not UTF-8"),
+        (b"", "is not valid JSON"),
+        (b"<html>", "is not valid JSON"),
+        (b"{\"error\":{}}", "has no `data`"),
+        (b"{\"data\":[],\"data\":[]}", "has `data` twice"),
+        (b"{\"data\":{}}", "is no array"),
+        (b"[1,2", "is no array"),
+    ] {
+        let error = List::find(list).unwrap_err();
+        assert!(error.starts_with(start), "{error}");
+    }
+    let many = format!("[{}0]", "0,".repeat(100_000));
+    assert!(List::find(many.as_bytes()).unwrap_err().contains("more than 100000 items"));
+}
+
+#[test]
+fn a_prefix_is_escaped_as_json() {
+    let object = r#"{"id":"\u0061","n":1}"#;
+    let expected = r#"{"id":"\"x\\/\u0061","n":1}"#;
+    assert_eq!(prefixed_model(object, "\"x\\/").as_deref(), Some(expected));
+    assert_eq!(prefixed_model("{}", "x/"), None);
+    assert_eq!(prefixed_model("<html>", "x/"), None);
+}
+
+fn read(object: &str) -> Entry {
+    Entry::read("a".to_owned(), object).unwrap()
+}
+
+#[test]
+fn facts_are_read_under_the_names_that_providers_use() {
+    let entry = read(
+        r#"{"owned_by":"x","context_length":8,"pricing":{"prompt":"0.0000025","completion":0.00001}}"#,
+    );
+    assert_eq!((entry.owner.as_deref(), entry.context), (Some("x"), Some(8)));
+    assert_eq!((entry.input, entry.output), (Some(2.5), Some(10.0)));
+    for name in ["context_length", "context_window", "max_model_len", "max_context_length"] {
+        assert_eq!(read(&format!(r#"{{"{name}":32768}}"#)).context, Some(32768), "{name}");
+    }
+}
+
+#[test]
+fn a_fact_that_is_missing_or_of_another_type_is_unknown() {
+    let unknown =
+        Entry { id: "a".to_owned(), owner: None, context: None, input: None, output: None };
+    for object in [
+        "{}",
+        r#"{"owned_by":1,"context_length":"8k","pricing":null}"#,
+        r#"{"pricing":{"prompt":"-1","completion":"much"}}"#,
+    ] {
+        assert_eq!(read(object), unknown, "{object}");
+    }
+}
