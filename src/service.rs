@@ -20,11 +20,17 @@ use crate::logging::{self, Value};
 use crate::metrics::METRICS;
 use crate::offer::{Offer, Refusal};
 use crate::relay::Relay;
+use crate::sys::{memory, process};
 use crate::systemd::Manager;
 use crate::upstream::Upstream;
 use crate::{sample, server};
 
 type Failure = Box<dyn std::error::Error>;
+
+/// How many connections may leak before the program ends, to be started anew: one in so many
+/// of the files that may be open, within these bounds.
+const LEAK_SHARE: usize = 8;
+const LEAKS: std::ops::RangeInclusive<usize> = 4..=1000;
 
 /// The proxy, whichever configuration it has at the moment.
 struct Service {
@@ -40,7 +46,7 @@ struct Service {
 /// # Errors
 /// A configuration that is wrong, a port that cannot be had; in one line.
 pub fn serve(options: Options) -> Result<(), Failure> {
-    crate::sys::memory::limit_stacks();
+    memory::limit_stacks();
     let config = config::load(&options, &config::environment)?;
     let supervision = config::supervision(&config::environment);
     logging::start(config.log_level, supervision.is_journal);
@@ -65,7 +71,8 @@ pub fn serve(options: Options) -> Result<(), Failure> {
 
     let limits = service.read_config(|config| config.server.limits);
     let serving = Arc::clone(&service);
-    let server = listener.serve(limits, Box::new(move |e| serving.relay().exchange(e)))?;
+    let serve = Box::new(move |exchange| serving.relay().exchange(exchange));
+    let server = listener.serve(limits, serve, Box::new(end_beyond_bearable_leaks))?;
     service.manager.ready(&format!("answering on {address}"));
     service.manager.feed_watchdog(address);
     count_models(&service.relay());
@@ -178,6 +185,17 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
         ("a limit of server", old.limits != new.limits),
     ];
     changes.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
+}
+
+/// Ends the program once leaked connections take too many of its files. They cannot be taken
+/// back: see `server/leak.rs`.
+fn end_beyond_bearable_leaks(leaked: usize) {
+    let files = process::raise_file_limit();
+    if leaked >= (files / LEAK_SHARE).clamp(*LEAKS.start(), *LEAKS.end()) {
+        log::error!("msg=\"too many leaked connections: ending, to be started anew\"");
+        log::logger().flush();
+        std::process::exit(1);
+    }
 }
 
 /// The upstreams of a configuration.

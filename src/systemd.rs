@@ -41,7 +41,7 @@ impl Manager {
 
     /// Reports that a reload begins. Call [`Manager::ready`] when it has ended.
     pub fn reloading(&self) {
-        let now = crate::sys::sockets::monotonic_micros();
+        let now = crate::sys::process::monotonic_micros();
         self.notify(&format!("RELOADING=1\nMONOTONIC_USEC={now}"));
     }
 

@@ -11,6 +11,7 @@ mod clients;
 mod credentials;
 mod environment;
 mod errors;
+mod limits;
 mod load;
 mod node;
 mod proxy;
@@ -22,6 +23,7 @@ mod yaml;
 
 pub use self::environment::{Environment, environment};
 pub use self::errors::{ConfigError, ConfigErrors};
+pub use self::limits::Limits;
 pub use self::load::{address, load};
 pub use self::settings::{Authorization, BaseUrl, Config, Hidden, Server, Upstream};
 pub use self::supervision::{Supervision, supervision};

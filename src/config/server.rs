@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::clients;
 use super::environment::{Environment, Sources, variable};
 use super::errors::ConfigError;
+use super::limits::Limits;
 use super::node::{Node, quoted};
 use super::settings::Server;
 use crate::cli::{self, Options};
 use crate::secret::Secret;
-use crate::server::Limits;
 
 const KEYS: [&str; 11] = [
     "host",

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use super::limits::Limits;
 use crate::filter::Filter;
 use crate::secret::Secret;
-use crate::server::Limits;
 
 /// Everything that was configured, checked and compiled.
 #[derive(Debug, Clone)]

@@ -9,10 +9,11 @@ use super::catalog::catalog;
 use super::chat::Completion;
 use super::embeddings;
 use super::refusal::Refusal;
+use crate::config::Limits;
 use crate::error::{Code, Error};
 use crate::reply::Reply;
 use crate::route::decode;
-use crate::server::{self, BodyLength, Exchange, Limits};
+use crate::server::{self, BodyLength, Exchange};
 
 /// The one key that is refused, to show how a client handles a 401.
 const WRONG_KEY: &str = "wrong";
@@ -27,7 +28,7 @@ const MAX_BODY: u64 = 2 * 1024 * 1024;
 pub fn start() -> io::Result<SocketAddr> {
     let listener = server::bind("127.0.0.1", 0)?;
     let address = listener.address();
-    listener.serve(Limits::default(), Box::new(answer))?;
+    listener.serve(Limits::default(), Box::new(answer), Box::new(|_| {}))?;
     Ok(address)
 }
 

@@ -5,17 +5,17 @@
 //! here and not by tiny_http, which adds fields of its own. Limits: HTTP/1.0 and 1.1, no
 //! trailers.
 
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use super::client::Client;
+use super::connection::Connection;
 use super::framing::{self, BodyLength};
-use super::giants;
-use super::response::{Framing, Out, Response, WayOut};
-use crate::elastic;
+use super::leak;
+use super::response::{DRAIN_TIME, Framing, Head, Out, Response};
 use crate::error::{Code, Error};
 use crate::headers::Headers;
 use crate::record::Sent;
@@ -28,22 +28,21 @@ const DRAIN_BYTES: usize = 256 * 1024;
 /// Room for a head of usual length, and a short body, in bytes.
 const USUAL_HEAD: usize = 2048;
 
-/// How long a client is given to finish sending what nobody wants.
-pub(super) const DRAIN_TIME: Duration = Duration::from_secs(2);
+/// How often it is asked whether the response in front has ended.
+const TURN: Duration = Duration::from_millis(1);
 
-/// A request that waits for its response. Dropped without one, it is answered 500.
+/// A request that waits for its response. Dropped without one, it is answered with 500.
 pub struct Exchange {
     request: Option<tiny_http::Request>,
-    client: Arc<Client>,
+    connection: Arc<Connection>,
     headers: Headers,
     body: BodyState,
     refusal: Option<Error>,
     /// Fields for whatever is answered.
     added: Headers,
-    /// Which of the connection's requests it is.
-    number: usize,
-    /// Nothing more is read for the sake of this answer.
-    hurried: bool,
+    /// Whether the response must not wait for the client.
+    is_turned_away: bool,
+    is_http_1_0: bool,
     started: Instant,
 }
 
@@ -59,29 +58,31 @@ struct BodyState {
 }
 
 impl Exchange {
-    pub(super) fn new(request: tiny_http::Request, client: Arc<Client>, number: usize) -> Exchange {
+    pub(super) fn new(request: tiny_http::Request, connection: Arc<Connection>) -> Exchange {
         let mut headers = Headers::with_capacity(request.headers().len());
         for field in request.headers() {
             headers.push(field.field.as_str().as_str(), field.value.as_str());
         }
-        let old = *request.http_version() < tiny_http::HTTPVersion(1, 1);
-        let (length, refusal) = match framing::body_length(request.url(), &headers, old) {
+        let is_http_1_0 = *request.http_version() < tiny_http::HTTPVersion(1, 1);
+        let (length, refusal) = match framing::body_length(request.url(), &headers, is_http_1_0) {
             Ok(length) => (length, None),
             Err(error) => (BodyLength::None, Some(error)),
         };
         let ended = refusal.is_none() && matches!(length, BodyLength::None | BodyLength::Known(0));
-        let body = BodyState { length, read: 0, ended, failed: refusal.is_some() };
-        let (request, started) = (Some(request), Instant::now());
+        if refusal.is_some() {
+            // What follows on the connection may be a part of this request.
+            connection.end();
+        }
         Exchange {
-            request,
-            client,
+            request: Some(request),
+            connection,
             headers,
-            body,
+            body: BodyState { length, read: 0, ended, failed: refusal.is_some() },
             refusal,
             added: Headers::new(),
-            number,
-            hurried: false,
-            started,
+            is_turned_away: false,
+            is_http_1_0,
+            started: Instant::now(),
         }
     }
 
@@ -90,18 +91,16 @@ impl Exchange {
         self.added = headers;
     }
 
-    /// Why this request is not to be looked at any further: its framing cannot be
-    /// believed, or there is no room for it. Whoever serves it answers with this.
+    /// Why this request must be refused unseen: its framing is ambiguous, or there is no room
+    /// for it.
     pub fn refusal(&self) -> Option<&Error> {
         self.refusal.as_ref()
     }
 
-    /// Refuses a request for want of room: the answer must not take time.
+    /// Refuses a request for lack of room: the response must not take time.
     pub(super) fn turn_away(&mut self, error: Error) {
-        if self.refusal.is_none() {
-            self.refusal = Some(error);
-        }
-        self.hurried = true;
+        self.refusal.get_or_insert(error);
+        self.is_turned_away = true;
     }
 
     /// The method, as it was sent.
@@ -119,19 +118,14 @@ impl Exchange {
         &self.headers
     }
 
-    /// Who sent the request.
+    /// The client's address.
     pub fn peer(&self) -> SocketAddr {
-        self.client.peer()
-    }
-
-    /// A handle that tells whether the client is still there.
-    pub fn client(&self) -> Arc<Client> {
-        Arc::clone(&self.client)
+        self.connection.origin.peer
     }
 
     /// A handle that tells whether the client is still there.
     pub fn wanted(&self) -> Arc<dyn Wanted> {
-        Arc::clone(&self.client) as Arc<dyn Wanted>
+        Arc::clone(&self.connection) as Arc<dyn Wanted>
     }
 
     /// How long the body is, as the client says.
@@ -159,140 +153,126 @@ impl Exchange {
         response.end()
     }
 
-    /// Ends the connection without an answer: nobody is there to read one.
+    /// Ends the connection without an answer, since the client has left.
     pub fn abandon(mut self) -> Sent {
         if let Some(request) = self.request.take() {
-            giants::let_go(request, &self.client);
-            self.client.leave();
+            leak::release(request, &self.connection);
+            self.connection.leave();
         }
-        let total = self.started.elapsed();
-        Sent {
-            status: Code::ClientLeft.status(),
-            first_byte: total,
-            total,
-            bytes_in: self.body.read,
-            bytes_out: 0,
-            complete: false,
-        }
+        self.sent(Code::ClientLeft.status())
     }
 
     /// Begins the response: its head goes out with what is sent first. `headers` are without the
-    /// fields that frame the body; `length` is the body's, where it is known. Failing writes are
+    /// fields that frame the body; `length` is the body's, if it is known. Failing writes are
     /// remembered, see [`Response::broken`].
     pub fn begin(mut self, status: u16, headers: &Headers, length: Option<u64>) -> Response {
-        let bodiless = self.method() == "HEAD" || status == 204 || status == 304 || status < 200;
-        let old = *self.request().http_version() < tiny_http::HTTPVersion(1, 1);
-        let way_out = self.way_out();
+        let request = self.request.take().expect("an exchange holds its request until it begins");
+        self.start(request, status, headers, length)
+    }
+
+    fn start(
+        &mut self,
+        request: tiny_http::Request,
+        status: u16,
+        headers: &Headers,
+        length: Option<u64>,
+    ) -> Response {
+        let has_body =
+            *request.method() != tiny_http::Method::Head && !matches!(status, 0..200 | 204 | 304);
         let framing = match length {
-            _ if bodiless => Framing::None,
+            _ if !has_body => Framing::None,
             Some(length) => Framing::Length { left: length },
-            None if old => Framing::Close,
+            None if self.is_http_1_0 => Framing::Close,
             None => Framing::Chunked,
         };
-        let last = self.client.ends_with(self.number);
-        let stays = way_out == WayOut::Writer
-            && !last
-            && framing != Framing::Close
-            && stays_open(&self.headers, old);
-
-        let mut head = Vec::with_capacity(USUAL_HEAD);
-        head.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason(status)).as_bytes());
+        let out = self.way_out(request);
+        let library_goes_on = stays_open(&self.headers, self.is_http_1_0);
+        self.connection.progress().is_last |= !library_goes_on;
+        let is_last = self.connection.is_closing();
+        let stays = library_goes_on && !is_last && framing != Framing::Close;
+        let mut bytes = Vec::with_capacity(USUAL_HEAD);
+        let reason = tiny_http::StatusCode(status).default_reason_phrase();
+        bytes.extend_from_slice(format!("HTTP/1.1 {status} {reason}\r\n").as_bytes());
         for (name, value) in headers.iter().chain(self.added.iter()) {
-            field(&mut head, name, value);
+            field(&mut bytes, name, value);
         }
         match (framing, length) {
-            (Framing::Chunked, _) => field(&mut head, "transfer-encoding", b"chunked"),
+            (Framing::Chunked, _) => field(&mut bytes, "transfer-encoding", b"chunked"),
             (_, Some(length)) if status != 204 && status >= 200 => {
-                field(&mut head, "content-length", length.to_string().as_bytes());
+                field(&mut bytes, "content-length", length.to_string().as_bytes());
             }
             _ => {}
         }
-        match (stays, old) {
-            (false, _) => field(&mut head, "connection", b"close"),
-            (true, true) => field(&mut head, "connection", b"keep-alive"),
+        match (stays, self.is_http_1_0) {
+            (false, _) => field(&mut bytes, "connection", b"close"),
+            (true, true) => field(&mut bytes, "connection", b"keep-alive"),
             (true, false) => {}
         }
-        head.extend_from_slice(b"\r\n");
-
-        let request = self.request.take().expect("an exchange holds its request until it begins");
-        Response {
-            out: match way_out {
-                WayOut::Writer => Out::Writer(request.into_writer()),
-                WayOut::Socket => Out::Socket(request),
-                WayOut::Nowhere => Out::Nowhere(request),
-            },
-            client: Arc::clone(&self.client),
-            number: self.number,
-            framing,
-            hurried: self.hurried,
-            pending: head,
-            buffer: Vec::new(),
-            size: length.map_or(elastic::LEAST, elastic::size_for),
-            broken: way_out == WayOut::Nowhere,
-            gone: false,
-            last,
-            finished: false,
-            sent: Sent {
-                status,
-                first_byte: self.started.elapsed(),
-                total: Duration::ZERO,
-                bytes_in: self.body.read,
-                bytes_out: 0,
-                complete: false,
-            },
-            started: self.started,
-        }
+        bytes.extend_from_slice(b"\r\n");
+        let (connection, started) = (Arc::clone(&self.connection), self.started);
+        let sent = self.sent(status);
+        Response::new(Head { out, connection, framing, bytes, length, is_last, started, sent })
     }
 
-    /// How the response can reach the client. tiny_http's writer can only be had by
-    /// dropping the request, which reads the rest of its body, however long that is and
-    /// however long it takes. So a short rest is read here, and for a long one the answer
-    /// goes to the socket itself, and the connection ends after it.
-    fn way_out(&mut self) -> WayOut {
-        if !self.hurried && (self.body.ended || self.drain()) {
-            return WayOut::Writer;
+    /// What is known of what is sent before it is.
+    fn sent(&self, status: u16) -> Sent {
+        let (first_byte, bytes_in) = (self.started.elapsed(), self.body.read);
+        Sent { status, first_byte, total: first_byte, bytes_in, bytes_out: 0, complete: false }
+    }
+
+    /// How the response can reach the client. tiny_http's writer can only be had by dropping
+    /// the request, which reads the rest of its body, however long that is and however long it
+    /// takes. So a short rest is read here; behind a long one the response goes to the socket
+    /// itself, and the connection ends after it.
+    fn way_out(&mut self, mut request: tiny_http::Request) -> Out {
+        if !self.is_turned_away && (self.body.ended || self.drain(&mut request)) {
+            return Out::Writer(request.into_writer());
         }
         // What follows on the connection may be the rest of this body.
-        self.client.distrust();
-        // Another response may be under way in front of this one, and only tiny_http's
-        // writers know the order.
-        let alone = self.number == 1 || self.client.exchanges() == 1;
-        if !alone || self.client.socket().is_none() {
-            return WayOut::Nowhere;
+        self.connection.end();
+        // The end of the response in front of it may be on its way.
+        let deadline = Instant::now() + DRAIN_TIME;
+        let waits = || !self.is_turned_away && Instant::now() < deadline;
+        while self.connection.progress().open > 1 && waits() {
+            thread::sleep(TURN);
         }
-        WayOut::Socket
+        let is_in_turn = self.connection.progress().open == 1;
+        // One that is turned away must not wait for the client either.
+        let is_ready = !self.is_turned_away || self.connection.socket.set_nonblocking(true).is_ok();
+        if is_in_turn && is_ready {
+            return Out::Socket(request);
+        }
+        leak::release(request, &self.connection);
+        Out::Ended
     }
 
-    /// Reads what is left of the body, if that is little; says whether all of it was read.
-    fn drain(&mut self) -> bool {
-        if self.body.failed {
+    /// Reads what is left of the body, if that is little; false if it was too much.
+    fn drain(&mut self, request: &mut tiny_http::Request) -> bool {
+        let rest = match self.body.length {
+            BodyLength::Known(length) => length - self.body.read,
+            _ => 0,
+        };
+        // A client that waits for "100 Continue" has not sent it, and must not be asked to.
+        let expects = self.headers.contains("expect") && self.body.read == 0;
+        if self.body.failed || expects || rest > DRAIN_BYTES as u64 {
             return false;
         }
-        let long = |length| length - self.body.read > DRAIN_BYTES as u64;
-        if matches!(self.body.length, BodyLength::Known(length) if long(length)) {
-            return false;
-        }
-        // Who waits for "100 Continue" has not sent it, and shall not be asked to.
-        if self.headers.contains("expect") && self.body.read == 0 {
-            return false;
-        }
-        let client = Arc::clone(&self.client);
-        let Some(socket) = client.socket() else { return false };
         let deadline = Instant::now() + DRAIN_TIME;
         let mut left = DRAIN_BYTES;
-        // Not on the stack: that of every stream at rest would be as much larger.
+        // Not on the stack: that of every stream would be as much larger.
         let mut buffer = vec![0; 8192];
+        let socket = &self.connection.socket;
         while left > 0 && !self.body.ended {
             let patience = deadline.saturating_duration_since(Instant::now());
-            if patience.is_zero() || socket.stream().set_read_timeout(Some(patience)).is_err() {
+            if patience.is_zero() || socket.set_read_timeout(Some(patience)).is_err() {
                 break;
             }
-            match self.body().read(&mut buffer) {
+            match self.body.read(request, &self.connection, &mut buffer) {
                 Ok(read) => left = left.saturating_sub(read),
                 Err(_) => break,
             }
         }
-        let _ = socket.stream().set_read_timeout(None);
+        let _ = socket.set_read_timeout(None);
         self.body.ended
     }
 
@@ -303,21 +283,14 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        // Only after a panic: every other way out takes the request.
-        let Some(request) = self.request.take() else { return };
-        let rest = Exchange {
-            request: Some(request),
-            client: Arc::clone(&self.client),
-            headers: std::mem::take(&mut self.headers),
-            body: self.body,
-            refusal: self.refusal.take(),
-            added: std::mem::take(&mut self.added),
-            number: self.number,
-            hurried: self.hurried,
-            started: self.started,
-        };
-        let what = "an internal error: see the log of model-filter";
-        rest.respond(&Reply::error(&Error::proxy(Code::Internal, what)));
+        // Only a panic leaves the request here: every answer takes it.
+        if let Some(request) = self.request.take() {
+            let what = "an internal error: see the log of model-filter";
+            let Reply { status, headers, body } = Reply::error(&Error::proxy(Code::Internal, what));
+            let mut response = self.start(request, status, &headers, Some(body.len() as u64));
+            response.write(&body);
+            response.end();
+        }
     }
 }
 
@@ -326,66 +299,65 @@ pub struct Body<'a>(&'a mut Exchange);
 
 impl Read for Body<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Exchange { request, client, body, .. } = &mut *self.0;
-        if body.ended || buffer.is_empty() {
+        let Exchange { request, connection, body, .. } = &mut *self.0;
+        let request = request.as_mut().expect("an exchange holds its request until it begins");
+        body.read(request, connection, buffer)
+    }
+}
+
+impl BodyState {
+    fn read(
+        &mut self,
+        request: &mut tiny_http::Request,
+        connection: &Connection,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
+        if self.ended || buffer.is_empty() {
             return Ok(0);
         }
-        let room = match body.length {
+        let room = match self.length {
             BodyLength::Known(length) => {
-                buffer.len().min(usize::try_from(length - body.read).unwrap_or(usize::MAX))
+                buffer.len().min(usize::try_from(length - self.read).unwrap_or(usize::MAX))
             }
             _ => buffer.len(),
         };
-        let request = request.as_mut().expect("an exchange holds its request until it begins");
-        client.upload.awaited.store(true, Ordering::Relaxed);
+        let upload = &connection.upload;
+        upload.awaited.store(true, Ordering::Relaxed);
         let read = request.as_reader().read(&mut buffer[..room]);
-        client.upload.awaited.store(false, Ordering::Relaxed);
-        body.failed = read.is_err();
-        if matches!(&read, Err(error) if error.kind() == io::ErrorKind::ConnectionReset) {
-            client.has_reset();
-        }
+        upload.awaited.store(false, Ordering::Relaxed);
+        self.failed = true;
         let read = match read {
-            _ if client.upload.late.load(Ordering::Relaxed) => {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the body came too slowly"));
+            _ if upload.late.load(Ordering::Relaxed) => {
+                return Err(io::Error::new(ErrorKind::TimedOut, "the body came too slowly"));
             }
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "a chunk cannot be understood",
-                ));
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                return Err(io::Error::new(ErrorKind::InvalidData, "a chunk is not valid"));
             }
             other => other?,
         };
-        body.read += read as u64;
-        client.upload.delivered.fetch_add(read as u64, Ordering::Relaxed);
-        body.ended = match body.length {
-            BodyLength::Known(length) => body.read >= length,
-            _ => read == 0,
-        };
-        let cut = match body.length {
-            BodyLength::Known(_) => read == 0 && !body.ended,
+        self.read += read as u64;
+        upload.delivered.fetch_add(read as u64, Ordering::Relaxed);
+        let is_cut;
+        (self.ended, is_cut) = match self.length {
+            BodyLength::Known(length) => (self.read >= length, read == 0),
             // tiny_http's decoder takes the end of the connection for the last chunk.
-            _ => read == 0 && client.left(),
+            _ => (read == 0, read == 0 && !connection.is_wanted()),
         };
-        if cut {
-            body.failed = true;
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the body is cut"));
+        if is_cut {
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, "the body is cut"));
         }
+        self.failed = false;
         Ok(read)
     }
 }
 
-/// Whether tiny_http goes on reading this connection after this request: its own rule,
-/// word for word, because the response must not promise anything else.
-fn stays_open(headers: &Headers, old: bool) -> bool {
-    let Some(connection) = headers.get_str("connection") else { return !old };
+/// Whether tiny_http goes on reading this connection after this request: its own rule, word
+/// for word, because the response must not promise anything else.
+fn stays_open(headers: &Headers, is_http_1_0: bool) -> bool {
+    let Some(connection) = headers.get_str("connection") else { return !is_http_1_0 };
     let connection = connection.to_ascii_lowercase();
     let ends = connection.contains("close") || connection.contains("upgrade");
-    !ends && (!old || connection.contains("keep-alive"))
-}
-
-fn reason(status: u16) -> &'static str {
-    tiny_http::StatusCode(status).default_reason_phrase()
+    !ends && (!is_http_1_0 || connection.contains("keep-alive"))
 }
 
 fn field(head: &mut Vec<u8>, name: &str, value: &[u8]) {

@@ -1,60 +1,64 @@
 //! A response on its way out, behind its head.
 //!
 //! The framing is written here and not by tiny_http, which would hold a stream back until
-//! 8 KiB are full. The head waits for what is sent next, so that a response which has
-//! arrived goes out in one system call. A response that ends without [`Response::end`] is always cut, so that no
-//! client takes a part for the whole. Limits: no trailers.
+//! 8 KiB are full. The head waits for what is sent next, so that a response which has arrived
+//! goes out in one system call. A response that ends without [`Response::end`] is always cut:
+//! no client takes a part for the whole. Limits: no trailers.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::client::Client;
-use super::exchange::DRAIN_TIME;
-use super::giants;
+use super::connection::Connection;
+use super::leak;
 use crate::elastic;
 use crate::record::Sent;
 
+/// How long a client is given to finish sending what nobody reads.
+pub(super) const DRAIN_TIME: Duration = Duration::from_secs(2);
+
 /// A response that has begun. Dropped without [`Response::end`], it is cut.
 pub struct Response {
-    pub(super) out: Out,
-    pub(super) client: Arc<Client>,
-    /// Which of the connection's requests it answers.
-    pub(super) number: usize,
-    pub(super) framing: Framing,
-    /// Nothing is waited for.
-    pub(super) hurried: bool,
-    /// What is to be sent in front of what comes next: the head, and a short body.
-    pub(super) pending: Vec<u8>,
+    out: Out,
+    connection: Arc<Connection>,
+    framing: Framing,
+    /// What is sent in front of what comes next: the head, and a short body.
+    pending: Vec<u8>,
     /// Where parts of the body are read to, and sent from.
-    pub(super) buffer: Vec<u8>,
+    buffer: Vec<u8>,
     /// How much of the body the buffer is to hold.
-    pub(super) size: usize,
-    pub(super) broken: bool,
-    /// Whether the connection is known to have ended.
-    pub(super) gone: bool,
-    /// Whether the connection ends with it, for a reason of our own.
-    pub(super) last: bool,
-    pub(super) finished: bool,
-    pub(super) sent: Sent,
+    size: usize,
+    is_broken: bool,
+    is_answered: bool,
+    is_last: bool,
+    started: Instant,
+    sent: Sent,
+}
+
+/// What a response begins with.
+pub(super) struct Head {
+    pub(super) out: Out,
+    pub(super) connection: Arc<Connection>,
+    pub(super) framing: Framing,
+    /// The status line and the fields.
+    pub(super) bytes: Vec<u8>,
+    /// The length of the body, if it is known.
+    pub(super) length: Option<u64>,
+    /// Whether the connection ends with this response, for a reason of our own.
+    pub(super) is_last: bool,
     pub(super) started: Instant,
+    pub(super) sent: Sent,
 }
 
-/// What a response is written to.
+/// How a response reaches its client.
 pub(super) enum Out {
+    /// Through tiny_http, which keeps the order of responses.
     Writer(Box<dyn Write + Send>),
-    /// The request is kept: dropping it would read its body.
+    /// To the socket itself. The request is kept: dropping it would read its body.
     Socket(tiny_http::Request),
-    Nowhere(tiny_http::Request),
-    Done,
-}
-
-/// How a response can reach its client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WayOut {
-    Writer,
-    Socket,
-    Nowhere,
+    /// No longer.
+    Ended,
 }
 
 /// How the client can tell where the body ends.
@@ -72,11 +76,28 @@ const WITH_THE_HEAD: usize = 64 * 1024;
 /// Room for the line in front of a chunk, and for the one behind it.
 const SIZE_LINE: usize = 18;
 const LINE_END: &[u8] = b"\r\n";
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 impl Response {
+    pub(super) fn new(head: Head) -> Response {
+        Response {
+            is_broken: matches!(head.out, Out::Ended),
+            is_answered: false,
+            out: head.out,
+            connection: head.connection,
+            framing: head.framing,
+            pending: head.bytes,
+            buffer: Vec::new(),
+            size: head.length.map_or(elastic::LEAST, elastic::size_for),
+            is_last: head.is_last,
+            started: head.started,
+            sent: head.sent,
+        }
+    }
+
     /// Sends a part of the body at once; a short one of known length waits for more, or the end.
     pub fn write(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() || self.broken {
+        if bytes.is_empty() || self.is_broken {
             return;
         }
         let bytes = self.counted(bytes);
@@ -90,8 +111,9 @@ impl Response {
                 }
             }
             Framing::Length { .. } | Framing::Close => {
-                self.flush();
-                self.put(bytes);
+                let pending = std::mem::take(&mut self.pending);
+                self.put(&pending, false);
+                self.put(bytes, self.has_all());
             }
             Framing::Chunked => {
                 self.pending.extend_from_slice(size_line(bytes.len(), &mut [0; SIZE_LINE]));
@@ -102,7 +124,7 @@ impl Response {
         }
     }
 
-    /// Reads a part of the body to where it is sent from, and sends it at once. Tells what
+    /// Reads a part of the body to where it is sent from, and sends it at once. Returns what
     /// was read; nothing may be the end of the body.
     pub fn pass<E>(
         &mut self,
@@ -133,7 +155,7 @@ impl Response {
         let front = first - pending.len();
         buffer[front..first].copy_from_slice(&pending);
         if self.framing != Framing::None {
-            self.put(&buffer[front..last]);
+            self.put(&buffer[front..last], self.has_all());
         }
         self.buffer = buffer;
         Ok(&self.buffer[start..end])
@@ -142,9 +164,7 @@ impl Response {
     /// Sends what waits.
     pub fn flush(&mut self) {
         let pending = std::mem::take(&mut self.pending);
-        if !pending.is_empty() {
-            self.put(&pending);
-        }
+        self.put(&pending, self.has_all());
     }
 
     /// Counts a part of the body, and cuts off what was not promised: that would be taken
@@ -164,19 +184,26 @@ impl Response {
         bytes
     }
 
+    /// Whether the client has all of the response with what is sent next. The end of a chunked
+    /// body is [`LAST_CHUNK`], which [`Response::end`] sends.
+    fn has_all(&self) -> bool {
+        matches!(self.framing, Framing::None | Framing::Length { left: 0 })
+    }
+
     /// Whether the client can no longer be written to.
     pub fn broken(&self) -> bool {
-        self.broken
+        self.is_broken
     }
 
     /// Ends the response. One that is shorter than was promised is cut.
     pub fn end(mut self) -> Sent {
         if self.framing == Framing::Chunked {
-            self.pending.extend_from_slice(b"0\r\n\r\n");
+            self.pending.extend_from_slice(LAST_CHUNK);
         }
-        self.flush();
-        let short = matches!(self.framing, Framing::Length { left } if left > 0);
-        self.close(!short && !self.broken)
+        let is_short = matches!(self.framing, Framing::Length { left } if left > 0);
+        let pending = std::mem::take(&mut self.pending);
+        self.put(&pending, !is_short);
+        self.close(!is_short && !self.is_broken)
     }
 
     /// Cuts the response: the client sees that it is not complete.
@@ -185,81 +212,55 @@ impl Response {
         self.close(false)
     }
 
-    fn close(&mut self, complete: bool) -> Sent {
-        self.finished = true;
-        self.sent.complete = complete;
-        self.sent.total = self.started.elapsed();
-        let mut out = std::mem::replace(&mut self.out, Out::Done);
-        if let Out::Nowhere(request) = out {
-            let Some(request) = self.client.park_last(self.number, request) else {
-                // The connection ends with the answer in front of it.
-                self.client.leave();
-                return self.sent;
-            };
-            out = Out::Nowhere(request);
+    /// Gives bytes to the kernel; `is_end` says that they are the last of the response.
+    fn put(&mut self, bytes: &[u8], is_end: bool) {
+        // Once: the next request may be under way by the time the response is closed.
+        if is_end && !std::mem::replace(&mut self.is_answered, true) {
+            self.connection.answer();
         }
-        let through_writer = matches!(out, Out::Writer(_));
-        // The socket is looked up only where it is needed: it takes a while.
-        match (complete, self.framing) {
-            // Whoever has its port by now is another.
-            (false, _) if self.gone => {}
-            (false, Framing::Close) => self.client.reset(),
-            (false, _) => self.client.cut(),
-            (true, Framing::Close) => self.client.finish(),
-            (true, _) if self.last => self.client.finish(),
-            (true, _) => {}
-        }
-        match out {
-            Out::Writer(writer) => {
-                drop(writer);
-                if complete && self.client.has_parked() && self.client.ends_with(self.number) {
-                    linger(&self.client);
-                }
-            }
-            Out::Socket(request) => {
-                if !self.hurried {
-                    linger(&self.client);
-                }
-                giants::let_go(request, &self.client);
-            }
-            Out::Nowhere(request) => giants::let_go(request, &self.client),
-            Out::Done => {}
-        }
-        if !through_writer {
-            // What tiny_http had read of the connection comes only now that it is cut.
-            self.client.distrust();
-        }
-        self.client.leave();
-        self.sent
-    }
-
-    pub(super) fn put(&mut self, bytes: &[u8]) {
-        if self.broken {
+        if self.is_broken || bytes.is_empty() {
             return;
         }
         let written = match &mut self.out {
             Out::Writer(writer) => writer.write_all(bytes).and_then(|()| writer.flush()),
-            Out::Socket(_) => match self.client.socket() {
-                Some(socket) if self.hurried => match socket.send_now(bytes) {
-                    true => Ok(()),
-                    false => Err(ErrorKind::WouldBlock.into()),
-                },
-                Some(socket) => socket.stream().write_all(bytes),
-                None => Err(ErrorKind::NotConnected.into()),
-            },
-            Out::Nowhere(_) | Out::Done => Err(ErrorKind::NotConnected.into()),
+            Out::Socket(_) => (&self.connection.socket).write_all(bytes),
+            Out::Ended => Ok(()),
         };
-        if let Err(error) = written {
-            self.broken = true;
-            let kind = error.kind();
-            self.gone = matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset);
+        self.is_broken = written.is_err();
+    }
+
+    fn close(&mut self, complete: bool) -> Sent {
+        self.sent.complete = complete;
+        self.sent.total = self.started.elapsed();
+        // Whether the client sends what is not read as requests.
+        let lingers = complete && self.connection.is_ended();
+        match (complete, self.framing) {
+            (false, Framing::Close) => self.connection.reset(),
+            (false, _) => self.connection.cut(),
+            (true, framing) if framing == Framing::Close || self.is_last || lingers => {
+                self.connection.finish();
+            }
+            (true, _) => {}
         }
+        if lingers {
+            linger(&self.connection.socket);
+        }
+        match std::mem::replace(&mut self.out, Out::Ended) {
+            Out::Writer(writer) => {
+                drop(writer);
+                leak::release_behind(&self.connection);
+            }
+            Out::Socket(request) => leak::release(request, &self.connection),
+            Out::Ended => {}
+        }
+        self.connection.leave();
+        self.sent
     }
 }
 
 impl Drop for Response {
     fn drop(&mut self) {
-        if !self.finished {
+        if !matches!(self.out, Out::Ended) {
             self.close(false);
         }
     }
@@ -274,21 +275,18 @@ fn size_line(length: usize, room: &mut [u8; SIZE_LINE]) -> &[u8] {
     &room[..written]
 }
 
-/// Gives the client a moment to read its answer while it still sends: a connection that
-/// is closed over unread bytes is reset, and the answer with it.
-fn linger(client: &Client) {
-    let Some(socket) = client.socket() else { return };
-    socket.finish();
+/// Gives the client a moment to read its answer while it still sends: a connection that is
+/// closed over unread bytes is reset, and the answer with it.
+fn linger(mut socket: &TcpStream) {
     let deadline = Instant::now() + DRAIN_TIME;
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let patience = deadline.saturating_duration_since(Instant::now());
-        if patience.is_zero() || socket.stream().set_read_timeout(Some(patience)).is_err() {
+        if patience.is_zero() || socket.set_read_timeout(Some(patience)).is_err() {
             return;
         }
-        match socket.stream().read(&mut buffer) {
-            Ok(1..) => {}
-            Ok(0) | Err(_) => return,
+        if !matches!(socket.read(&mut buffer), Ok(1..)) {
+            return;
         }
     }
 }

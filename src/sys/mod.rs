@@ -1,6 +1,10 @@
-//! System calls that the standard library does not have. The only unsafe code is here.
+//! System calls that the standard library does not offer. The only unsafe code is here.
 //!
 //! Limits: Linux 4.1 or newer.
+#![allow(unsafe_code)]
 
+pub(crate) mod descriptors;
+pub(crate) mod epoll;
 pub(crate) mod memory;
-pub(crate) mod sockets;
+pub(crate) mod process;
+pub(crate) mod socket;

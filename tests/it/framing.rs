@@ -97,7 +97,7 @@ fn a_length_beyond_this_machines_memory_does_not_end_the_process() {
     client.send("POST", "/v1/../x", &[("Content-Length", "1073741824")], b"{");
     client.response().own_error(400, "bad_request");
     drop(client);
-    proxy.wait_for_log("a connection was given up");
+    proxy.wait_for_log("leaked a connection");
     assert_eq!(proxy.get("/v1/after").text(), "/v1/after");
 }
 
@@ -118,7 +118,8 @@ fn before_giant_lengths_have_taken_all_files_the_program_ends() {
         answered += 1;
     }
     assert_eq!(proxy.exit_code(), Some(1));
-    assert!(answered <= 16, "{answered}");
+    // One in eight of the files, and what comes while the log is written.
+    assert!(answered <= 40, "{answered}");
 }
 
 /// The proxy drains such a request for at most 2 s after its response, then cuts the connection.
@@ -140,8 +141,9 @@ fn assert_the_next_request_is_seen(framing: &str, body: &[u8]) {
     let mut client = Client::of(&proxy);
     let head = format!("POST /v1/../x HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n");
     let next = "GET /v1/next HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    client.send_raw([head.as_bytes(), body, next.as_bytes()].concat());
+    client.send_raw([head.as_bytes(), body].concat());
     client.response().own_error(400, "bad_request");
+    client.send_raw(next);
     assert_eq!(client.response().text(), "/v1/next");
     assert!(client.is_closed());
     assert_eq!(fake.request().target(), "/v1/next");
@@ -203,25 +205,23 @@ fn a_long_unread_chunked_body_is_no_request() {
     assert_answered_and_ended("Transfer-Encoding: chunked", &body, HIDDEN.as_bytes());
 }
 
-/// The response to a request whose body is not drained bypasses tiny_http, which would keep responses in order.
 #[test]
-fn an_answer_that_hurries_does_not_overtake_the_one_before() {
+fn a_refusal_does_not_overtake_the_answer_in_front_of_it() {
     let gate = Gate::new();
     let opened = gate.clone();
     let fake = Fake::answering(move |request| {
         opened.wait();
         json(200, request.target())
     });
-    let proxy = Proxy::before(&fake, "");
+    let proxy = Proxy::debugging(&fake);
     let mut client = Client::of(&proxy);
     let slow = "GET /v1/slow HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let refused = "POST /v1/../x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n\r\n";
     client.send_raw([slow, refused].concat());
-    proxy.exchange("/v1/../x");
+    proxy.wait_for_log("dropped a pipelined request");
     gate.open();
-    // Either the connection is ended for the sake of the second, or the first is answered first.
-    let answer = client.answer_or_close();
-    assert!(answer.as_ref().is_none_or(|answer| answer.text() == "/v1/slow"), "{answer:?}");
+    assert_eq!(client.response().text(), "/v1/slow");
+    assert!(client.is_closed());
     assert_eq!(proxy.get("/v1/after").text(), "/v1/after");
 }
 

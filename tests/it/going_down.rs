@@ -95,27 +95,3 @@ fn a_second_signal_ends_it_at_once() {
         gate.open();
     }
 }
-
-#[test]
-fn all_requests_that_are_under_way_on_one_connection_are_answered() {
-    let gate = Gate::new();
-    let opened = gate.clone();
-    let fake = Fake::answering(move |_| {
-        opened.opened_within(DEADLINE * 6);
-        json(200, "{}")
-    });
-    let mut proxy = Proxy::limited(&fake, "");
-    let mut client = Client::of(&proxy);
-    for _ in 0..3 {
-        client.send("GET", "/v1/x", &[], b"");
-    }
-    assert!(fake.counts_within("/v1/x", 3, DEADLINE));
-    proxy.signal("TERM");
-    proxy.wait_for_log("shutting down");
-    gate.open();
-    for _ in 0..3 {
-        assert_eq!(client.response().status, 200);
-    }
-    client.wait_until_closed();
-    assert_eq!(proxy.exit_code(), Some(0));
-}

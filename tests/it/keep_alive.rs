@@ -1,11 +1,8 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::time::Duration;
 
 use crate::client::{Client, End};
 use crate::fake::{CHUNKED, EVENTS, Fake, LAST_CHUNK, chunk, json, models, response};
-use crate::leaving::are_open;
-use crate::limits::connections;
 use crate::proxy::{Proxy, plain};
 use crate::wait::{DEADLINE, Gate, eventually};
 
@@ -193,25 +190,24 @@ fn a_get_survives_several_idle_connections_that_are_dead() {
     assert_eq!(asked, 2, "once over one that was dead, and once over a new one");
 }
 
+/// What is behind the first of them is dropped, and its client sends it again: RFC 9112, 9.3.2.
 #[test]
-fn pipelined_requests_are_answered_in_order() {
-    let other = Gate::new();
-    let opened = other.clone();
-    let fake = Fake::answering(move |request| {
-        match request.target() {
-            // Slow, where the others are not: they may be asked meanwhile, and may not overtake.
-            "/v1/1" => drop(opened.opened_within(Duration::from_millis(300))),
-            _ => opened.open(),
-        }
-        json(200, request.target())
-    });
-    let proxy = Proxy::before(&fake, "");
+fn of_pipelined_requests_the_first_is_answered_and_the_connection_closed() {
+    let gate = Gate::new();
+    let fake = gated(&gate, 10);
+    let proxy = Proxy::debugging(&fake);
     let mut client = Client::of(&proxy);
-    let get = |number| format!("GET /v1/{number} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    client.send_raw((1..=4).map(get).collect::<String>());
-    for number in 1..=4 {
-        assert_eq!(client.response().text(), format!("/v1/{number}"));
-    }
+    client.send_raw(gets(40));
+    proxy.wait_for_log(DROPPED);
+    gate.open();
+    let answer = client.response();
+    assert_eq!((answer.text().as_str(), answer.header("connection")), ("/v1/1", Some("close")));
+    assert!(client.is_closed());
+    drop(client);
+    proxy.exchange("/v1/1");
+    assert_eq!(fake.requests().len(), 1);
+    assert!(proxy.log().iter().all(|line| !line.contains("side=")), "{:#?}", proxy.log());
+    assert_eq!(proxy.get("/v1/x").status, 200);
 }
 
 fn gets(count: usize) -> String {
@@ -219,71 +215,55 @@ fn gets(count: usize) -> String {
     (1..=count).map(get).collect()
 }
 
-/// Answers once the gate is open, the sixteenth at length.
+/// Answers once the gate is open, the first request at length.
 fn gated(gate: &Gate, length: usize) -> Fake {
     let (gate, long) = (gate.clone(), "x".repeat(length));
     Fake::answering(move |request| {
         gate.wait();
-        json(200, if request.target() == "/v1/16" { &long } else { request.target() })
+        json(200, if length > 10 { &long } else { request.target() })
     })
 }
 
-const TOO_MANY: &str = "more requests at once";
-
-#[test]
-fn of_too_many_pipelined_requests_the_first_are_answered() {
-    let gate = Gate::new();
-    let fake = gated(&gate, 10);
-    let proxy = Proxy::before(&fake, "");
-    let mut client = Client::of(&proxy);
-    client.send_raw(gets(40));
-    proxy.wait_for_log(TOO_MANY);
-    gate.open();
-    for number in 1..16 {
-        let answer = client.response();
-        assert_eq!((answer.text(), answer.header("connection")), (format!("/v1/{number}"), None));
-    }
-    let last = client.response();
-    assert_eq!((last.body.len(), last.header("connection")), (10, Some("close")));
-    assert!(client.is_closed());
-    drop(client);
-    proxy.exchange("/v1/16");
-    assert_eq!(fake.requests().len(), 16);
-    assert!(proxy.log().iter().all(|line| !line.contains("side=")), "{:#?}", proxy.log());
-    assert_eq!(proxy.get("/v1/x").status, 200);
-}
+const DROPPED: &str = "dropped a pipelined request";
 
 /// A connection that is closed over bytes that nobody read is reset, and what was on its way is
 /// lost.
 #[test]
-fn a_client_that_still_sends_gets_the_last_answer_whole() {
+fn a_client_that_still_sends_gets_its_answer_whole() {
     const LENGTH: usize = 8_000_000;
     let gate = Gate::new();
     let fake = gated(&gate, LENGTH);
-    let proxy = Proxy::before(&fake, "");
+    let proxy = Proxy::debugging(&fake);
     let mut client = Client::of(&proxy);
-    client.send_raw(gets(17));
-    proxy.wait_for_log(TOO_MANY);
+    client.send_raw(gets(2));
+    proxy.wait_for_log(DROPPED);
     let mut writer = client.writer();
     let sending = std::thread::spawn(move || while writer.write_all(b"x").is_ok() {});
     gate.open();
-    (1..16).for_each(|_| assert_eq!(client.response().status, 200));
-    let last = client.response();
-    assert_eq!((last.body.len(), last.end), (LENGTH, End::Complete));
+    let answer = client.response();
+    assert_eq!((answer.body.len(), answer.end), (LENGTH, End::Complete));
     assert!(client.is_closed());
-    sending.join().unwrap(); // ends when the proxy closes the connection
+    sending.join().unwrap(); // until the proxy reads no more
 }
 
 #[test]
-fn a_pipelined_request_behind_a_body_is_a_request_of_its_own() {
-    let fake = Fake::answering(|request| json(200, &format!("{} ", request.text())));
-    let proxy = Proxy::before(&fake, "");
+fn a_pipelined_request_behind_a_body_is_no_part_of_that_body() {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let fake = Fake::answering(move |request| {
+        opened.wait();
+        json(200, &format!("{} ", request.text()))
+    });
+    let proxy = Proxy::debugging(&fake);
     let mut client = Client::of(&proxy);
     let post =
         |body| format!("POST /v1/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n{body}");
     client.send_raw(["one", "two"].map(post).concat());
+    proxy.wait_for_log(DROPPED);
+    gate.open();
     assert_eq!(client.response().text(), "one ");
-    assert_eq!(client.response().text(), "two ");
+    assert!(client.is_closed());
+    assert_eq!(fake.requests().len(), 1);
 }
 
 #[test]
@@ -361,36 +341,11 @@ fn a_port_that_is_used_again_after_half_an_upload_is_another_client() {
     }
 }
 
-/// What was read of the uploads in front is not taken for the framing of the one that comes.
 #[test]
-fn pipelined_uploads_may_wait_for_a_slow_answer_in_front() {
+fn a_pipelined_request_does_not_cost_the_answer_in_front_of_it() {
     let gate = Gate::new();
     let fake = slow_until(&gate);
-    let proxy = Proxy::with_prefix(&fake, "");
-    let mut client = Client::of(&proxy);
-    client.send("GET", "/v1/slow", &[], b"");
-    let body = format!(r#"{{"model":"my/x","pad":"{}"}}"#, "x".repeat(3_000_000));
-    for _ in 0..4 {
-        client.send("POST", "/v1/x", &[], body.as_bytes());
-    }
-    let (beginning, rest) = body.as_bytes().split_at(2000);
-    client.send("POST", "/v1/x", &[("Content-Length", &body.len().to_string())], beginning);
-    eventually("it is waited for", || are_open(&proxy, 6));
-    // The watch looks meanwhile: it sees others, too.
-    let _others = [Client::of(&proxy), Client::of(&proxy)];
-    eventually("the watch has looked", || connections(&proxy, "open") == "3");
-    client.more(rest);
-    gate.open();
-    for _ in 0..6 {
-        assert_eq!(client.response().status, 200);
-    }
-}
-
-#[test]
-fn a_refused_request_does_not_cost_the_answer_in_front_of_it() {
-    let gate = Gate::new();
-    let fake = slow_until(&gate);
-    let proxy = Proxy::before(&fake, "");
+    let proxy = Proxy::debugging(&fake);
     let long = "POST /v1/../x HTTP/1.1\r\nContent-Length: 900000\r\n\r\n".to_owned();
     let long = long + &"x".repeat(900_000);
     let refused = [
@@ -403,8 +358,8 @@ fn a_refused_request_does_not_cost_the_answer_in_front_of_it() {
         client.send("GET", "/v1/slow", &[], b"");
         client.offer(refused);
     }
-    eventually("all have been refused", || {
-        proxy.log().iter().filter(|line| line.contains("status=400")).count() == refused.len()
+    eventually("all have been dropped", || {
+        proxy.log().iter().filter(|line| line.contains(DROPPED)).count() == refused.len()
     });
     gate.open();
     for client in &mut clients {

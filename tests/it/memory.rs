@@ -4,7 +4,7 @@ use crate::client::{Client, End};
 use crate::fake::{EVENTS, Fake, LAST_CHUNK, chunk, json};
 use crate::proxy::Proxy;
 use crate::several::upstreams;
-use crate::wait::{Gate, eventually};
+use crate::wait::Gate;
 
 const MEGABYTE: usize = 1024 * 1024;
 /// How much the process may grow, in KiB.
@@ -127,38 +127,6 @@ fn bodies_that_are_held_do_not_add_up() {
     }
     let peak = proxy.peak_memory();
     assert!(peak < 320 * 1024, "{peak} KiB");
-}
-
-/// A refusal waits while the client does not read the response before it, here a long list.
-#[test]
-fn a_body_that_is_refused_is_let_go_of_first() {
-    let list = format!(r#"[{{"id":"a","text":"{}"}}]"#, "x".repeat(16 * MEGABYTE));
-    let fake = Fake::scripted(move |conn| {
-        while let Some(request) = conn.read_head() {
-            let answer = match request.header("content-length") {
-                None => json(200, &list),
-                Some(length) if conn.skip(length.parse().unwrap()) => json(200, "{}"),
-                Some(_) => return,
-            };
-            conn.write(answer);
-        }
-    });
-    let fake = fake.showing_lists();
-    let proxy = Proxy::with_prefix(&fake, "simple: [a]\nhidden: reject\ncache_ttl: 60");
-    let body = format!("{}{}\"}}", Long::HEAD.replace("my/a", "my/b"), "x".repeat(60 * MEGABYTE));
-    let refused = || {
-        let mut client = Client::of(&proxy);
-        client.send("GET", "/v1/models", &[], b"");
-        client.send("POST", "/v1/x", &[], body.as_bytes());
-        client
-    };
-    let clients: Vec<Client> = (0..4).map(|_| refused()).collect();
-    eventually("there is room", || Long(60).send(&proxy).response().status == 200);
-    for mut client in clients {
-        assert_eq!(client.head().status, 200);
-        assert_eq!(client.count().1, End::Complete);
-        client.response().own_error(404, "model_not_found");
-    }
 }
 
 #[test]

@@ -41,6 +41,11 @@ impl Proxy {
         Proxy::start(&plain(&fake.url("/v1"), settings))
     }
 
+    /// Starts with the plain form and every message in the log.
+    pub fn debugging(fake: &Fake) -> Proxy {
+        Proxy::start_with(&plain(&fake.url("/v1"), ""), &[], &[("LLM_MF_LOG", "debug")])
+    }
+
     /// Starts with the plain form and these settings of the section `server`, in flow style.
     pub fn limited(fake: &Fake, server: &str) -> Proxy {
         Proxy::start(&limited(fake, server))

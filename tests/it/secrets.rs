@@ -91,17 +91,20 @@ fn run(number: usize, tally: &Tally) {
         if batch.len() > 1 {
             count(tally, "pipelined");
         }
-        let mut open = true;
-        // Those that were sent behind the last answer of a connection count all the same.
+        // What is behind the first of a batch may be dropped: then it is sent again.
+        let (mut open, mut dropped) = (true, Vec::new());
         for exchange in batch {
-            if open {
-                let answer = client.response();
-                judge_answer(&world, &exchange, &answer, tally);
-                answers += 1;
-                open = answer.end == End::Complete && answer.header("connection") != Some("close");
-            }
+            let Some(answer) = open.then(|| client.answer_or_close()).flatten() else {
+                open = false;
+                dropped.push(exchange);
+                continue;
+            };
+            judge_answer(&world, &exchange, &answer, tally);
+            answers += 1;
+            open = answer.end == End::Complete && answer.header("connection") != Some("close");
             sent.push(exchange);
         }
+        exchanges.splice(0..0, dropped);
         if !open || world.random.percent(10) {
             client = Client::of(&proxy);
         }

@@ -11,7 +11,7 @@ use ureq::Error;
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 
 use super::call;
-use crate::sys::sockets::{Pending, pending};
+use crate::sys::socket::{Pending, pending};
 
 /// How many reads one look takes: an upstream may send interim responses for ever.
 const READS: usize = 16;

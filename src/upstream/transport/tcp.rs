@@ -19,7 +19,7 @@ use super::connect::connect;
 use super::early::{Early, look, read_arrived};
 use super::timing::{SLICE, timeout_of};
 use crate::sys::memory;
-use crate::sys::sockets::{Pending, pending};
+use crate::sys::socket::{Pending, pending};
 
 /// How much of a request is held until more of it is there, in bytes: what fits into few
 /// segments.

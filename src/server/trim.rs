@@ -1,0 +1,47 @@
+//! When freed memory is returned to the system: while little happens, and for some time after.
+
+use std::time::{Duration, Instant};
+
+use crate::sys::memory;
+
+/// How often it is checked whether little happens.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// How many requests in that time are little.
+const LITTLE: u64 = 100;
+
+/// How many periods after the last request memory still becomes free: idle workers end in the
+/// second, idle connections to an upstream by the fourth.
+const PERIODS: u32 = 5;
+
+pub(super) struct Trim {
+    /// When the current period began, and how many requests had arrived by then.
+    since: Instant,
+    requests: u64,
+    /// How many periods are left.
+    left: u32,
+}
+
+impl Trim {
+    pub(super) fn new(now: Instant) -> Trim {
+        Trim { since: now, requests: 0, left: PERIODS }
+    }
+
+    /// When to call [`Trim::keep_up`] again, if nothing happens before.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        (self.left > 0).then(|| self.since + PERIOD)
+    }
+
+    /// Returns memory if a period is over in which little happened.
+    pub(super) fn keep_up(&mut self, now: Instant, requests: u64) {
+        let new = requests - self.requests;
+        if now - self.since < PERIOD || (new == 0 && self.left == 0) {
+            return;
+        }
+        self.left = if new == 0 { self.left - 1 } else { PERIODS };
+        (self.since, self.requests) = (now, requests);
+        if new <= LITTLE {
+            memory::return_memory();
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Options, counters and endings of TCP sockets.
+
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+/// How many connections may wait for `accept`.
+pub fn set_backlog(listener: &TcpListener, connections: i32) -> io::Result<()> {
+    // SAFETY: a plain system call on a descriptor that `listener` owns.
+    check(unsafe { libc::listen(listener.as_raw_fd(), connections) })
+}
+
+/// Has the kernel probe an idle connection after 60 s, and every 20 s from then on.
+pub fn set_keep_alive(socket: &TcpStream) -> io::Result<()> {
+    let fd = socket.as_raw_fd();
+    set(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
+    set(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 60)?;
+    set(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 20)
+}
+
+/// Sets the size of the kernel's receive buffer.
+pub fn set_receive_buffer(socket: &TcpStream, bytes: i32) -> io::Result<()> {
+    set(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, bytes)
+}
+
+/// Whether a socket listens.
+pub fn is_listening(socket: &impl AsRawFd) -> bool {
+    let mut listening: libc::c_int = 0;
+    get(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ACCEPTCONN, &mut listening) && listening == 1
+}
+
+/// Breaks a connection with a RST.
+pub fn reset(socket: &TcpStream) {
+    // SAFETY: a `sockaddr` is made of integers, for which zero is a value.
+    let mut unspecified: libc::sockaddr = unsafe { std::mem::zeroed() };
+    unspecified.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
+    let length = size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: address and length describe a valid `sockaddr`. A connect to AF_UNSPEC dissolves
+    // a TCP connection.
+    if unsafe { libc::connect(socket.as_raw_fd(), &raw const unspecified, length) } != 0 {
+        let _ = socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// What a read from a socket would find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pending {
+    /// Nothing has arrived.
+    Nothing,
+    /// There are bytes to read.
+    Bytes,
+    /// The peer closed, or the connection broke.
+    Closed,
+}
+
+/// Asks in one system call what a read would find, and takes nothing.
+pub fn pending(socket: &TcpStream) -> Pending {
+    let mut byte = 0_u8;
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: the buffer is one byte, and one byte is asked for.
+    let read = unsafe { libc::recv(socket.as_raw_fd(), (&raw mut byte).cast(), 1, flags) };
+    match read {
+        1 => Pending::Bytes,
+        -1 if io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock => Pending::Nothing,
+        _ => Pending::Closed,
+    }
+}
+
+/// How many bytes have arrived that nobody has read yet.
+pub fn unread(socket: &TcpStream) -> u64 {
+    let mut unread: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut unread) };
+    if result == 0 { u64::try_from(unread).unwrap_or(0) } else { 0 }
+}
+
+/// What is read of the kernel's `struct tcp_info`, of which the libc crate has the beginning only.
+#[derive(Debug, Clone, Copy)]
+pub struct TcpInfo {
+    /// One of the numbers of `tcp_states.h`.
+    pub state: u8,
+    /// How long ago the peer last sent something.
+    pub silence: Duration,
+    /// Bytes that the peer has sent so far.
+    pub received: u64,
+}
+
+/// Asks for the counters of a connection.
+pub fn tcp_info(socket: &TcpStream) -> Option<TcpInfo> {
+    // The fields lie where `linux/tcp.h` has had them since Linux 4.1.
+    const LAST_DATA_RECEIVED: usize = 52;
+    const BYTES_RECEIVED: usize = 128;
+    let mut info = [0_u8; 136];
+    if !get(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, &mut info) {
+        return None;
+    }
+    let silence = u32::from_ne_bytes(*info[LAST_DATA_RECEIVED..].first_chunk()?);
+    Some(TcpInfo {
+        state: info[0],
+        silence: Duration::from_millis(silence.into()),
+        received: u64::from_ne_bytes(*info[BYTES_RECEIVED..].first_chunk()?),
+    })
+}
+
+/// Reads an option that is made of integers; false if the kernel has less of it.
+fn get<T: Copy>(fd: RawFd, level: i32, name: i32, value: &mut T) -> bool {
+    let mut length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: pointer and length describe `value`, and any bytes are a value of integers.
+    let result =
+        unsafe { libc::getsockopt(fd, level, name, (value as *mut T).cast(), &raw mut length) };
+    result == 0 && length as usize == size_of::<T>()
+}
+
+fn set(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
+    let length = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: pointer and length describe `value`.
+    check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) })
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
