@@ -21,10 +21,10 @@
 //! | [`facts`] | pure: what a list says about a model |
 //! | [`admission`] | who may call: client keys, and what browsers may do |
 //! | [`upstream`] | one remote API: address, credentials, ureq, the transport |
-//! | [`config`] | YAML and environment to settings; every configuration error |
-//! | [`cli`] | the command line |
 //! | [`sample`] | the built-in sample upstream |
 //! | [`server`] | the listener; hides tiny_http |
+//! | [`config`] | YAML and environment to settings; every configuration error |
+//! | [`cli`] | the command line |
 //! | [`recent`] | the last exchanges and minutes, for the page |
 //! | [`logging`] | the log, and the line of an exchange |
 //! | [`metrics`] | counters and histograms, for Prometheus |
