@@ -33,7 +33,7 @@ mod workers;
 
 pub use connection::OnLeak;
 pub use exchange::{Body, Exchange};
-pub use framing::BodyLength;
+pub use framing::{BodyLength, MAX_BODY, MAX_HEAD, body_length};
 pub use listener::{Listener, Server, bind, inherit};
 pub use response::Response;
 pub use workers::Service;

@@ -9,6 +9,7 @@
 use proptest::test_runner::Config;
 
 mod filter; // patterns against a backtracking matcher
+mod framing; // the length of a body against a naive grammar
 mod headers; // which fields are removed, and that no other moves
 mod list; // lists of models against serde_json
 mod model_field; // JSON and multipart bodies against hand-written readers
