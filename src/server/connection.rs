@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::progress::{Progress, Seen, Taken, Tcp, Verdict};
+use super::progress::{Progress, Seen, Tcp, Verdict};
 use crate::config::Limits;
 use crate::sys::epoll::Epoll;
 use crate::sys::{descriptors, socket};
@@ -85,29 +85,9 @@ impl Connection {
         self.progress.lock().expect("nothing panics under this lock")
     }
 
-    /// Counts a request that has arrived, and decides what becomes of it.
-    pub(super) fn take(&self) -> Taken {
-        self.progress().take()
-    }
-
-    /// See [`Progress::answer`].
-    pub(super) fn answer(&self) {
-        self.progress().answer(Instant::now());
-    }
-
-    /// Says that the response has no writer any more.
-    pub(super) fn leave(&self) {
-        self.progress().open -= 1;
-    }
-
     /// Accepts no further request: what follows on the connection is not trusted.
     pub(super) fn end(&self) {
         self.progress().end(Instant::now());
-    }
-
-    /// Whether a response of this connection has a writer.
-    pub(super) fn is_busy(&self) -> bool {
-        self.progress().open > 0
     }
 
     /// Whether no further request is accepted.
@@ -120,12 +100,6 @@ impl Connection {
         self.common.closing.load(Ordering::Relaxed) || self.is_ended()
     }
 
-    /// Whether tiny_http closes the connection by itself, and no response is under way.
-    pub(super) fn is_over(&self) -> bool {
-        let progress = self.progress();
-        progress.is_last && progress.open == 0
-    }
-
     /// Whether the kernel still knows it by its addresses. If not, they may be another's.
     pub(super) fn has_peer(&self) -> bool {
         self.socket.peer_addr().is_ok()
@@ -133,7 +107,7 @@ impl Connection {
 
     /// Whether no byte was ever read from it. Then no request has come over it.
     pub(super) fn is_untouched(&self) -> bool {
-        if self.progress().has_requests() {
+        if self.progress().has_requests {
             return false;
         }
         // In this order: bytes that arrive meanwhile must not look as if none had been read.

@@ -157,7 +157,7 @@ impl Exchange {
     pub fn abandon(mut self) -> Sent {
         if let Some(request) = self.request.take() {
             leak::release(request, &self.connection);
-            self.connection.leave();
+            self.connection.progress().leave();
         }
         self.sent(Code::ClientLeft.status())
     }

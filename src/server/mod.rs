@@ -35,5 +35,6 @@ pub use connection::OnLeak;
 pub use exchange::{Body, Exchange};
 pub use framing::{BodyLength, MAX_BODY, MAX_HEAD, body_length};
 pub use listener::{Listener, Server, bind, inherit};
+pub use progress::{Cause, Progress, Seen, Taken, Tcp, Verdict};
 pub use response::Response;
 pub use workers::Service;

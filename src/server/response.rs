@@ -216,7 +216,7 @@ impl Response {
     fn put(&mut self, bytes: &[u8], is_end: bool) {
         // Once: the next request may be under way by the time the response is closed.
         if is_end && !std::mem::replace(&mut self.is_answered, true) {
-            self.connection.answer();
+            self.connection.progress().answer(Instant::now());
         }
         if self.is_broken || bytes.is_empty() {
             return;
@@ -253,7 +253,7 @@ impl Response {
             Out::Socket(request) => leak::release(request, &self.connection),
             Out::Ended => {}
         }
-        self.connection.leave();
+        self.connection.progress().leave();
         self.sent
     }
 }

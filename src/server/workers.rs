@@ -221,7 +221,8 @@ impl Workers {
             leak::discard(request, &connections.common, peer);
             return Arrival::Refused;
         };
-        match connection.take() {
+        let taken = connection.progress().take(Instant::now());
+        match taken {
             Taken::Accepted => {
                 connections.begin_exchange();
                 let exchange = Exchange::new(request, Arc::clone(&connection));
@@ -231,7 +232,7 @@ impl Workers {
                 log::debug!("msg=\"dropped a pipelined request\" client={peer}");
                 connection.park(request);
             }
-            Taken::Refused if connection.is_busy() => connection.park(request),
+            Taken::Refused if connection.progress().open > 0 => connection.park(request),
             Taken::Refused => leak::release(request, &connection),
         }
         Arrival::Refused
@@ -270,7 +271,7 @@ impl Workers {
             let peer = connection.origin.peer;
             log::error!("msg=\"a panic ended an exchange\" client={peer} side=proxy");
         }
-        if connection.is_over() {
+        if connection.progress().is_over() {
             connections.remove(connection);
         }
         connections.end_exchange();

@@ -13,6 +13,7 @@ mod framing; // the length of a body against a naive grammar
 mod headers; // which fields are removed, and that no other moves
 mod list; // lists of models against serde_json
 mod model_field; // JSON and multipart bodies against hand-written readers
+mod progress; // what is decided about connections, over any sequence of events
 mod route; // targets in every spelling against a simple decoder
 
 /// A configuration for this many cases, unless `PROPTEST_CASES` is set. Failures are not saved.
