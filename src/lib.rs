@@ -29,6 +29,7 @@
 //! | [`logging`] | the log, and the line of an exchange |
 //! | [`metrics`] | counters and histograms, for Prometheus |
 //! | [`record`] | the facts of one exchange |
+//! | [`trim`] | when freed memory is returned |
 //! | [`sys`] | system calls that the standard library does not have |
 //! | [`probe`] | asks the running proxy for its health |
 //! | [`cache`] | a TTL cache with single-flight fetches |
@@ -37,6 +38,7 @@
 //! | [`route`] | pure: method and target to where a request goes |
 //! | [`model_field`] | pure: the model's name in a body, found and replaced |
 //! | [`json`] | pure: one member of an object, as it stands in the text |
+//! | [`framing`] | pure: HTTP/1.1 framing of requests and responses |
 //! | [`headers`] | pure: header fields, hop-by-hop fields, credentials |
 //! | [`elastic`] | pure: the size of a buffer |
 //! | [`wanted`] | whether the client of an exchange is still there |
@@ -48,7 +50,7 @@
 //!
 //! - Only [`server`] names tiny_http and only [`upstream`] names ureq.
 //! - Only [`config`] reads the environment; only `main.rs` prints, and [`logging`] writes the log.
-//! - The pure modules do no IO and import only [`error`], [`json`] and [`text`].
+//! - The pure modules do no IO and import only [`error`], [`headers`], [`json`] and [`text`].
 //! - Unsafe code is in [`sys`] alone.
 //! - A response that is not complete is never ended cleanly.
 //! - No log line, error or answer shows a credential.
@@ -63,6 +65,7 @@ pub mod elastic;
 pub mod error;
 pub mod facts;
 pub mod filter;
+pub mod framing;
 pub mod headers;
 pub mod json;
 pub mod list;
@@ -84,5 +87,6 @@ pub mod survey;
 pub mod sys;
 pub mod systemd;
 pub mod text;
+pub mod trim;
 pub mod upstream;
 pub mod wanted;

@@ -10,6 +10,7 @@ use crate::admission::{Admission, Cors};
 use crate::catalog::catalog;
 use crate::config::Hidden;
 use crate::error::{Code, Error};
+use crate::framing::BodyLength;
 use crate::headers::Headers;
 use crate::list::prefixed_model;
 use crate::logging::Value;
@@ -18,7 +19,7 @@ use crate::offer::Offer;
 use crate::record::Record;
 use crate::reply::Reply;
 use crate::route::{Class, Route, by_prefix, folded, route, strip_raw_prefix};
-use crate::server::{BodyLength, Exchange};
+use crate::server::Exchange;
 use crate::upstream::{Answer, Place, Request, Upload};
 
 /// The longest model object that is read to put the prefix before its id, in bytes.

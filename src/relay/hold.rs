@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::Hidden;
 use crate::error::{Code, Error};
+use crate::framing::BodyLength;
 use crate::headers::Headers;
 use crate::model_field::{self, BodyKind, ModelField, body_kind};
 use crate::offer::Offer;
-use crate::server::{BodyLength, Exchange};
+use crate::server::Exchange;
 
 /// The longest body that is held for the log alone, in bytes.
 const SHORT: u64 = 64 * 1024;

@@ -11,9 +11,10 @@ use super::embeddings;
 use super::refusal::Refusal;
 use crate::config::Limits;
 use crate::error::{Code, Error};
+use crate::framing::BodyLength;
 use crate::reply::Reply;
 use crate::route::decode;
-use crate::server::{self, BodyLength, Exchange};
+use crate::server::{self, Exchange};
 
 /// The one key that is refused, to show how a client handles a 401.
 const WRONG_KEY: &str = "wrong";

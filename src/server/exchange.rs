@@ -13,10 +13,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
-use super::framing::{self, BodyLength};
 use super::leak;
 use super::response::{DRAIN_TIME, Framing, Head, Out, Response};
 use crate::error::{Code, Error};
+use crate::framing::{self, BodyLength};
 use crate::headers::Headers;
 use crate::record::Sent;
 use crate::reply::Reply;

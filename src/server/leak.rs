@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use super::connection::{Common, Connection};
-use super::framing::MAX_BODY;
+use crate::framing::MAX_BODY;
 
 /// From how many announced bytes on the memory is asked for before the request is dropped.
 const LARGE: usize = 1024 * 1024;

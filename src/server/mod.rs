@@ -15,25 +15,20 @@
 //! | `leak` | dropping what was not read, and what has to be leaked instead |
 //! | `connection` | the one record of a client connection |
 //! | `progress` | pure: how far it is, and what is to be done about it |
-//! | `framing` | pure: how long a body is |
-//! | `trim` | when memory is returned |
 
 mod accept;
 mod connection;
 mod connections;
 mod exchange;
-mod framing;
 mod leak;
 mod listener;
 mod progress;
 mod response;
-mod trim;
 mod watch;
 mod workers;
 
 pub use connection::OnLeak;
 pub use exchange::{Body, Exchange};
-pub use framing::{BodyLength, MAX_BODY, MAX_HEAD, body_length};
 pub use listener::{Listener, Server, bind, inherit};
 pub use progress::{Cause, Progress, Seen, Taken, Tcp, Verdict};
 pub use response::Response;

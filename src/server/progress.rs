@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::framing::MAX_HEAD;
 use crate::config::Limits;
+use crate::framing::MAX_HEAD;
 
 /// How much of a chunked body may be framing: bytes of framing per byte of content.
 const CHUNK_OVERHEAD: u64 = 16;

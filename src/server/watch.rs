@@ -24,10 +24,10 @@ use super::connection::Connection;
 use super::connections::LISTENER;
 use super::leak;
 use super::progress::{Cause, Verdict};
-use super::trim::Trim;
 use super::workers::Shared;
 use crate::metrics::METRICS;
 use crate::probe::reachable;
+use crate::trim::Trim;
 
 /// Between an edge and the look at it, so that many edges cost one look; and between two looks
 /// while a connection is new, or about to end.

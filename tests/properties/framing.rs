@@ -1,7 +1,7 @@
 //! How long a request's body is, against a judge that reads the fields one by one.
 
+use model_filter::framing::{BodyLength, MAX_BODY, MAX_HEAD, body_length};
 use model_filter::headers::Headers;
-use model_filter::server::{BodyLength, MAX_BODY, MAX_HEAD, body_length};
 use proptest::prelude::*;
 
 use crate::cases;

@@ -1,20 +1,22 @@
-//! When freed memory is returned to the system: while little happens, and for some time after.
+//! When freed memory is returned to the system: while few requests arrive, and for some time after.
 
 use std::time::{Duration, Instant};
 
 use crate::sys::memory;
 
-/// How often it is checked whether little happens.
+/// How often the requests are counted.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// How many requests in that time are little.
-const LITTLE: u64 = 100;
+/// How many requests in that time are few.
+const FEW: u64 = 100;
 
 /// How many periods after the last request memory still becomes free: idle workers end in the
 /// second, idle connections to an upstream by the fourth.
 const PERIODS: u32 = 5;
 
-pub(super) struct Trim {
+/// Returns freed memory at the right moments.
+#[derive(Debug)]
+pub struct Trim {
     /// When the current period began, and how many requests had arrived by then.
     since: Instant,
     requests: u64,
@@ -23,24 +25,26 @@ pub(super) struct Trim {
 }
 
 impl Trim {
-    pub(super) fn new(now: Instant) -> Trim {
+    /// Begins to count.
+    pub fn new(now: Instant) -> Trim {
         Trim { since: now, requests: 0, left: PERIODS }
     }
 
     /// When to call [`Trim::keep_up`] again, if nothing happens before.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         (self.left > 0).then(|| self.since + PERIOD)
     }
 
-    /// Returns memory if a period is over in which little happened.
-    pub(super) fn keep_up(&mut self, now: Instant, requests: u64) {
+    /// Returns memory if a period is over in which few requests arrived. `requests` counts all
+    /// that have arrived so far.
+    pub fn keep_up(&mut self, now: Instant, requests: u64) {
         let new = requests - self.requests;
         if now - self.since < PERIOD || (new == 0 && self.left == 0) {
             return;
         }
         self.left = if new == 0 { self.left - 1 } else { PERIODS };
         (self.since, self.requests) = (now, requests);
-        if new <= LITTLE {
+        if new <= FEW {
             memory::return_memory();
         }
     }
