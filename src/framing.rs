@@ -1,9 +1,12 @@
-//! How long a request's body is, judged more strictly than tiny_http does.
+//! HTTP/1.1 framing: how long a request's body is, and how a response shows where its body ends.
 //!
-//! tiny_http takes the first of two lengths, ignores a length beside a transfer coding, and reads
-//! `+5` as 5 and every coding as `chunked`. A proxy in front of this one may read such a request
-//! in another way, and then one client's body becomes another client's request (RFC 9112 §11.2).
-//! So an ambiguous request is refused, and its connection ends. Limits: heads of up to 64 KiB.
+//! Requests are judged more strictly than tiny_http does. It takes the first of two lengths, ignores
+//! a length beside a transfer coding, and reads `+5` as 5 and every coding as `chunked`. A proxy in
+//! front of this one may read such a request in another way, and then one client's body becomes
+//! another client's request (RFC 9112 §11.2). So an ambiguous request is refused, and its connection
+//! ends. Limits: heads of up to 64 KiB; no trailers.
+
+use std::io::Write;
 
 use crate::error::{Code, Error};
 use crate::headers::Headers;
@@ -25,6 +28,101 @@ pub enum BodyLength {
     Known(u64),
     /// `Transfer-Encoding: chunked`.
     Chunked,
+}
+
+/// How a response shows where its body ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// It has no body.
+    None,
+    /// `Content-Length`.
+    Length {
+        /// The bytes that are still to come.
+        left: u64,
+    },
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+    /// The connection is closed behind it.
+    Close,
+}
+
+/// Room for a head of usual length, and a short body, in bytes.
+const USUAL_HEAD: usize = 2048;
+
+/// Room for the line in front of a chunk: 16 digits and a line end, in bytes.
+pub const SIZE_LINE: usize = 18;
+
+/// The line end behind a chunk.
+const LINE_END: &[u8] = b"\r\n";
+
+impl Framing {
+    /// The framing of a response whose body has this length, if that is known. `is_head`: it is
+    /// the response to a HEAD.
+    pub fn of_response(
+        is_head: bool,
+        status: u16,
+        length: Option<u64>,
+        is_http_1_0: bool,
+    ) -> Framing {
+        match length {
+            _ if is_head || matches!(status, 0..200 | 204 | 304) => Framing::None,
+            Some(length) => Framing::Length { left: length },
+            None if is_http_1_0 => Framing::Close,
+            None => Framing::Chunked,
+        }
+    }
+
+    /// Adds the field that announces the body. A response without one may have the length of the
+    /// body that a GET would get (RFC 9110 §8.6).
+    pub fn announce(self, status: u16, length: Option<u64>, headers: &mut Headers) {
+        match length {
+            _ if self == Framing::Chunked => headers.push("transfer-encoding", "chunked"),
+            Some(length) if status >= 200 && status != 204 => {
+                headers.push("content-length", length.to_string());
+            }
+            _ => {}
+        }
+    }
+
+    /// The most bytes that the framing puts behind a part of the body.
+    pub const BEHIND: usize = LINE_END.len();
+
+    /// Takes a part of the body, and cuts off the bytes beyond the announced length: the client
+    /// would read them as the next response.
+    pub fn take<'a>(&mut self, part: &'a [u8]) -> &'a [u8] {
+        match self {
+            Framing::None => &[],
+            Framing::Length { left } => {
+                let fitting = part.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= fitting as u64;
+                &part[..fitting]
+            }
+            Framing::Chunked | Framing::Close => part,
+        }
+    }
+
+    /// What is written in front of a part of this length, which is not 0, and behind it.
+    pub fn around(self, length: usize, room: &mut [u8; SIZE_LINE]) -> (&[u8], &'static [u8]) {
+        if self != Framing::Chunked {
+            return (&[], &[]);
+        }
+        let mut rest = &mut room[..];
+        // It fits.
+        let _ = write!(rest, "{length:x}\r\n");
+        let written = SIZE_LINE - rest.len();
+        (&room[..written], LINE_END)
+    }
+
+    /// Whether the parts that were taken are all of the response. A chunked body has
+    /// [`Framing::end`] behind it.
+    pub fn is_complete(self) -> bool {
+        matches!(self, Framing::None | Framing::Length { left: 0 })
+    }
+
+    /// What is written behind the last part.
+    pub fn end(self) -> &'static [u8] {
+        if self == Framing::Chunked { b"0\r\n\r\n" } else { &[] }
+    }
 }
 
 /// How long the body of a request is, by its target and header fields.
@@ -93,4 +191,30 @@ fn known(value: &[u8]) -> Result<BodyLength, Error> {
             Err(Error::client(Code::RequestTooLarge, what))
         }
     }
+}
+
+/// Whether tiny_http reads another request behind this one: its own rule, word for word, because
+/// the response must not promise anything else.
+pub fn stays_open(headers: &Headers, is_http_1_0: bool) -> bool {
+    let Some(connection) = headers.get_str("connection") else { return !is_http_1_0 };
+    let connection = connection.to_ascii_lowercase();
+    let ends = connection.contains("close") || connection.contains("upgrade");
+    !ends && (!is_http_1_0 || connection.contains("keep-alive"))
+}
+
+/// The head of a response.
+pub fn response_head<'a>(
+    status: u16,
+    reason: &str,
+    fields: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> Vec<u8> {
+    let mut head = Vec::with_capacity(USUAL_HEAD);
+    // Writing to a Vec cannot fail.
+    let _ = write!(head, "HTTP/1.1 {status} {reason}\r\n");
+    for (name, value) in fields {
+        let line = [name.as_bytes(), b": ", value, LINE_END];
+        line.iter().for_each(|part| head.extend_from_slice(part));
+    }
+    head.extend_from_slice(LINE_END);
+    head
 }

@@ -32,6 +32,15 @@ type Failure = Box<dyn std::error::Error>;
 const LEAK_SHARE: usize = 8;
 const LEAKS: std::ops::RangeInclusive<usize> = 4..=1000;
 
+/// Descriptors that are not for connections.
+const OTHER_FILES: usize = 32;
+
+/// Descriptors of each connection: three of the client's, one to the upstream.
+const FILES_EACH: usize = 4;
+
+/// The connections that are allowed however few files may be open.
+const LEAST_CONNECTIONS: usize = 4;
+
 /// The proxy, whichever configuration it has at the moment.
 struct Service {
     options: Options,
@@ -47,6 +56,7 @@ struct Service {
 /// A configuration that is wrong, a port that cannot be had; in one line.
 pub fn serve(options: Options) -> Result<(), Failure> {
     memory::limit_stacks();
+    memory::keep_little_memory();
     let config = config::load(&options, &config::environment)?;
     let supervision = config::supervision(&config::environment);
     logging::start(config.log_level, supervision.is_journal);
@@ -69,7 +79,9 @@ pub fn serve(options: Options) -> Result<(), Failure> {
         config: RwLock::new(config),
     });
 
-    let limits = service.read_config(|config| config.server.limits);
+    let mut limits = service.read_config(|config| config.server.limits);
+    let most = process::raise_file_limit().saturating_sub(OTHER_FILES) / FILES_EACH;
+    limits.max_connections = limits.max_connections.min(most.max(LEAST_CONNECTIONS));
     let serving = Arc::clone(&service);
     let serve = Box::new(move |exchange| serving.relay().exchange(exchange));
     let server = listener.serve(limits, serve, Box::new(end_beyond_bearable_leaks))?;

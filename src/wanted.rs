@@ -3,10 +3,8 @@
 //! This is all that the code that asks upstreams knows of a client connection: it checks
 //! between two waits, and gives up when nobody reads the response.
 
-use std::fmt::Debug;
-
 /// Something that a client waits for, for as long as its connection is open.
-pub trait Wanted: Debug + Send + Sync {
+pub trait Wanted: Send + Sync {
     /// Whether the client is still connected. Costs one system call.
     fn is_wanted(&self) -> bool;
 }

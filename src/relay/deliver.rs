@@ -62,7 +62,7 @@ pub(super) fn deliver(
 /// Sends a whole response.
 #[inline(never)] // keeps its temporaries off the stack while a response is streamed
 fn respond(exchange: Box<Exchange>, reply: &Reply, rest: &[&[u8]]) -> Delivered {
-    exchange.respond_with(reply, rest).into()
+    exchange.respond(reply, rest).into()
 }
 
 /// Sends an error; closes the connection if the client left.
@@ -70,7 +70,7 @@ fn respond(exchange: Box<Exchange>, reply: &Reply, rest: &[&[u8]]) -> Delivered 
 fn refuse(exchange: Box<Exchange>, error: Error) -> Delivered {
     let sent = match error.code {
         Code::ClientLeft => exchange.abandon(),
-        _ => exchange.respond(&Reply::error(&error)),
+        _ => exchange.respond(&Reply::error(&error), &[]),
     };
     Delivered { sent, error: Some(error) }
 }

@@ -40,9 +40,9 @@ enum Outcome {
 
 fn answer(mut exchange: Box<Exchange>) {
     match dispatch(&mut exchange) {
-        Ok(Outcome::Whole(reply)) => exchange.respond(&reply),
+        Ok(Outcome::Whole(reply)) => exchange.respond(&reply, &[]),
         Ok(Outcome::Stream(completion)) => completion.stream(exchange),
-        Err(refusal) => exchange.respond(&refusal.reply()),
+        Err(refusal) => exchange.respond(&refusal.reply(), &[]),
     };
 }
 

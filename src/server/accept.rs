@@ -15,13 +15,8 @@ use std::time::{Duration, Instant};
 use super::workers::{Shared, Workers};
 use crate::sys::{descriptors, socket};
 
-/// How long a server is left alone before another one takes its place: each one that is made
-/// leaves threads behind for 5 s.
+/// The least time between two servers: each leaves threads behind for 5 s.
 const PAUSE: Duration = Duration::from_millis(250);
-
-/// How long clients of a lent socket may go on asking when the program ends: each response
-/// tells its client to connect anew.
-const LENIENCE: Duration = Duration::from_millis(500);
 
 pub(super) struct Acceptor {
     shared: Arc<Shared>,
@@ -31,19 +26,16 @@ pub(super) struct Acceptor {
     workers: Option<Arc<Workers>>,
     /// When the last server was made.
     opened: Instant,
-    /// When the port was given up.
-    closed: Option<Instant>,
 }
 
 impl Acceptor {
     /// Makes the first server.
     ///
     /// # Errors
-    /// No thread or descriptor can be had.
+    /// No thread can be started, or no file descriptor is free.
     pub(super) fn start(shared: Arc<Shared>, listener: TcpListener) -> io::Result<Acceptor> {
-        let (opened, accepting) = (Instant::now(), -1);
-        let mut acceptor =
-            Acceptor { shared, listener, accepting, workers: None, opened, closed: None };
+        let opened = Instant::now();
+        let mut acceptor = Acceptor { shared, listener, accepting: -1, workers: None, opened };
         acceptor.open()?;
         Ok(acceptor)
     }
@@ -53,10 +45,10 @@ impl Acceptor {
         socket::is_listening(&self.accepting)
     }
 
-    /// Makes another server if the last one accepts no more. Returns when to ask again, if that
-    /// is not to be done before.
+    /// Makes another server if the last one accepts no more. Returns when to call this again, if
+    /// it is waiting for that.
     pub(super) fn keep_up(&mut self) -> Option<Instant> {
-        if self.closed.is_some() || self.accepts() {
+        if self.shared.connections.are_closing() || self.accepts() {
             return None;
         }
         if self.opened.elapsed() >= PAUSE {
@@ -75,58 +67,42 @@ impl Acceptor {
     fn open(&mut self) -> io::Result<()> {
         let listener = self.listener.try_clone()?;
         let accepting = listener.as_raw_fd();
-        // Nobody accepts at this moment: all connections so far are of older generations.
-        let generation = self.shared.connections.next_generation();
+        // Nothing accepts at this moment, so all connections so far are the older servers'.
+        let connections = &self.shared.connections;
+        connections.search();
+        let last = connections.all().iter().map(Arc::downgrade).collect();
         let server = match catch_unwind(|| tiny_http::Server::from_listener(listener, None)) {
             Ok(server) => server.map_err(io::Error::other)?,
             Err(_) => return Err(io::Error::other("no thread can be started")),
         };
-        let workers = Workers::start(Arc::clone(&self.shared), server, generation);
+        let workers = Workers::start(Arc::clone(&self.shared), server);
         let workers = workers.inspect_err(|_| {
-            // It would accept what nobody serves.
-            let _ = replace(accepting);
+            // Its connections would have no workers.
+            let _ = stop(accepting);
         })?;
         self.accepting = accepting;
         if let Some(superseded) = self.workers.replace(workers) {
-            superseded.supersede();
+            superseded.supersede(last);
         }
         Ok(())
     }
 
-    /// Gives the port up. True if the accept thread needs one more connection to notice.
+    /// Stops accepting from a lent socket; any other is shut down by `Server::shut_down`. True if
+    /// the accept thread needs one more connection to notice.
     pub(super) fn close(&mut self) -> bool {
-        if self.closed.is_some() {
+        if !self.shared.is_lent || !self.accepts() {
             return false;
         }
-        self.closed = Some(Instant::now());
-        if !self.shared.is_lent {
-            stop_listening(&self.listener);
-            return false;
+        let stopped = stop(self.accepting);
+        if let Err(error) = &stopped {
+            log::debug!("msg=\"cannot stop accepting\" error=\"{error}\"");
         }
-        let replaced = replace(self.accepting);
-        if let Err(error) = &replaced {
-            log::error!("msg=\"cannot stop accepting\" error=\"{error}\"");
-        }
-        replaced.is_ok()
-    }
-
-    /// Whether connected clients may still ask, though the program is about to end.
-    pub(super) fn is_lenient(&self) -> bool {
-        let since = self.closed.map_or(Duration::ZERO, |closed| closed.elapsed());
-        self.shared.is_lent && since < LENIENCE
+        stopped.is_ok()
     }
 }
 
-/// Has the thread that accepts from this descriptor get an error from its next call on, while
+/// Makes `accept` fail in the thread that uses this descriptor, from its next call on, while
 /// another process goes on using the socket.
-fn replace(accepting: RawFd) -> io::Result<()> {
+fn stop(accepting: RawFd) -> io::Result<()> {
     descriptors::replace(accepting, &UnixDatagram::unbound()?)
-}
-
-/// Ends listening: the port is free for another process, and `accept` returns an error.
-pub(super) fn stop_listening(listener: &TcpListener) {
-    if let Ok(listener) = listener.try_clone() {
-        let socket = std::net::TcpStream::from(std::os::fd::OwnedFd::from(listener));
-        let _ = socket.shutdown(std::net::Shutdown::Both);
-    }
 }

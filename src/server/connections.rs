@@ -1,41 +1,40 @@
 //! All client connections of a listener, and how they are found.
 //!
-//! A search goes through the process's descriptors for sockets with our local port, and makes
-//! a record for each that has none. Limits: a search costs a system call for each open
+//! A search probes the process's descriptors for sockets with our local port, and makes a record
+//! for each connection that has none. Limits: a search costs a system call for each open
 //! descriptor. Of two connections from one client address and port to two addresses of this
-//! machine, which tiny_http cannot tell apart, the second is cut.
+//! machine, which tiny_http cannot distinguish, the second is cut.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::connection::{Common, Connection, Origin};
 use crate::metrics::METRICS;
-use crate::sys::descriptors::{self, Side};
+use crate::sys::descriptors;
+use crate::sys::epoll::Epoll;
 
-/// The token under which the listening socket is watched.
+/// The token of the listening socket in epoll.
 pub(super) const LISTENER: u64 = 0;
 
-/// How many free descriptors in a row are taken for the end.
+/// How many free descriptors in a row count as the end of those in use.
 const GAP: RawFd = 64;
 
 /// All client connections of a listener.
 pub(super) struct Connections {
     port: u16,
+    /// The listening socket and all connections.
+    pub(super) epoll: Epoll,
     pub(super) common: Arc<Common>,
-    table: Mutex<Table>,
-    /// Signalled when the last exchange has ended.
-    idle: Condvar,
-    /// Exchanges under way, until their line is in the log; and requests that have arrived.
-    exchanges: AtomicUsize,
-    requests: AtomicU64,
-    /// Which tiny_http server accepts now.
-    generation: AtomicU64,
+    /// Exchanges under way, until their line is in the log.
+    pub(super) exchanges: AtomicUsize,
+    /// Requests that have arrived.
+    pub(super) requests: AtomicU64,
     /// The highest descriptor that was ever seen.
     highest: AtomicI32,
+    table: Mutex<Table>,
 }
 
 #[derive(Default)]
@@ -46,34 +45,32 @@ struct Table {
 }
 
 impl Connections {
-    pub(super) fn new(port: u16, common: Common) -> Connections {
+    pub(super) fn new(port: u16, epoll: Epoll, common: Common) -> Connections {
         Connections {
             port,
+            epoll,
             common: Arc::new(common),
+            exchanges: AtomicUsize::default(),
+            requests: AtomicU64::default(),
+            highest: AtomicI32::default(),
             table: Mutex::default(),
-            idle: Condvar::new(),
-            exchanges: AtomicUsize::new(0),
-            requests: AtomicU64::new(0),
-            generation: AtomicU64::new(0),
-            highest: AtomicI32::new(0),
         }
     }
 
-    /// The connection over which a request of this client has come. None if it has ended: what
-    /// is known by the address now is another one.
+    /// The connection over which a request of this client has come; none if it has ended, and
+    /// the address belongs to a new connection.
     pub(super) fn of_request(&self, peer: SocketAddr) -> Option<Arc<Connection>> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let known = || self.table().by_peer.get(&peer).filter(|known| known.has_peer()).cloned();
-        let searched = || {
+        let search = || {
             self.search();
             known()
         };
-        let listed = || {
-            // Behind a wide gap between the descriptors, perhaps.
+        let search_all = || {
             self.find_highest();
-            searched()
+            search()
         };
-        let found = known().or_else(searched).or_else(listed);
+        let found = known().or_else(search).or_else(search_all);
         found.filter(|connection| !connection.is_untouched())
     }
 
@@ -91,21 +88,16 @@ impl Connections {
         self.table().by_token.len()
     }
 
-    /// Whether there may be connections that a server of this generation has accepted.
-    pub(super) fn has_generation(&self, generation: u64) -> bool {
-        self.table().by_token.values().any(|known| known.origin.generation <= generation)
-    }
-
-    /// Says that another tiny_http server is about to accept connections.
-    pub(super) fn next_generation(&self) -> u64 {
-        self.search();
-        self.generation.fetch_add(1, Ordering::Relaxed) + 1
+    pub(super) fn are_closing(&self) -> bool {
+        self.common.closing.get().is_some()
     }
 
     /// Forgets a connection that tiny_http has closed, or is about to.
     pub(super) fn remove(&self, connection: &Arc<Connection>) {
         let mut table = self.table();
         table.by_token.remove(&connection.token);
+        // tiny_http may have descriptors that would keep it in the set.
+        self.epoll.remove(&connection.socket);
         let peer = connection.origin.peer;
         if table.by_peer.get(&peer).is_some_and(|known| Arc::ptr_eq(known, connection)) {
             table.by_peer.remove(&peer);
@@ -113,29 +105,29 @@ impl Connections {
         METRICS.connections(table.by_token.len());
     }
 
-    /// Searches for connections that have no record yet, and makes them.
+    /// Makes records of the connections that have none, and returns those.
     ///
-    /// It probes every number: listing `/proc/self/fd` takes several times as long. The kernel
-    /// gives the lowest free number, so a new one is below the highest that was seen, or close
-    /// behind it.
+    /// It probes every number, since listing `/proc/self/fd` takes several times as long. The
+    /// kernel gives the lowest free number, so a new one is below the highest that was seen, or
+    /// close behind it.
     pub(super) fn search(&self) -> Vec<Arc<Connection>> {
         let mut origins: HashMap<SocketAddr, Origin> = HashMap::new();
-        let generation = self.generation.load(Ordering::Relaxed);
         let (mut fd, mut highest) = (-1, self.highest.load(Ordering::Relaxed));
         while fd < highest + GAP {
             fd += 1;
-            let local = match descriptors::address(fd, Side::Local) {
+            let socket = descriptors::socket(fd);
+            let local = match socket.local_addr() {
                 Err(error) if error.raw_os_error() == Some(libc::EBADF) => continue,
                 local => local.ok().filter(|local| local.port() == self.port),
             };
             highest = highest.max(fd);
-            let peer = local.and_then(|_| descriptors::address(fd, Side::Peer).ok());
+            let peer = local.and_then(|_| socket.peer_addr().ok());
             let Some((local, peer)) = local.zip(peer) else { continue };
-            let origin = Origin { peer, local, library: Vec::new(), generation };
+            let origin = Origin { peer, local, library: Vec::new() };
             let origin = origins.entry(peer).or_insert(origin);
             match origin.local == local {
                 true => origin.library.push(fd),
-                false => descriptors::cut(fd),
+                false => cut(fd),
             }
         }
         self.highest.fetch_max(highest, Ordering::Relaxed);
@@ -147,22 +139,22 @@ impl Connections {
         let mut table = self.table();
         if let Some(known) = table.by_peer.get(&origin.peer).filter(|known| known.has_peer()) {
             if known.origin.local != origin.local {
-                origin.library.iter().for_each(|fd| descriptors::cut(*fd));
+                origin.library.iter().copied().for_each(cut);
             }
             return None;
         }
         let fd = *origin.library.first()?;
         let (peer, token) = (origin.peer, table.last_token + 1);
         let socket = match descriptors::duplicate(fd).map(TcpStream::from) {
-            // The number may have been given to another file meanwhile.
+            // tiny_http may have closed it, and the number may belong to another file now.
             Ok(socket) if socket.peer_addr().ok() != Some(peer) => return None,
-            Ok(socket) => self.common.epoll.add(&socket, token).map(|()| socket),
             Err(error) if error.raw_os_error() == Some(libc::EBADF) => return None,
-            Err(error) => Err(error),
+            duplicated => duplicated,
         };
-        let Ok(socket) = socket else {
-            // Out of descriptors. Nobody is served who cannot be held to the limits.
-            descriptors::cut(fd);
+        let added = socket.and_then(|socket| self.epoll.add(&socket, token).map(|()| socket));
+        let Ok(socket) = added else {
+            // Out of file descriptors. Without a record no limit would hold for it.
+            cut(fd);
             return None;
         };
         let connection = Arc::new(Connection::new(origin, token, socket, Arc::clone(&self.common)));
@@ -173,42 +165,19 @@ impl Connections {
         Some(connection)
     }
 
+    /// Lists the descriptors, in case there is a wide gap between them.
     fn find_highest(&self) {
         let listed = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
         let numbers = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         self.highest.fetch_max(numbers.max().unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// How many requests have arrived in all.
-    pub(super) fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn are_closing(&self) -> bool {
-        self.common.closing.load(Ordering::SeqCst)
-    }
-
-    /// Counts an exchange as under way.
-    pub(super) fn begin_exchange(&self) {
-        self.exchanges.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Counts an exchange as ended, with its line in the log.
-    pub(super) fn end_exchange(&self) {
-        if self.exchanges.fetch_sub(1, Ordering::SeqCst) == 1 && self.are_closing() {
-            drop(self.table());
-            self.idle.notify_all();
-        }
-    }
-
-    /// Waits until no exchange is under way; false if one still is.
-    pub(super) fn wait_until_idle(&self, within: Duration) -> bool {
-        let is_busy = |_: &mut Table| self.exchanges.load(Ordering::SeqCst) > 0;
-        let waited = self.idle.wait_timeout_while(self.table(), within, is_busy);
-        !waited.expect("nothing panics under this lock").1.timed_out()
-    }
-
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().expect("nothing panics under this lock")
     }
+}
+
+/// Cuts a connection that has no record.
+fn cut(fd: RawFd) {
+    let _ = descriptors::socket(fd).shutdown(Shutdown::Both);
 }

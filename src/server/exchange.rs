@@ -1,9 +1,8 @@
 //! One request: the seam between the relay and tiny_http.
 //!
-//! The body comes in through [`Exchange::body`]; the response goes out either whole
-//! ([`Exchange::respond`]) or as a [`Response`] ([`Exchange::begin`]). The head is written
-//! here and not by tiny_http, which adds fields of its own. Limits: HTTP/1.0 and 1.1, no
-//! trailers.
+//! The body is read through [`Exchange::body`]. The response is sent whole
+//! ([`Exchange::respond`]) or begun as a [`Response`] ([`Exchange::begin`]). Its head is written
+//! here and not by tiny_http, which adds fields of its own. Limits: HTTP/1.0 and 1.1.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
@@ -14,22 +13,21 @@ use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::leak;
-use super::response::{DRAIN_TIME, Framing, Head, Out, Response};
+use super::response::{DRAIN_TIME, Out, Response, Start, drain};
 use crate::error::{Code, Error};
-use crate::framing::{self, BodyLength};
+use crate::framing::{BodyLength, Framing, body_length, response_head, stays_open};
 use crate::headers::Headers;
 use crate::record::Sent;
 use crate::reply::Reply;
 use crate::wanted::Wanted;
 
-/// How much of a body that nobody wants is read, so that the connection can go on.
+/// How much of a body that is not wanted is read, so that the connection can go on, in bytes.
 const DRAIN_BYTES: usize = 256 * 1024;
 
-/// Room for a head of usual length, and a short body, in bytes.
-const USUAL_HEAD: usize = 2048;
-
-/// How often it is asked whether the response in front has ended.
+/// How often to check whether the response in front has ended.
 const TURN: Duration = Duration::from_millis(1);
+
+const HELD: &str = "an exchange holds its request until the response begins";
 
 /// A request that waits for its response. Dropped without one, it is answered with 500.
 pub struct Exchange {
@@ -38,7 +36,7 @@ pub struct Exchange {
     headers: Headers,
     body: BodyState,
     refusal: Option<Error>,
-    /// Fields for whatever is answered.
+    /// Fields for every response.
     added: Headers,
     /// Whether the response must not wait for the client.
     is_turned_away: bool,
@@ -46,14 +44,14 @@ pub struct Exchange {
     started: Instant,
 }
 
-/// How far the request's body has been read.
-#[derive(Debug, Clone, Copy)]
+/// How far the body of the request has been read.
+#[derive(Debug)]
 struct BodyState {
     length: BodyLength,
     read: u64,
-    /// Nothing more of this body is on the connection.
+    /// Whether all of it was read.
     ended: bool,
-    /// It cannot be understood from here on.
+    /// Whether the rest of it cannot be parsed.
     failed: bool,
 }
 
@@ -64,7 +62,7 @@ impl Exchange {
             headers.push(field.field.as_str().as_str(), field.value.as_str());
         }
         let is_http_1_0 = *request.http_version() < tiny_http::HTTPVersion(1, 1);
-        let (length, refusal) = match framing::body_length(request.url(), &headers, is_http_1_0) {
+        let (length, refusal) = match body_length(request.url(), &headers, is_http_1_0) {
             Ok(length) => (length, None),
             Err(error) => (BodyLength::None, Some(error)),
         };
@@ -91,8 +89,7 @@ impl Exchange {
         self.added = headers;
     }
 
-    /// Why this request must be refused unseen: its framing is ambiguous, or there is no room
-    /// for it.
+    /// Why this request must be refused: its framing is ambiguous, or there is no room for it.
     pub fn refusal(&self) -> Option<&Error> {
         self.refusal.as_ref()
     }
@@ -105,12 +102,12 @@ impl Exchange {
 
     /// The method, as it was sent.
     pub fn method(&self) -> &str {
-        self.request().method().as_str()
+        self.request.as_ref().expect(HELD).method().as_str()
     }
 
     /// The request target, as it was sent.
     pub fn target(&self) -> &str {
-        self.request().url()
+        self.request.as_ref().expect(HELD).url()
     }
 
     /// The request's header fields.
@@ -123,29 +120,24 @@ impl Exchange {
         self.connection.origin.peer
     }
 
-    /// A handle that tells whether the client is still there.
+    /// A handle that knows whether the client is still connected.
     pub fn wanted(&self) -> Arc<dyn Wanted> {
         Arc::clone(&self.connection) as Arc<dyn Wanted>
     }
 
-    /// How long the body is, as the client says.
+    /// How long the body is, as the client announced it.
     pub fn body_length(&self) -> BodyLength {
         self.body.length
     }
 
     /// The body, to be read to its end. A body that stops early is an error of kind
-    /// `UnexpectedEof`; chunks that cannot be understood are one of kind `InvalidData`.
+    /// `UnexpectedEof`, an invalid chunk one of kind `InvalidData`.
     pub fn body(&mut self) -> Body<'_> {
         Body(self)
     }
 
-    /// Sends a whole answer.
-    pub fn respond(self, reply: &Reply) -> Sent {
-        self.respond_with(reply, &[])
-    }
-
-    /// Sends a whole answer whose body goes on with what is somewhere else.
-    pub fn respond_with(self, reply: &Reply, rest: &[&[u8]]) -> Sent {
+    /// Sends a whole response, whose body may have further parts.
+    pub fn respond(self, reply: &Reply, rest: &[&[u8]]) -> Sent {
         let length = reply.body.len() + rest.iter().map(|part| part.len()).sum::<usize>();
         let mut response = self.begin(reply.status, &reply.headers, Some(length as u64));
         response.write(&reply.body);
@@ -153,91 +145,65 @@ impl Exchange {
         response.end()
     }
 
-    /// Ends the connection without an answer, since the client has left.
+    /// Closes the connection without a response, since the client has left.
     pub fn abandon(mut self) -> Sent {
-        if let Some(request) = self.request.take() {
-            leak::release(request, &self.connection);
-            self.connection.progress().leave();
-        }
+        leak::release(self.request.take().expect(HELD), &self.connection);
+        self.connection.progress().leave();
         self.sent(Code::ClientLeft.status())
     }
 
-    /// Begins the response: its head goes out with what is sent first. `headers` are without the
-    /// fields that frame the body; `length` is the body's, if it is known. Failing writes are
-    /// remembered, see [`Response::broken`].
+    /// Begins the response: its head is sent with the first part of the body. `headers` are
+    /// without the fields that frame the body; `length` is the body's, if it is known. A failed
+    /// write is remembered: see [`Response::broken`].
     pub fn begin(mut self, status: u16, headers: &Headers, length: Option<u64>) -> Response {
-        let request = self.request.take().expect("an exchange holds its request until it begins");
-        self.start(request, status, headers, length)
+        self.start(status, headers, length)
     }
 
-    fn start(
-        &mut self,
-        request: tiny_http::Request,
-        status: u16,
-        headers: &Headers,
-        length: Option<u64>,
-    ) -> Response {
-        let has_body =
-            *request.method() != tiny_http::Method::Head && !matches!(status, 0..200 | 204 | 304);
-        let framing = match length {
-            _ if !has_body => Framing::None,
-            Some(length) => Framing::Length { left: length },
-            None if self.is_http_1_0 => Framing::Close,
-            None => Framing::Chunked,
-        };
-        let out = self.way_out(request);
-        let library_goes_on = stays_open(&self.headers, self.is_http_1_0);
+    fn start(&mut self, status: u16, headers: &Headers, length: Option<u64>) -> Response {
+        let (is_head, is_http_1_0) = (self.method() == "HEAD", self.is_http_1_0);
+        let framing = Framing::of_response(is_head, status, length, is_http_1_0);
+        let out = self.way_out();
+        let library_goes_on = stays_open(&self.headers, is_http_1_0);
         self.connection.progress().is_last |= !library_goes_on;
-        let is_last = self.connection.is_closing();
-        let stays = library_goes_on && !is_last && framing != Framing::Close;
-        let mut bytes = Vec::with_capacity(USUAL_HEAD);
+        let is_last = self.connection.is_closing() || framing == Framing::Close;
+        framing.announce(status, length, &mut self.added);
+        match library_goes_on && !is_last {
+            false => self.added.push("connection", "close"),
+            true if is_http_1_0 => self.added.push("connection", "keep-alive"),
+            true => {}
+        }
         let reason = tiny_http::StatusCode(status).default_reason_phrase();
-        bytes.extend_from_slice(format!("HTTP/1.1 {status} {reason}\r\n").as_bytes());
-        for (name, value) in headers.iter().chain(self.added.iter()) {
-            field(&mut bytes, name, value);
-        }
-        match (framing, length) {
-            (Framing::Chunked, _) => field(&mut bytes, "transfer-encoding", b"chunked"),
-            (_, Some(length)) if status != 204 && status >= 200 => {
-                field(&mut bytes, "content-length", length.to_string().as_bytes());
-            }
-            _ => {}
-        }
-        match (stays, self.is_http_1_0) {
-            (false, _) => field(&mut bytes, "connection", b"close"),
-            (true, true) => field(&mut bytes, "connection", b"keep-alive"),
-            (true, false) => {}
-        }
-        bytes.extend_from_slice(b"\r\n");
+        let head = response_head(status, reason, headers.iter().chain(self.added.iter()));
         let (connection, started) = (Arc::clone(&self.connection), self.started);
         let sent = self.sent(status);
-        Response::new(Head { out, connection, framing, bytes, length, is_last, started, sent })
+        Response::new(Start { out, connection, framing, is_last, started, sent }, head)
     }
 
-    /// What is known of what is sent before it is.
+    /// What is known of the response before it is sent.
     fn sent(&self, status: u16) -> Sent {
         let (first_byte, bytes_in) = (self.started.elapsed(), self.body.read);
         Sent { status, first_byte, total: first_byte, bytes_in, bytes_out: 0, complete: false }
     }
 
-    /// How the response can reach the client. tiny_http's writer can only be had by dropping
-    /// the request, which reads the rest of its body, however long that is and however long it
-    /// takes. So a short rest is read here; behind a long one the response goes to the socket
-    /// itself, and the connection ends after it.
-    fn way_out(&mut self, mut request: tiny_http::Request) -> Out {
-        if !self.is_turned_away && (self.body.ended || self.drain(&mut request)) {
+    /// How the response can reach the client. tiny_http gives its writer only in exchange for the
+    /// request, and then reads the rest of the body, however long that is. So a short rest is read
+    /// here; if there is a long one, the response goes to the socket, and the connection ends.
+    fn way_out(&mut self) -> Out {
+        let is_read = !self.is_turned_away && (self.body.ended || self.drain());
+        let request = self.request.take().expect(HELD);
+        if is_read {
             return Out::Writer(request.into_writer());
         }
         // What follows on the connection may be the rest of this body.
         self.connection.end();
-        // The end of the response in front of it may be on its way.
+        // The response in front of it may not have reached its end.
         let deadline = Instant::now() + DRAIN_TIME;
         let waits = || !self.is_turned_away && Instant::now() < deadline;
         while self.connection.progress().open > 1 && waits() {
             thread::sleep(TURN);
         }
         let is_in_turn = self.connection.progress().open == 1;
-        // One that is turned away must not wait for the client either.
+        // Nor may the write of one that is turned away wait for the client.
         let is_ready = !self.is_turned_away || self.connection.socket.set_nonblocking(true).is_ok();
         if is_in_turn && is_ready {
             return Out::Socket(request);
@@ -246,49 +212,39 @@ impl Exchange {
         Out::Ended
     }
 
-    /// Reads what is left of the body, if that is little; false if it was too much.
-    fn drain(&mut self, request: &mut tiny_http::Request) -> bool {
+    /// Reads the rest of the body if it is short; false if it was not.
+    fn drain(&mut self) -> bool {
         let rest = match self.body.length {
             BodyLength::Known(length) => length - self.body.read,
             _ => 0,
         };
-        // A client that waits for "100 Continue" has not sent it, and must not be asked to.
+        // A client that waits for "100 Continue" must not be asked to send the body.
         let expects = self.headers.contains("expect") && self.body.read == 0;
         if self.body.failed || expects || rest > DRAIN_BYTES as u64 {
             return false;
         }
-        let deadline = Instant::now() + DRAIN_TIME;
+        let connection = Arc::clone(&self.connection);
         let mut left = DRAIN_BYTES;
-        // Not on the stack: that of every stream would be as much larger.
-        let mut buffer = vec![0; 8192];
-        let socket = &self.connection.socket;
-        while left > 0 && !self.body.ended {
-            let patience = deadline.saturating_duration_since(Instant::now());
-            if patience.is_zero() || socket.set_read_timeout(Some(patience)).is_err() {
-                break;
+        drain(&connection.socket, |buffer| match self.body().read(buffer) {
+            Ok(read) => {
+                left = left.saturating_sub(read);
+                left > 0 && !self.body.ended
             }
-            match self.body.read(request, &self.connection, &mut buffer) {
-                Ok(read) => left = left.saturating_sub(read),
-                Err(_) => break,
-            }
-        }
-        let _ = socket.set_read_timeout(None);
+            Err(_) => false,
+        });
         self.body.ended
-    }
-
-    fn request(&self) -> &tiny_http::Request {
-        self.request.as_ref().expect("an exchange holds its request until it begins")
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        // Only a panic leaves the request here: every answer takes it.
-        if let Some(request) = self.request.take() {
+        // Only a panic leaves the request here: every response takes it.
+        if self.request.is_some() {
             let what = "an internal error: see the log of model-filter";
-            let Reply { status, headers, body } = Reply::error(&Error::proxy(Code::Internal, what));
-            let mut response = self.start(request, status, &headers, Some(body.len() as u64));
-            response.write(&body);
+            let reply = Reply::error(&Error::proxy(Code::Internal, what));
+            let length = Some(reply.body.len() as u64);
+            let mut response = self.start(reply.status, &reply.headers, length);
+            response.write(&reply.body);
             response.end();
         }
     }
@@ -300,32 +256,19 @@ pub struct Body<'a>(&'a mut Exchange);
 impl Read for Body<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Exchange { request, connection, body, .. } = &mut *self.0;
-        let request = request.as_mut().expect("an exchange holds its request until it begins");
-        body.read(request, connection, buffer)
-    }
-}
-
-impl BodyState {
-    fn read(
-        &mut self,
-        request: &mut tiny_http::Request,
-        connection: &Connection,
-        buffer: &mut [u8],
-    ) -> io::Result<usize> {
-        if self.ended || buffer.is_empty() {
+        if body.ended || buffer.is_empty() {
             return Ok(0);
         }
-        let room = match self.length {
-            BodyLength::Known(length) => {
-                buffer.len().min(usize::try_from(length - self.read).unwrap_or(usize::MAX))
-            }
-            _ => buffer.len(),
+        let left = match body.length {
+            BodyLength::Known(length) => usize::try_from(length - body.read).unwrap_or(usize::MAX),
+            _ => usize::MAX,
         };
-        let upload = &connection.upload;
+        let room = buffer.len().min(left);
+        let (upload, reader) = (&connection.upload, request.as_mut().expect(HELD).as_reader());
         upload.awaited.store(true, Ordering::Relaxed);
-        let read = request.as_reader().read(&mut buffer[..room]);
+        let read = reader.read(&mut buffer[..room]);
         upload.awaited.store(false, Ordering::Relaxed);
-        self.failed = true;
+        body.failed = true;
         let read = match read {
             _ if upload.late.load(Ordering::Relaxed) => {
                 return Err(io::Error::new(ErrorKind::TimedOut, "the body came too slowly"));
@@ -335,34 +278,18 @@ impl BodyState {
             }
             other => other?,
         };
-        self.read += read as u64;
+        body.read += read as u64;
         upload.delivered.fetch_add(read as u64, Ordering::Relaxed);
         let is_cut;
-        (self.ended, is_cut) = match self.length {
-            BodyLength::Known(length) => (self.read >= length, read == 0),
+        (body.ended, is_cut) = match body.length {
+            BodyLength::Known(length) => (body.read >= length, read == 0),
             // tiny_http's decoder takes the end of the connection for the last chunk.
             _ => (read == 0, read == 0 && !connection.is_wanted()),
         };
         if is_cut {
             return Err(io::Error::new(ErrorKind::UnexpectedEof, "the body is cut"));
         }
-        self.failed = false;
+        body.failed = false;
         Ok(read)
     }
-}
-
-/// Whether tiny_http goes on reading this connection after this request: its own rule, word
-/// for word, because the response must not promise anything else.
-fn stays_open(headers: &Headers, is_http_1_0: bool) -> bool {
-    let Some(connection) = headers.get_str("connection") else { return !is_http_1_0 };
-    let connection = connection.to_ascii_lowercase();
-    let ends = connection.contains("close") || connection.contains("upgrade");
-    !ends && (!is_http_1_0 || connection.contains("keep-alive"))
-}
-
-fn field(head: &mut Vec<u8>, name: &str, value: &[u8]) {
-    head.extend_from_slice(name.as_bytes());
-    head.extend_from_slice(b": ");
-    head.extend_from_slice(value);
-    head.extend_from_slice(b"\r\n");
 }

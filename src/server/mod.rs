@@ -1,20 +1,20 @@
 //! The listener, and the only code that names tiny_http.
 //!
-//! [`bind`] takes a port, [`Listener::serve`] hands each request that arrives to a service as
-//! an [`Exchange`]. What tiny_http 0.12 does not do, or does wrong, is made up for here.
+//! [`bind`] takes a port, [`Listener::serve`] hands each request that arrives to a service as an
+//! [`Exchange`]. The other files work around what tiny_http 0.12 does not do, or does wrong.
 //!
 //! | file | concern |
 //! |---|---|
-//! | `listener` | the listening socket: bound or inherited, served, given up |
-//! | `watch` | what is done for all connections, 10 ms or a second later |
+//! | `listener` | the listening socket: bound or inherited, served, closed |
+//! | `watch` | deadlines and limits of all connections, on one thread |
 //! | `accept` | tiny_http's servers on the socket, one after another |
 //! | `workers` | the threads that take requests |
 //! | `connections` | all connections, and how they are found |
-//! | `exchange` | one request: its body, and the beginning of its response |
+//! | `exchange` | one request: its body, and the head of its response |
 //! | `response` | the response behind its head |
-//! | `leak` | dropping what was not read, and what has to be leaked instead |
+//! | `leak` | dropping unread requests, and leaking those that cannot be dropped |
 //! | `connection` | the one record of a client connection |
-//! | `progress` | pure: how far it is, and what is to be done about it |
+//! | `progress` | pure: how far it is, and what must be done about it |
 
 mod accept;
 mod connection;

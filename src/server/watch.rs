@@ -1,17 +1,16 @@
 //! The watch: one thread that does for all connections what tiny_http neglects.
 //!
-//! - **Forgotten** connections. tiny_http's task pool counts a thread that it has already woken
-//!   as idle, so of a burst of new connections some wait in its queue until a client leaves.
-//!   They show as bytes on a connection of which nobody has read any. For each, we connect to
-//!   ourselves and close: the extra connection makes the pool start a thread, which then takes
-//!   the forgotten one from the queue.
-//! - **Endless** heads and chunk headers, which it reads without a limit, and slow ones.
+//! - **Forgotten** connections. tiny_http's task pool counts a thread that it has already woken as
+//!   idle, so of a burst of new connections some wait in its queue until a client leaves. They show
+//!   as unread bytes on a connection from which nobody has read. For each, we connect to ourselves
+//!   and close: the extra connection makes the pool start a thread, which takes the forgotten one.
+//! - **Endless** and slow heads and chunk headers, which it reads without a limit.
 //! - **Idle** connections, for which it has no deadline, and more of them than are allowed.
 //! - **A dead accept thread**: see [`super::accept`].
 //!
 //! It waits in epoll on the listener and on all connections. 10 ms after an edge it looks at the
-//! connections that have edges by then. While anything is connected it looks at all of them once
-//! a second, because edges of the listener may coalesce and deadlines pass without any.
+//! connections that have edges by then. While anything is connected it looks at all of them once a
+//! second, because edges of the listener may coalesce and deadlines pass without any.
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -29,17 +28,18 @@ use crate::metrics::METRICS;
 use crate::probe::reachable;
 use crate::trim::Trim;
 
-/// Between an edge and the look at it, so that many edges cost one look; and between two looks
-/// while a connection is new, or about to end.
+/// Between an edge and the look that follows, so that many edges cost one look; and between two
+/// looks while a connection is new, or about to end.
 const HASTE: Duration = Duration::from_millis(10);
 
 /// Between two looks at all connections.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// How long tiny_http may take to accept a connection that the kernel has announced.
+/// How long all is still looked at once nothing is connected: tiny_http may take this long to
+/// accept a connection, and epoll drops the edge of one that was accepted at once.
 const ACCEPTING: Duration = Duration::from_secs(10);
 
-/// The share of its time that the watch may use for what follows edges: one part in this many.
+/// The watch may use one part in this many of its time for the looks that follow edges.
 const SHARE: u32 = 40;
 
 /// How long our own connections, which wake tiny_http, may take. They are to this machine.
@@ -49,14 +49,14 @@ pub(super) struct Watch {
     shared: Arc<Shared>,
     address: SocketAddr,
     acceptor: Acceptor,
-    max_connections: usize,
     trim: Trim,
     /// Connections to look at again soon, whether or not they have edges.
     unsettled: Vec<Arc<Connection>>,
-    /// When the listener last had an edge.
-    announced: Instant,
-    /// When all connections were last looked at, and how long the last look took.
+    /// When the listener last had an edge, or anything was connected.
+    active: Instant,
+    /// When all connections were last looked at.
     swept: Instant,
+    /// How long the last look took.
     cost: Duration,
     /// When a server that accepts no more can be replaced.
     reopens: Option<Instant>,
@@ -66,22 +66,17 @@ impl Watch {
     /// Starts the watch, and the server that it watches.
     ///
     /// # Errors
-    /// No thread or descriptor can be had.
-    pub(super) fn start(
-        shared: Arc<Shared>,
-        listener: TcpListener,
-        max_connections: usize,
-    ) -> io::Result<()> {
+    /// No thread can be started, or no file descriptor is free.
+    pub(super) fn start(shared: Arc<Shared>, listener: TcpListener) -> io::Result<()> {
         let (address, now) = (listener.local_addr()?, Instant::now());
-        shared.connections.common.epoll.add(&listener, LISTENER)?;
+        shared.connections.epoll.add(&listener, LISTENER)?;
         let watch = Watch {
             acceptor: Acceptor::start(Arc::clone(&shared), listener)?,
             shared,
             address,
-            max_connections,
             trim: Trim::new(now),
             unsettled: Vec::new(),
-            announced: now,
+            active: now,
             swept: now,
             cost: Duration::ZERO,
             reopens: None,
@@ -97,14 +92,15 @@ impl Watch {
             let now = Instant::now();
             self.look(now, &edges);
             self.reopens = self.acceptor.keep_up();
-            self.trim.keep_up(now, self.shared.connections.requests());
+            let requests = self.shared.connections.requests.load(Ordering::Relaxed);
+            self.trim.keep_up(now, requests);
             self.cost = now.elapsed();
         }
     }
 
     /// Waits until it is time to look, and collects the edges since the last look.
     fn wait(&self, edges: &mut Vec<u64>) {
-        let epoll = &self.shared.connections.common.epoll;
+        let epoll = &self.shared.connections.epoll;
         if self.unsettled.is_empty() {
             let within = self.deadline().map(|at| at.saturating_duration_since(Instant::now()));
             epoll.wait(within, edges);
@@ -112,7 +108,7 @@ impl Watch {
                 return;
             }
         }
-        // Nobody waits in epoll meanwhile, so that further edges wake nobody up.
+        // Not in epoll, so that further edges do not wake this thread.
         thread::sleep(HASTE.max(self.cost * SHARE).min(SWEEP));
         epoll.wait(Some(Duration::ZERO), edges);
     }
@@ -121,8 +117,7 @@ impl Watch {
     fn deadline(&self) -> Option<Instant> {
         let connections = &self.shared.connections;
         let pause = if connections.are_closing() { HASTE } else { SWEEP };
-        let sweeps = connections.count() > 0 || self.announced.elapsed() < ACCEPTING;
-        let sweep = sweeps.then(|| self.swept + pause);
+        let sweep = (self.active.elapsed() < ACCEPTING).then(|| self.swept + pause);
         [sweep, self.reopens, self.trim.deadline()].into_iter().flatten().min()
     }
 
@@ -137,11 +132,12 @@ impl Watch {
         }
         let mut seen = std::mem::take(&mut self.unsettled);
         let sweeps = is_closing || now - self.swept >= SWEEP;
-        if edges.contains(&LISTENER) {
-            self.announced = now;
-        }
-        if sweeps || self.announced == now {
+        let is_announced = edges.contains(&LISTENER);
+        if sweeps || is_announced {
             seen.extend(connections.search());
+        }
+        if is_announced || connections.count() > 0 {
+            self.active = now;
         }
         if sweeps {
             self.swept = now;
@@ -151,7 +147,7 @@ impl Watch {
             seen.sort_unstable_by_key(|connection| connection.token);
             seen.dedup_by_key(|connection| connection.token);
         }
-        let accepts = !is_closing || self.acceptor.is_lenient();
+        let accepts = shared.accepts();
         let mut forgotten = 0;
         for connection in &seen {
             let verdict = connection.judge(&shared.limits, accepts, now);
@@ -159,45 +155,40 @@ impl Watch {
             self.enforce(verdict, connection);
         }
         self.end_surplus();
-        // One failure means that nobody accepts, and more would only fill the queue.
+        // If one attempt fails, nobody accepts, and more of them would only fill the queue.
         let pokes = forgotten > 0 && self.acceptor.accepts();
         let poked = (0..forgotten).take_while(|_| pokes && self.poke()).count();
         METRICS.rescued(poked as u64);
-        if is_closing {
-            let asks = |one: &Arc<Connection>| {
-                one.progress().idle_since().is_some_and(|(arrives, _)| arrives || accepts)
-            };
-            shared.expecting.store(connections.all().iter().any(asks), Ordering::Relaxed);
-        }
     }
 
     fn enforce(&mut self, verdict: Verdict, connection: &Arc<Connection>) {
-        let connections = &self.shared.connections;
         match verdict {
-            Verdict::Fine => return,
-            Verdict::New => return self.unsettled.push(Arc::clone(connection)),
+            Verdict::Fine => {}
+            Verdict::New => self.unsettled.push(Arc::clone(connection)),
             Verdict::Ended(cause) => {
                 METRICS.cut(cause.as_str());
-                // A client that goes on to send must get an error: once nobody reads, the kernel
-                // takes no more of it, and says nothing for a minute.
                 match cause {
                     Cause::HeadTooLong => connection.reset(),
                     Cause::Idle | Cause::HeadTimeout => connection.cut(),
                 }
-                return;
             }
             Verdict::StopUpload => {
                 connection.upload.late.store(true, Ordering::Relaxed);
                 let _ = connection.socket.shutdown(Shutdown::Read);
-                return;
             }
             Verdict::BreakUpload => {
-                // The kernel would go on to take what comes, and tiny_http to read it.
                 connection.upload.late.store(true, Ordering::Relaxed);
-                return connection.reset();
+                connection.reset();
             }
-            Verdict::Forgotten | Verdict::Closing | Verdict::Overdue | Verdict::Stuck => {}
+            Verdict::Forgotten | Verdict::Closing | Verdict::Overdue | Verdict::Stuck => {
+                self.conclude(verdict, connection);
+            }
         }
+    }
+
+    /// Removes a connection that tiny_http has closed, and hurries one that it should have.
+    fn conclude(&mut self, verdict: Verdict, connection: &Arc<Connection>) {
+        let connections = &self.shared.connections;
         leak::release_behind(connection);
         if !connection.is_held() {
             return connections.remove(connection);
@@ -208,7 +199,7 @@ impl Watch {
                 connections.remove(connection);
                 leak::count(&connections.common, connection.origin.peer);
             }
-            // What was ended takes its time, and the sweep comes back to it.
+            // An end takes its time, and the sweep comes back to it.
             _ if connection.is_ended() => {}
             _ => self.unsettled.push(Arc::clone(connection)),
         }
@@ -217,22 +208,19 @@ impl Watch {
     /// Ends the longest idle connections beyond `max_connections`, those on which a head arrives
     /// last.
     fn end_surplus(&self) {
-        let connections = &self.shared.connections;
-        if connections.count() <= self.max_connections {
+        let Shared { connections, limits, .. } = &*self.shared;
+        if connections.count() <= limits.max_connections {
             return;
         }
         let mut open = connections.all();
         open.retain(|connection| !connection.is_ended());
-        let surplus = open.len().saturating_sub(self.max_connections);
-        let since = |one: Arc<Connection>| {
-            let since = one.progress().idle_since()?;
-            Some((since, one))
-        };
-        let mut idle: Vec<_> = open.into_iter().filter_map(since).collect();
+        let surplus = open.len().saturating_sub(limits.max_connections);
+        let idle = open.iter().filter_map(|one| Some((one.progress().idle_since()?, one)));
+        let mut idle: Vec<_> = idle.collect();
         idle.sort_unstable_by_key(|(since, _)| *since);
         for (since, connection) in idle.into_iter().take(surplus) {
             let mut progress = connection.progress();
-            // A request may have come meanwhile.
+            // A request may have come in between.
             if progress.idle_since() == Some(since) {
                 progress.end(Instant::now());
                 drop(progress);
@@ -242,7 +230,7 @@ impl Watch {
         }
     }
 
-    /// Has tiny_http start a thread, which takes a connection out of its queue.
+    /// Makes tiny_http start a thread, which takes a connection out of its queue.
     fn poke(&self) -> bool {
         TcpStream::connect_timeout(&reachable(self.address), POKE_TIMEOUT).is_ok()
     }

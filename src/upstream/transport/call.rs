@@ -17,7 +17,6 @@ use super::timing::{SLICE, deadline};
 use crate::wanted::Wanted;
 
 /// One request and its response, as the transport sees them.
-#[derive(Debug)]
 pub struct Call {
     client: Option<Arc<dyn Wanted>>,
     room: Room,
