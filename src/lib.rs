@@ -32,6 +32,7 @@
 //! | [`trim`] | when freed memory is returned |
 //! | [`sys`] | system calls that the standard library does not have |
 //! | [`probe`] | asks the running proxy for its health |
+//! | [`crew`] | threads that take turns: one waits for work, the others follow |
 //! | [`cache`] | a TTL cache with single-flight fetches |
 //! | [`reply`] | whole responses, and the shape of our own errors |
 //! | [`filter`] | pure: patterns to kept or hidden |
@@ -61,6 +62,7 @@ pub mod cache;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod crew;
 pub mod elastic;
 pub mod error;
 pub mod facts;

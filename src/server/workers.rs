@@ -10,8 +10,8 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
-use std::thread::{self, Thread};
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
@@ -20,11 +20,9 @@ use super::exchange::Exchange;
 use super::leak;
 use super::progress::Taken;
 use crate::config::Limits;
+use crate::crew::{Crew, Lead, PATIENCE};
 use crate::error::{Code, Error};
 use crate::sys::memory;
-
-/// How long a worker waits for a request before it ends.
-const IDLE: Duration = Duration::from_secs(10);
 
 /// How long clients of a lent socket may still send requests when the program ends: each response
 /// tells its client to connect anew.
@@ -58,38 +56,7 @@ pub(super) struct Workers {
     server: ManuallyDrop<tiny_http::Server>,
     /// Once another server accepts connections: those that this one may have.
     last: OnceLock<Vec<Weak<Connection>>>,
-    crew: Mutex<Crew>,
-}
-
-#[derive(Debug, Default)]
-struct Crew {
-    workers: usize,
-    /// Those that serve a request.
-    busy: usize,
-    is_led: bool,
-    /// Whether all workers must end.
-    is_retired: bool,
-    /// Those that wait for the lead. The last is called first: its memory is warm, and those that
-    /// only a burst needed end.
-    waiting: Vec<Thread>,
-    /// The one that was called to take the lead, until it has. A worker that finishes its exchange
-    /// in between takes it first.
-    called: Option<Thread>,
-}
-
-impl Crew {
-    /// How many serve no request, the leader included.
-    fn idle(&self) -> usize {
-        self.workers - self.busy
-    }
-
-    /// Notes that a worker does not wait any more.
-    fn forget(&mut self, worker: &Thread) {
-        let is_it = |other: &Thread| other.id() == worker.id();
-        if self.called.take_if(|called| is_it(called)).is_none() {
-            self.waiting.retain(|other| !is_it(other));
-        }
-    }
+    crew: Crew,
 }
 
 impl Workers {
@@ -102,7 +69,7 @@ impl Workers {
         server: tiny_http::Server,
     ) -> io::Result<Arc<Workers>> {
         let (server, last) = (ManuallyDrop::new(server), OnceLock::new());
-        let workers = Arc::new(Workers { shared, server, last, crew: Mutex::default() });
+        let workers = Arc::new(Workers { shared, server, last, crew: Crew::default() });
         workers.start_worker()?;
         Ok(workers)
     }
@@ -119,7 +86,7 @@ impl Workers {
     }
 
     fn start_worker(self: &Arc<Self>) -> io::Result<()> {
-        self.crew().workers += 1;
+        self.crew.join();
         let workers = Arc::clone(self);
         let work = move || {
             workers.work();
@@ -127,58 +94,25 @@ impl Workers {
             memory::release_stack();
         };
         let worker = thread::Builder::new().name("worker".into());
-        worker.spawn(work).map(drop).inspect_err(|_| self.crew().workers -= 1)
+        worker.spawn(work).map(drop).inspect_err(|_| self.crew.leave())
     }
 
     fn work(self: &Arc<Self>) {
-        while self.take_lead() {
-            let lead = Lead(self);
-            match self.next_request() {
-                Some((exchange, connection)) => self.serve(exchange, &connection, lead),
-                None => {
-                    drop(lead);
-                    if self.is_superfluous() {
-                        return;
-                    }
-                }
+        while let Some(lead) = self.crew.take_lead() {
+            if let Some((exchange, connection)) = self.next_request() {
+                self.serve(exchange, &connection, lead);
+                continue;
+            }
+            drop(lead);
+            let is_over =
+                |last: &Vec<Weak<Connection>>| last.iter().all(|one| one.strong_count() == 0);
+            if self.last.get().is_some_and(is_over) {
+                self.crew.retire();
+            }
+            if self.crew.leave_if_spare() {
+                return;
             }
         }
-    }
-
-    /// Waits for the lead; false if this worker was not needed for a while, and ends.
-    fn take_lead(&self) -> bool {
-        let (worker, since) = (thread::current(), Instant::now());
-        loop {
-            let mut crew = self.crew();
-            crew.forget(&worker);
-            if !crew.is_led && !crew.is_retired {
-                crew.is_led = true;
-                return true;
-            }
-            // One idle worker stays: the leader may be about to drop the lead.
-            if crew.is_retired || (since.elapsed() >= IDLE && crew.idle() > 1) {
-                crew.workers -= 1;
-                return false;
-            }
-            crew.waiting.push(worker.clone());
-            drop(crew);
-            thread::park_timeout(IDLE);
-        }
-    }
-
-    /// Whether a leader that got no request ends, and all others with it if the server has no
-    /// connection left.
-    fn is_superfluous(&self) -> bool {
-        let is_over = |last: &Vec<Weak<Connection>>| last.iter().all(|one| one.strong_count() == 0);
-        let is_retired = self.last.get().is_some_and(is_over);
-        let mut crew = self.crew();
-        if is_retired {
-            crew.is_retired = true;
-            crew.waiting.iter().chain(&crew.called).for_each(Thread::unpark);
-        }
-        let is_superfluous = is_retired || crew.idle() > 1;
-        crew.workers -= usize::from(is_superfluous);
-        is_superfluous
     }
 
     /// Waits for a request that is to be answered; none if none came for a while.
@@ -187,10 +121,10 @@ impl Workers {
         let connections = &self.shared.connections;
         loop {
             // The last idle worker wakes up for nothing but a request.
-            let waits = self.crew().idle() == 1 && !self.is_superseded();
+            let waits = self.crew.idle() == 1 && !self.is_superseded();
             let received = match waits {
                 true => self.server.recv().map(Some),
-                false => self.server.recv_timeout(IDLE),
+                false => self.server.recv_timeout(PATIENCE),
             };
             let received = received.unwrap_or_else(|error| {
                 if !connections.are_closing() && !self.is_superseded() {
@@ -231,13 +165,9 @@ impl Workers {
         lead: Lead<'_>,
     ) {
         let Shared { connections, limits, is_lent, service, .. } = &*self.shared;
-        let has_successor = {
-            let mut crew = self.crew();
-            crew.busy += 1;
-            let (has_idle, has_room) = (crew.idle() > 0, crew.workers <= limits.max_requests);
-            drop(crew);
-            has_idle || (has_room && self.start_worker().is_ok())
-        };
+        self.crew.begin_work();
+        let has_room = || self.crew.size() <= limits.max_requests;
+        let has_successor = self.crew.idle() > 0 || (has_room() && self.start_worker().is_ok());
         let mut lead = Some(lead);
         if has_successor {
             lead = None;
@@ -259,27 +189,7 @@ impl Workers {
             connections.remove(connection);
         }
         connections.exchanges.fetch_sub(1, Ordering::SeqCst);
-        self.crew().busy -= 1;
+        self.crew.end_work();
         drop(lead);
-    }
-
-    fn crew(&self) -> MutexGuard<'_, Crew> {
-        self.crew.lock().expect("nothing panics under this lock")
-    }
-}
-
-/// The right to take the next request. Dropped, it is free for another worker.
-struct Lead<'a>(&'a Workers);
-
-impl Drop for Lead<'_> {
-    fn drop(&mut self) {
-        let mut crew = self.0.crew();
-        crew.is_led = false;
-        if crew.called.is_none() {
-            crew.called = crew.waiting.pop();
-            let called = crew.called.clone();
-            drop(crew);
-            called.iter().for_each(Thread::unpark);
-        }
     }
 }
