@@ -20,22 +20,3 @@ pub fn next_size(size: usize, used: usize) -> usize {
         _ => size,
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_buffer_grows_while_it_is_filled_and_shrinks_while_it_is_not() {
-        let mut size = LEAST;
-        for _ in 0..10 {
-            size = next_size(size, size);
-        }
-        assert_eq!(size, MOST);
-        assert_eq!(next_size(size, size / 2), MOST, "a buffer that was half full keeps its size");
-        for _ in 0..10 {
-            size = next_size(size, 100);
-        }
-        assert_eq!(size, LEAST);
-    }
-}

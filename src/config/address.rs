@@ -4,8 +4,8 @@
 
 use std::net::Ipv6Addr;
 
-use super::node::quoted;
 use super::settings::BaseUrl;
+use crate::text::quoted;
 
 /// Checks a `base_url`. The error is the message alone; it shows the value only if that
 /// cannot hold a password or a key.

@@ -8,10 +8,10 @@ use super::address;
 use super::credentials::secret;
 use super::environment::Sources;
 use super::errors::ConfigError;
-use super::node::{Node, quoted};
+use super::node::Node;
 use super::settings::{Server, Upstream};
 use crate::secret::Secret;
-use crate::text::is_loopback;
+use crate::text::{is_loopback, quoted};
 
 /// The shortest key, in characters: a shorter one can be guessed, or is a slip of the hand.
 const MIN_KEY: usize = 8;

@@ -6,10 +6,11 @@ use std::fs;
 
 use super::environment::{Sources, variable};
 use super::errors::{ConfigError, io_reason};
-use super::node::{Node, Place, quoted};
+use super::node::{Node, Place};
 use super::settings::{Authorization, Upstream};
 use crate::headers;
 use crate::secret::Secret;
+use crate::text::quoted;
 
 /// Reads `authorization` of the upstream with this name.
 pub(super) fn authorization(

@@ -7,11 +7,12 @@ use log::LevelFilter;
 
 use super::environment::{Environment, Sources, variable};
 use super::errors::{ConfigError, ConfigErrors, io_reason};
-use super::node::{Faults, Fields, Node, Place, nearest, quoted, unknown_key};
+use super::node::{Faults, Fields, Node, Place, nearest, unknown_key};
 use super::settings::Config;
 use super::upstream::Around;
 use super::{clients, credentials, server, upstream, yaml};
 use crate::cli::Options;
+use crate::text::quoted;
 
 const DEFAULT_FILE: &str = "config.yaml";
 const SECTIONS: [&str; 2] = ["model_filter", "server"];

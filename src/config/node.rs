@@ -13,6 +13,7 @@ use serde_yaml::Value;
 
 use super::errors::ConfigError;
 use crate::cli;
+use crate::text::quoted;
 
 /// Ten years: longer than any process runs, and far from overflowing an `Instant`.
 const MAX_SECONDS: u32 = 315_360_000;
@@ -331,15 +332,6 @@ fn size(text: &str) -> Option<u64> {
         _ => return None,
     };
     decimal(number)?.parse::<u64>().ok()?.checked_mul(factor)
-}
-
-/// Text in quotes, on one line.
-pub(super) fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        if c.is_control() { quoted.extend(c.escape_default()) } else { quoted.push(c) }
-    }
-    quoted + "\""
 }
 
 /// A value as errors show it. Must not be called with a secret.

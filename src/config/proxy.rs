@@ -12,7 +12,7 @@ use super::environment::{Environment, variable};
 use super::errors::ConfigError;
 use super::settings::BaseUrl;
 use crate::secret::Secret;
-use crate::text::is_loopback;
+use crate::text::{ip_address, is_loopback};
 
 /// The proxy that the environment names for this upstream; none for an upstream on loopback or
 /// one that `NO_PROXY` covers.
@@ -55,7 +55,7 @@ pub(super) fn proxy(
 fn covers(entries: &str, host: &str, port: u16) -> bool {
     let host = host.trim_end_matches('.');
     let mut entries = entries.split([',', ' ', '\t']);
-    match address(host) {
+    match ip_address(host) {
         Some(address) => entries.any(|entry| entry == "*" || has_address(entry, address, port)),
         None => entries.any(|entry| entry == "*" || has_name(entry, host, port)),
     }
@@ -77,17 +77,19 @@ fn has_address(entry: &str, host: IpAddr, port: u16) -> bool {
     if let Some((network, bits)) = entry.split_once('/') {
         return is_within(host, network, bits);
     }
-    match (address(entry), host_and_port(entry)) {
+    match (ip_address(entry), host_and_port(entry)) {
         (Some(entry), _) => entry == host,
         (None, Some((entry, only))) => {
-            address(entry) == Some(host) && only.is_none_or(|only| only == port)
+            ip_address(entry) == Some(host) && only.is_none_or(|only| only == port)
         }
         (None, None) => false,
     }
 }
 
 fn is_within(host: IpAddr, network: &str, bits: &str) -> bool {
-    let (Some(network), Ok(bits)) = (address(network), bits.parse::<u32>()) else { return false };
+    let (Some(network), Ok(bits)) = (ip_address(network), bits.parse::<u32>()) else {
+        return false;
+    };
     let (difference, width) = match (host, network) {
         (IpAddr::V4(host), IpAddr::V4(network)) => {
             (u128::from(host.to_bits() ^ network.to_bits()), 32)
@@ -97,13 +99,6 @@ fn is_within(host: IpAddr, network: &str, bits: &str) -> bool {
     };
     // A shift by the whole width is not defined.
     bits <= width && difference.checked_shr(width - bits).unwrap_or(0) == 0
-}
-
-/// An address, with or without the brackets of IPv6.
-fn address(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    let address: IpAddr = bare.unwrap_or(text).parse().ok()?;
-    Some(address.to_canonical())
 }
 
 #[cfg(test)]

@@ -9,10 +9,11 @@ use super::clients;
 use super::environment::{Environment, Sources, variable};
 use super::errors::ConfigError;
 use super::limits::Limits;
-use super::node::{Node, quoted};
+use super::node::Node;
 use super::settings::Server;
 use crate::cli::{self, Options};
 use crate::secret::Secret;
+use crate::text::quoted;
 
 const KEYS: [&str; 11] = [
     "host",

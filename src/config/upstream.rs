@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use super::environment::Sources;
 use super::errors::{ConfigError, io_reason};
-use super::node::{Fields, Node, Place, nearest, quoted, unknown_key};
+use super::node::{Fields, Node, Place, nearest, unknown_key};
 use super::settings::{Authorization, BaseUrl, Hidden, Upstream};
 use super::{address, credentials, proxy};
 use crate::filter::{Filter, Rules};
+use crate::text::quoted;
 
 const KEYS: [&str; 19] = [
     "base_url",

@@ -5,8 +5,9 @@ use std::fmt;
 
 use regex::Regex;
 
-use super::pattern::{Compiler, PatternError, on_one_line};
+use super::pattern::{Compiler, PatternError};
 use super::rules::Rules;
+use crate::text::quoted;
 
 /// The largest compiled pattern of the configuration, in bytes.
 const SIZE_LIMIT: usize = 10 * 1024 * 1024;
@@ -163,10 +164,10 @@ impl fmt::Display for Rule {
         match self {
             // A name is easy to find in the file without its index.
             Rule::Entry { list, typed, .. } if list.ends_with("simple") => {
-                write!(f, "{list} \"{}\"", on_one_line(typed))
+                write!(f, "{list} {}", quoted(typed))
             }
             Rule::Entry { list, index, typed } => {
-                write!(f, "{list}[{index}] \"{}\"", on_one_line(typed))
+                write!(f, "{list}[{index}] {}", quoted(typed))
             }
             Rule::NoneGiven => f.write_str("no rules given"),
             Rule::NoneMatched => f.write_str("no rule matched"),

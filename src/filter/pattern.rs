@@ -4,6 +4,8 @@ use std::fmt;
 
 use regex::{Regex, RegexBuilder};
 
+use crate::text::quoted;
+
 /// A pattern that does not compile. Displayed on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatternError {
@@ -17,7 +19,7 @@ pub struct PatternError {
 
 impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} \"{}\": {}", self.key, on_one_line(&self.pattern), self.message)
+        write!(f, "{} {}: {}", self.key, quoted(&self.pattern), self.message)
     }
 }
 
@@ -75,13 +77,4 @@ fn explained(drawing: &str) -> String {
         return format!(r"{reason}; leave \Z out (the whole id must match anyway) or write \z");
     }
     reason
-}
-
-/// Escapes control characters, because a pattern may hold line breaks (from a YAML block) and log
-/// lines may not. Backslashes stay as they were typed.
-pub(super) fn on_one_line(typed: &str) -> String {
-    typed
-        .chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
 }

@@ -3,6 +3,8 @@
 //! The judge builds a new list of the fields that stay, so that order, duplicates, spelling and
 //! values are compared too.
 
+use std::time::{Duration, Instant};
+
 use model_filter::headers::{Headers, is_credential, is_hop_by_hop};
 use proptest::prelude::*;
 
@@ -89,6 +91,64 @@ fn naive_hop_by_hop(fields: &[Field]) -> Vec<Field> {
 
 fn naive_is_credential(name: &str) -> bool {
     CREDENTIALS.split_whitespace().any(|word| word == name.to_lowercase())
+}
+
+fn names(headers: &Headers) -> Vec<&str> {
+    headers.iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn every_connection_line_is_obeyed_whatever_its_case() {
+    let mut headers = Headers::new()
+        .with("connection", "close, X-One")
+        .with("x-one", "1")
+        .with("X-Kept", "2")
+        .with("CONNECTION", "x-TWO ,,")
+        .with("X-Two", "3")
+        .with("Keep-Alive", "timeout=5");
+    headers.strip_hop_by_hop();
+    assert_eq!(names(&headers), ["X-Kept"]);
+}
+
+#[test]
+fn the_fixed_list_goes_without_a_connection_line() {
+    let mut headers = Headers::new();
+    HOP_BY_HOP.split_whitespace().for_each(|name| headers.push(name.to_uppercase(), "x"));
+    headers.push("TEapot", "kept: only whole names count");
+    headers.strip_hop_by_hop();
+    assert_eq!(names(&headers), ["TEapot"]);
+}
+
+#[test]
+fn long_lists_cost_no_more_than_they_are_long() {
+    let mut headers = Headers::new().with("Connection", "close,".repeat(50_000) + "X-Last");
+    (0..50_000).for_each(|number| headers.push(format!("x-{number}"), "1"));
+    headers.push("x-last", "1");
+    let started = Instant::now();
+    headers.strip_hop_by_hop();
+    assert_eq!(headers.iter().count(), 50_000);
+    // Quadratic search takes many times as long.
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+}
+
+#[test]
+fn credentials_go_in_any_case_and_number() {
+    let mut headers = Headers::new()
+        .with("AUTHORIZATION", "Bearer a")
+        .with("X-Request-Id", "1")
+        .with("authorization", "Bearer b")
+        .with("X-API-Key", "c")
+        .with("Cookie", "d");
+    assert_eq!(headers.credentials().count(), 4);
+    headers.strip_credentials();
+    assert_eq!(names(&headers), ["X-Request-Id"]);
+}
+
+#[test]
+fn duplicates_keep_their_order() {
+    let headers = Headers::new().with("A", "1").with("b", "2").with("a", "3");
+    assert_eq!(headers.get_all("a").collect::<Vec<_>>(), [b"1", b"3"]);
+    assert_eq!(names(&headers), ["A", "b", "a"]);
 }
 
 proptest! {

@@ -8,6 +8,8 @@
 
 use proptest::test_runner::Config;
 
+mod crew; // one leader at a time, and no work is lost
+mod elastic; // the size of a buffer
 mod filter; // patterns against a backtracking matcher
 mod framing; // the length of a body against a naive grammar
 mod headers; // which fields are removed, and that no other moves
@@ -15,6 +17,7 @@ mod list; // lists of models against serde_json
 mod model_field; // JSON and multipart bodies against hand-written readers
 mod progress; // what is decided about connections, over any sequence of events
 mod route; // targets in every spelling against a simple decoder
+mod text; // text that others sent
 
 /// A configuration for this many cases, unless `PROPTEST_CASES` is set. Failures are not saved.
 fn cases(count: u32) -> Config {
