@@ -88,40 +88,31 @@ impl Code {
 
     /// The status of the response, and of the log.
     pub fn status(self) -> u16 {
-        match self {
-            Code::BadRequest => 400,
-            Code::InvalidApiKey => 401,
-            Code::ForbiddenHost => 403,
-            Code::ModelNotFound | Code::NotFound => 404,
-            Code::RequestTimeout => 408,
-            Code::RequestTooLarge => 413,
-            Code::ClientLeft => 499,
-            Code::Internal => 500,
-            Code::Unsupported => 501,
-            Code::UpstreamUnreachable | Code::UpstreamInvalidResponse => 502,
-            Code::Overloaded | Code::ShuttingDown => 503,
-            Code::UpstreamTimeout => 504,
-        }
+        self.both().0
     }
 
     /// The code as clients see it.
     pub fn as_str(self) -> &'static str {
+        self.both().1
+    }
+
+    fn both(self) -> (u16, &'static str) {
         match self {
-            Code::BadRequest => "bad_request",
-            Code::InvalidApiKey => "invalid_api_key",
-            Code::ForbiddenHost => "forbidden_host",
-            Code::ModelNotFound => "model_not_found",
-            Code::NotFound => "not_found",
-            Code::RequestTimeout => "request_timeout",
-            Code::RequestTooLarge => "request_too_large",
-            Code::ClientLeft => "client_left",
-            Code::Internal => "internal_error",
-            Code::Unsupported => "unsupported",
-            Code::UpstreamUnreachable => "upstream_unreachable",
-            Code::UpstreamInvalidResponse => "upstream_invalid_response",
-            Code::Overloaded => "overloaded",
-            Code::ShuttingDown => "shutting_down",
-            Code::UpstreamTimeout => "upstream_timeout",
+            Code::BadRequest => (400, "bad_request"),
+            Code::InvalidApiKey => (401, "invalid_api_key"),
+            Code::ForbiddenHost => (403, "forbidden_host"),
+            Code::ModelNotFound => (404, "model_not_found"),
+            Code::NotFound => (404, "not_found"),
+            Code::RequestTimeout => (408, "request_timeout"),
+            Code::RequestTooLarge => (413, "request_too_large"),
+            Code::ClientLeft => (499, "client_left"),
+            Code::Internal => (500, "internal_error"),
+            Code::Unsupported => (501, "unsupported"),
+            Code::UpstreamUnreachable => (502, "upstream_unreachable"),
+            Code::UpstreamInvalidResponse => (502, "upstream_invalid_response"),
+            Code::Overloaded => (503, "overloaded"),
+            Code::ShuttingDown => (503, "shutting_down"),
+            Code::UpstreamTimeout => (504, "upstream_timeout"),
         }
     }
 }
