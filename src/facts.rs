@@ -3,12 +3,14 @@
 //! No standard names these fields. The names here are those that OpenRouter, vLLM, Groq and
 //! Mistral use. Limits: the first name that is present decides.
 
+use serde::Serialize;
+
 /// The fields that hold the context window.
 const CONTEXT: [&str; 4] =
     ["context_length", "context_window", "max_model_len", "max_context_length"];
 
-/// A model, with the facts that help to choose it.
-#[derive(Debug, Clone, PartialEq)]
+/// A model, with the facts that help to choose it. The page reads it in JSON.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Entry {
     /// Its id, without our prefix.
     pub id: String,

@@ -35,17 +35,8 @@ struct UpstreamView<'a> {
     took_ms: Option<f64>,
     age_s: Option<f64>,
     rules: Value,
-    models: Vec<ModelView>,
+    models: Vec<Entry>,
     verdicts: Option<Verdicts>,
-}
-
-#[derive(Serialize)]
-struct ModelView {
-    id: String,
-    owner: Option<String>,
-    context: Option<u64>,
-    input: Option<f64>,
-    output: Option<f64>,
 }
 
 /// The verdicts of a filter on all models.
@@ -189,18 +180,11 @@ impl<'a> UpstreamView<'a> {
             Ok(inventory) => {
                 view.took_ms = Some(milliseconds(inventory.took));
                 view.age_s = Some(inventory.fetched.elapsed().as_secs_f64());
-                view.models = inventory.entries.iter().map(ModelView::from).collect();
+                view.models = inventory.entries.clone();
                 view.verdicts = Some(Verdicts::new(&offer.filter, &inventory.entries));
             }
         }
         view
-    }
-}
-
-impl From<&Entry> for ModelView {
-    fn from(entry: &Entry) -> ModelView {
-        let Entry { id, owner, context, input, output } = entry.clone();
-        ModelView { id, owner, context, input, output }
     }
 }
 
