@@ -130,14 +130,16 @@ impl Server {
             let idle = one.progress().idle_since();
             idle.is_some_and(|(arrives, _)| arrives || shared.accepts())
         };
-        while (is_lent && connections.all().iter().any(asks))
-            || connections.exchanges.load(Ordering::SeqCst) > 0
-        {
+        loop {
+            // At first too, since the watch needs a moment to stop accepting.
+            thread::sleep(POLL);
+            let is_expecting = is_lent && connections.all().iter().any(asks);
+            if !is_expecting && connections.exchanges.load(Ordering::SeqCst) == 0 {
+                return true;
+            }
             if Instant::now() >= deadline {
                 return false;
             }
-            thread::sleep(POLL);
         }
-        true
     }
 }
