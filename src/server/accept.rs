@@ -16,7 +16,7 @@ use super::workers::{Shared, Workers};
 use crate::sys::{descriptors, socket};
 
 /// The least time between two servers: each leaves threads behind for 5 s.
-const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct Acceptor {
     shared: Arc<Shared>,

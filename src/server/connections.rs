@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -135,7 +135,7 @@ impl Connections {
     }
 
     /// Makes the record of a connection if there is none.
-    fn adopt(&self, origin: Origin) -> Option<Arc<Connection>> {
+    fn adopt(&self, mut origin: Origin) -> Option<Arc<Connection>> {
         let mut table = self.table();
         if let Some(known) = table.by_peer.get(&origin.peer).filter(|known| known.has_peer()) {
             if known.origin.local != origin.local {
@@ -157,6 +157,8 @@ impl Connections {
             cut(fd);
             return None;
         };
+        // tiny_http may have closed one of its own in between, whose number is ours by now.
+        origin.library.retain(|fd| *fd != socket.as_raw_fd());
         let connection = Arc::new(Connection::new(origin, token, socket, Arc::clone(&self.common)));
         table.last_token = token;
         table.by_peer.insert(peer, Arc::clone(&connection));
