@@ -30,11 +30,6 @@ impl Trim {
         Trim { since: now, requests: 0, left: PERIODS }
     }
 
-    /// When to call [`Trim::keep_up`] again, if nothing happens before.
-    pub fn deadline(&self) -> Option<Instant> {
-        (self.left > 0).then(|| self.since + PERIOD)
-    }
-
     /// Returns memory if a period is over in which few requests arrived. `requests` counts all
     /// that have arrived so far.
     pub fn keep_up(&mut self, now: Instant, requests: u64) {

@@ -8,9 +8,10 @@
 //! - **Idle** connections, for which it has no deadline, and more of them than are allowed.
 //! - **A dead accept thread**: see [`super::accept`].
 //!
-//! It waits in epoll on the listener and on all connections. 10 ms after an edge it looks at the
-//! connections that have edges by then. While anything is connected it looks at all of them once a
-//! second, because edges of the listener may coalesce and deadlines pass without any.
+//! It waits in epoll on the listener and on all connections. 10 ms after an edge it searches for
+//! new connections, and looks at those that have edges by then. Once a second it looks at all of
+//! them: deadlines pass without an edge, and epoll drops the edge of the listener if tiny_http has
+//! accepted the connection before this thread has woken up.
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -35,12 +36,10 @@ const HASTE: Duration = Duration::from_millis(10);
 /// Between two looks at all connections.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// How long all is still looked at once nothing is connected: tiny_http may take this long to
-/// accept a connection, and epoll drops the edge of one that was accepted at once.
-const ACCEPTING: Duration = Duration::from_secs(10);
-
-/// The watch may use one part in this many of its time for the looks that follow edges.
-const SHARE: u32 = 40;
+/// The pause before a look is longer by this for each connection, if no head is known to arrive:
+/// so the watch takes 2 % of a core at most.
+const PAUSE_EACH: Duration = Duration::from_micros(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long our own connections, which wake tiny_http, may take. They are to this machine.
 const POKE_TIMEOUT: Duration = Duration::from_millis(20);
@@ -52,12 +51,10 @@ pub(super) struct Watch {
     trim: Trim,
     /// Connections to look at again soon, whether or not they have edges.
     unsettled: Vec<Arc<Connection>>,
-    /// When the listener last had an edge, or anything was connected.
-    active: Instant,
     /// When all connections were last looked at.
     swept: Instant,
-    /// How long the last look took.
-    cost: Duration,
+    /// The time between the next edge and the look that follows.
+    pause: Duration,
     /// When a server that accepts no more can be replaced.
     reopens: Option<Instant>,
 }
@@ -76,9 +73,8 @@ impl Watch {
             address,
             trim: Trim::new(now),
             unsettled: Vec::new(),
-            active: now,
             swept: now,
-            cost: Duration::ZERO,
+            pause: HASTE,
             reopens: None,
         };
         thread::Builder::new().name("watch".into()).spawn(move || watch.run()).map(drop)
@@ -94,7 +90,6 @@ impl Watch {
             self.reopens = self.acceptor.keep_up();
             let requests = self.shared.connections.requests.load(Ordering::Relaxed);
             self.trim.keep_up(now, requests);
-            self.cost = now.elapsed();
         }
     }
 
@@ -102,23 +97,17 @@ impl Watch {
     fn wait(&self, edges: &mut Vec<u64>) {
         let epoll = &self.shared.connections.epoll;
         if self.unsettled.is_empty() {
-            let within = self.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+            let pause = if self.shared.connections.are_closing() { HASTE } else { SWEEP };
+            let at = self.reopens.map_or(self.swept + pause, |at| at.min(self.swept + pause));
+            let within = Some(at.saturating_duration_since(Instant::now()));
             epoll.wait(within, edges);
             if edges.is_empty() {
                 return;
             }
         }
         // Not in epoll, so that further edges do not wake this thread.
-        thread::sleep(HASTE.max(self.cost * SHARE).min(SWEEP));
+        thread::sleep(self.pause);
         epoll.wait(Some(Duration::ZERO), edges);
-    }
-
-    /// Until when the watch may block without an edge.
-    fn deadline(&self) -> Option<Instant> {
-        let connections = &self.shared.connections;
-        let pause = if connections.are_closing() { HASTE } else { SWEEP };
-        let sweep = (self.active.elapsed() < ACCEPTING).then(|| self.swept + pause);
-        [sweep, self.reopens, self.trim.deadline()].into_iter().flatten().min()
     }
 
     /// Looks at the connections that have edges, or at all of them, and does what must be done.
@@ -131,15 +120,8 @@ impl Watch {
             self.poke();
         }
         let mut seen = std::mem::take(&mut self.unsettled);
-        let sweeps = is_closing || now - self.swept >= SWEEP;
-        let is_announced = edges.contains(&LISTENER);
-        if sweeps || is_announced {
-            seen.extend(connections.search());
-        }
-        if is_announced || connections.count() > 0 {
-            self.active = now;
-        }
-        if sweeps {
+        seen.extend(connections.search());
+        if is_closing || now - self.swept >= SWEEP {
             self.swept = now;
             seen = connections.all();
         } else {
@@ -148,12 +130,18 @@ impl Watch {
             seen.dedup_by_key(|connection| connection.token);
         }
         let accepts = shared.accepts();
-        let mut forgotten = 0;
+        let (mut forgotten, mut arriving) = (0, false);
         for connection in &seen {
             let verdict = connection.judge(&shared.limits, accepts, now);
             forgotten += usize::from(verdict == Verdict::Forgotten);
+            arriving |= connection.progress().idle_since().is_some_and(|(arrives, _)| arrives);
             self.enforce(verdict, connection);
         }
+        let all = u32::try_from(connections.count()).unwrap_or(u32::MAX);
+        self.pause = match arriving {
+            true => HASTE,
+            false => PAUSE_EACH.saturating_mul(all).clamp(HASTE, LONGEST_PAUSE),
+        };
         self.end_surplus();
         // If one attempt fails, nobody accepts, and more of them would only fill the queue.
         let pokes = forgotten > 0 && self.acceptor.accepts();
@@ -199,8 +187,8 @@ impl Watch {
                 connections.remove(connection);
                 leak::count(&connections.common, connection.origin.peer);
             }
-            // An end takes its time, and the sweep comes back to it.
-            _ if connection.is_ended() => {}
+            // One that was ended is taken from the queue by and by: the sweep comes back to it.
+            Verdict::Forgotten if connection.is_ended() => {}
             _ => self.unsettled.push(Arc::clone(connection)),
         }
     }
