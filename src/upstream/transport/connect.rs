@@ -20,9 +20,17 @@ use super::timing::{SLICE, deadline};
 /// How long an address is tried before the next one is tried as well.
 const HEAD_START: Duration = Duration::from_millis(250);
 
+/// The shortest timeout of [`TcpStream::connect_timeout`]: 0 is an error.
+const MILLISECOND: Duration = Duration::from_millis(1);
+
 /// Connects to one of these addresses.
 pub(super) fn connect(addresses: &[SocketAddr], timeout: &NextTimeout) -> Result<TcpStream, Error> {
     let deadline = deadline(timeout);
+    if addresses.len() == 1 || addresses.iter().all(|address| address.ip().is_loopback()) {
+        if let Some(result) = try_each(addresses, deadline) {
+            return result;
+        }
+    }
     let (sender, results) = channel();
     // Attempts go on for as long as this exists.
     let waiting = Arc::new(());
@@ -31,36 +39,25 @@ pub(super) fn connect(addresses: &[SocketAddr], timeout: &NextTimeout) -> Result
     let mut next_start = Instant::now();
     let mut failure = Error::ConnectionFailed;
     loop {
-        let now = Instant::now();
-        let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(now));
-        if left.is_zero() {
+        if left(deadline).is_zero() {
             return Err(Error::Timeout(timeout.reason));
         }
-        if running == 0 || next_start <= now {
-            next_start = now + HEAD_START;
-            if let Some(address) = untried.next() {
-                if addresses.len() == 1 || address.ip().is_loopback() {
-                    // Usually this succeeds, and needs no thread.
-                    match TcpStream::connect_timeout(address, left.min(SLICE)) {
-                        Ok(stream) => return Ok(stream),
-                        Err(error) if is_timeout(&error) => {}
-                        Err(error) => {
-                            failure = error.into();
-                            continue;
-                        }
-                    }
-                }
-                match start(*address, sender.clone(), Arc::downgrade(&waiting)) {
+        if running == 0 || next_start <= Instant::now() {
+            next_start = Instant::now() + HEAD_START;
+            match untried.next() {
+                Some(address) => match start(*address, sender.clone(), Arc::downgrade(&waiting)) {
                     Ok(()) => running += 1,
-                    Err(error) => failure = error.into(),
-                }
-                continue;
-            }
-            if running == 0 {
-                return Err(failure);
+                    Err(error) => {
+                        failure = error.into();
+                        continue;
+                    }
+                },
+                None if running == 0 => return Err(failure),
+                None => {}
             }
         }
-        match results.recv_timeout(left.min(next_start.saturating_duration_since(now))) {
+        let slice = next_start.saturating_duration_since(Instant::now());
+        match results.recv_timeout(left(deadline).min(slice)) {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => {
                 failure = error.into();
@@ -69,6 +66,28 @@ pub(super) fn connect(addresses: &[SocketAddr], timeout: &NextTimeout) -> Result
             Err(_) => check_client_now_and_then()?,
         }
     }
+}
+
+/// Tries the addresses in turn on this thread, which usually succeeds and needs no memory; none
+/// if one does not respond soon.
+fn try_each(
+    addresses: &[SocketAddr],
+    deadline: Option<Instant>,
+) -> Option<Result<TcpStream, Error>> {
+    let mut failure = Error::ConnectionFailed;
+    for address in addresses {
+        match TcpStream::connect_timeout(address, left(deadline).clamp(MILLISECOND, SLICE)) {
+            Ok(stream) => return Some(Ok(stream)),
+            Err(error) if is_timeout(&error) => return None,
+            Err(error) => failure = error.into(),
+        }
+    }
+    Some(Err(failure))
+}
+
+/// How long it is until a deadline.
+fn left(deadline: Option<Instant>) -> Duration {
+    deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()))
 }
 
 /// Connects to an address on a thread of its own.
