@@ -11,6 +11,7 @@ mod json;
 mod kind;
 mod multipart;
 mod parameters;
+mod plain;
 
 pub use field::{Form, ModelField, check_length};
-pub use kind::{BodyKind, body_kind, find};
+pub use kind::{BodyKind, body_kind, check_encoding, find};
