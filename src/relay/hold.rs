@@ -12,7 +12,7 @@ use crate::config::Hidden;
 use crate::error::{Code, Error};
 use crate::framing::BodyLength;
 use crate::headers::Headers;
-use crate::model_field::{self, BodyKind, ModelField, body_kind};
+use crate::model_field::{self, BodyKind, ModelField};
 use crate::offer::Offer;
 use crate::server::Exchange;
 
@@ -165,8 +165,8 @@ impl Body {
 /// 400 for a body whose model cannot be read reliably, 408, 413, and 503 if the budget is used up.
 pub(super) fn hold(exchange: &mut Exchange, holding: &Holding) -> Result<Body, Error> {
     let Holding { is_needed, rejects, limit, .. } = *holding;
-    let mut kind = body_kind(exchange.headers().get_str("content-type"));
-    let is_known_kind = kind != BodyKind::Opaque;
+    let kind = BodyKind::of(exchange.headers().get_str("content-type"));
+    let is_known_kind = kind.as_ref().is_ok_and(|kind| *kind != BodyKind::Opaque);
     let length = match exchange.body_length() {
         BodyLength::None | BodyLength::Known(0) => return Ok(Body::default()),
         BodyLength::Known(length) => Some(length),
@@ -181,6 +181,7 @@ pub(super) fn hold(exchange: &mut Exchange, holding: &Holding) -> Result<Body, E
         // The upstream may read another one than we do.
         return Err(Error::bad_request("the request has more than one Content-Type field"));
     }
+    let mut kind = kind?;
     if is_needed && is_encoded(exchange.headers()) {
         if is_known_kind || rejects {
             let what = "the request's body is compressed, so its model cannot be read";
@@ -196,6 +197,7 @@ pub(super) fn hold(exchange: &mut Exchange, holding: &Holding) -> Result<Body, E
         if !is_json || (is_too_long && !rejects) {
             return Ok(Body::Streamed { front: bytes });
         }
+        model_field::check_encoding(bytes.as_slice())?;
         kind = BodyKind::Json;
     }
     if is_too_long {

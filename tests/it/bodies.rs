@@ -30,16 +30,16 @@ fn assert_bad_json(body: &str) {
     refused("application/json", body).own_error(400, "bad_request");
 }
 
-const FORM: &str = "multipart/form-data; boundary=\"a b\"";
+const FORM: &str = "multipart/form-data; boundary=\"a.b\"";
 
 /// A multipart body of these parts: the headers after `name`, and the content.
 fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut body = b"preamble\r\n".to_vec();
+    let mut body = Vec::new();
     for (name, content) in parts {
-        let head = format!("--a b\r\nContent-Disposition: form-data; name={name}\r\n\r\n");
+        let head = format!("--a.b\r\nContent-Disposition: form-data; name={name}\r\n\r\n");
         body.extend([head.as_bytes(), content, b"\r\n"].concat());
     }
-    body.extend(b"--a b--\r\nepilogue");
+    body.extend(b"--a.b--\r\n");
     body
 }
 
@@ -257,7 +257,7 @@ fn a_form_with_two_models_is_refused() {
 
 #[test]
 fn a_form_that_does_not_end_is_refused() {
-    let body = "--a b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nmy/a";
+    let body = "--a.b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nmy/a";
     refused(FORM, body).own_error(400, "bad_request");
 }
 

@@ -14,6 +14,7 @@ mod wait; // gates and deadlines: no test sleeps to synchronize
 // The tests, one file for each kind of promise.
 mod admin; // /-/health, /-/ready and /-/metrics
 mod admission; // who may call: client keys, hosts, origins
+mod ambiguous; // bodies that two servers may read differently
 mod bodies; // the prefix is removed from the model, and nothing else changes
 mod bursts; // clients that all connect at once are all served
 mod cached_lists; // a list is served only to the credentials that it was fetched with
