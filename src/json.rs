@@ -17,7 +17,8 @@ pub struct Member<'a> {
     pub value: Option<&'a RawValue>,
     /// Whether the object has the key more than once.
     pub repeated: bool,
-    /// Whether the object has a key that differs from it only in ASCII case.
+    /// Whether the object has a key that some readers take for it: it differs in ASCII case, or in
+    /// what follows a NUL.
     pub respelled: bool,
 }
 
@@ -106,12 +107,14 @@ impl<'de> Visitor<'de> for Search<'_> {
         // Raw, because a key that is not valid text (a lone surrogate) must not be an error.
         while let Some(key) = object.next_key::<&RawValue>()? {
             let literal = key.get();
-            // An escaped letter takes six bytes. A longer literal is another key; do not copy it.
-            let key = match literal.len() > 6 * self.key.len() + 2 {
+            // An escaped letter takes six bytes. A longer literal is another key; do not copy it,
+            // unless readers of C strings may take it for a shorter one.
+            let key = match literal.len() > 6 * self.key.len() + 2 && !literal.contains(r"\u0000") {
                 true => Cow::Borrowed(literal),
                 false => unquoted(literal),
             };
             if key != self.key {
+                let key = key.split('\0').next().unwrap_or_default();
                 member.respelled |= key.eq_ignore_ascii_case(self.key);
                 object.next_value::<IgnoredAny>()?;
             } else if member.value.is_none() {

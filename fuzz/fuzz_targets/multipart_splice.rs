@@ -1,10 +1,10 @@
-//! A content type in the first line and any bytes behind it: the name is found or the body
-//! refused, and in the body with another name nothing but that changed.
+//! A content type in the first line and any bytes after it: the name is found or the body refused,
+//! and in the body with another name nothing else changed.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use model_filter::model_field::{BodyKind, body_kind, find};
+use model_filter::model_field::{BodyKind, find};
 use model_filter_fuzz::check;
 
 fuzz_target!(|input: &[u8]| {
@@ -15,8 +15,8 @@ fuzz_target!(|input: &[u8]| {
     if content_type.chars().any(|c| c.is_control() && c != '\t') {
         return;
     }
-    let kind = body_kind(Some(content_type));
-    if let (BodyKind::Multipart { .. }, Ok(Some(field))) = (&kind, find(&kind, body)) {
+    let Ok(kind @ BodyKind::Multipart { .. }) = BodyKind::of(Some(content_type)) else { return };
+    if let Ok(Some(field)) = find(&kind, body) {
         check(&kind, body, &field);
     }
 });

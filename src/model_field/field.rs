@@ -17,6 +17,8 @@ pub struct ModelField {
     pub span: Range<usize>,
     /// How the body spells a name.
     pub form: Form,
+    /// The digits of a `Content-Length` of the part, which changes with the name.
+    pub length: Option<Range<usize>>,
 }
 
 /// How a body spells a name.
@@ -37,6 +39,9 @@ impl ModelField {
             Form::Multipart => name.to_owned(),
         };
         body.splice(self.span.clone(), written.into_bytes());
+        if let Some(length) = &self.length {
+            body.splice(length.clone(), name.len().to_string().into_bytes());
+        }
     }
 }
 
@@ -51,6 +56,19 @@ pub fn check_length(length: usize) -> Result<(), Error> {
         return Err(Error::bad_request(what));
     }
     Ok(())
+}
+
+/// Checks a name: its length, and that no reader of C strings can take it for a shorter one.
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
+    check_length(name.len())?;
+    match name.contains('\0') {
+        true => Err(Error::bad_request("the model's name contains a NUL")),
+        false => Ok(()),
+    }
+}
+
+pub(super) fn malformed(what: &str) -> Error {
+    Error::bad_request(format!("the multipart body is malformed: {what}"))
 }
 
 pub(super) fn two_models() -> Error {

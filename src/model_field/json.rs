@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::field::{Form, ModelField, check_length, two_models};
+use super::field::{Form, ModelField, check_length, check_name, two_models};
 use crate::error::Error;
 use crate::json;
 
@@ -25,7 +25,7 @@ pub(super) fn find(body: &[u8]) -> Result<Option<ModelField>, Error> {
     }
     if model.respelled {
         // Go's encoding/json ignores case.
-        let what = "the body has a key that differs from `model` only in case";
+        let what = "the body has a key that servers might read as `model`";
         return Err(Error::bad_request(what));
     }
     let Some(literal) = model.value.map(RawValue::get) else { return Ok(None) };
@@ -37,8 +37,8 @@ pub(super) fn find(body: &[u8]) -> Result<Option<ModelField>, Error> {
     let name: String = serde_json::from_str(literal).map_err(|cause| {
         Error::bad_request(format!("`model` in the body is not a valid string: {cause}"))
     })?;
-    check_length(name.len())?;
-    Ok(Some(ModelField { name, span: json::span(literal, body), form: Form::Json }))
+    check_name(&name)?;
+    Ok(Some(ModelField { name, span: json::span(literal, body), form: Form::Json, length: None }))
 }
 
 #[cfg(test)]
@@ -97,6 +97,16 @@ mod tests {
         assert!(refusal(r#"{"model":"a","model":"a"}"#).contains("twice"));
         assert!(refusal(r#"{"model":"a","\u006Dodel":"b"}"#).contains("twice"));
         assert!(refusal(r#"{"model":"a","model":null}"#).contains("twice"));
+    }
+
+    #[test]
+    fn a_key_or_a_name_with_a_nul_is_refused() {
+        for tail in ["", "x", "a longer text than the key has"] {
+            let key = format!("{{\"Model\\u0000{tail}\":\"a\"}}");
+            assert!(refusal(key).contains("might read as `model`"));
+            assert!(refusal(format!("{{\"model\":\"a\\u0000{tail}\"}}")).contains("NUL"));
+        }
+        assert_eq!(json(r#"{"a\u0000model":"\u0000"}"#), None);
     }
 
     #[test]

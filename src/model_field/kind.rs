@@ -1,7 +1,6 @@
 //! The kind of a body, by its `Content-Type`.
 
 use super::field::ModelField;
-use super::parameters::parameters;
 use super::plain::{Plain, is_token, is_utf8, mentions};
 use super::{json, multipart};
 use crate::error::Error;
@@ -16,8 +15,6 @@ pub enum BodyKind {
         /// The delimiter of its parts, without the leading dashes.
         boundary: String,
     },
-    /// A `multipart/*` that servers may split into different parts.
-    Ambiguous,
     /// Anything else. It names no model.
     Opaque,
 }
@@ -76,33 +73,6 @@ fn is_boundary(text: &str) -> bool {
     (1..=70).contains(&text.len()) && text.bytes().all(is_part)
 }
 
-/// The kind of a body. Without a `Content-Type` it is JSON, as common servers assume.
-pub fn body_kind(content_type: Option<&str>) -> BodyKind {
-    let content_type = content_type.unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if essence.is_empty() || essence == "application/json" || essence.ends_with("+json") {
-        return BodyKind::Json;
-    }
-    let whole = content_type.to_ascii_lowercase();
-    if !whole.contains("multipart") {
-        return BodyKind::Opaque;
-    }
-    // Some servers search the whole field for the word.
-    let mentions = |text: &str| text.to_ascii_lowercase().contains("boundary");
-    let (mut own, others): (Vec<_>, Vec<_>) =
-        parameters(content_type).into_iter().partition(|(name, _)| name == "boundary");
-    let elsewhere =
-        mentions(&essence) || others.iter().any(|(name, value)| mentions(name) || mentions(value));
-    match (own.pop(), own.pop()) {
-        (None, _) if !elsewhere => BodyKind::Opaque,
-        (Some((_, boundary)), None) if !elsewhere && boundary.is_empty() => BodyKind::Opaque,
-        (Some((_, boundary)), None) if !elsewhere && essence.starts_with("multipart/") => {
-            BodyKind::Multipart { boundary }
-        }
-        _ => BodyKind::Ambiguous,
-    }
-}
-
 /// Refuses UTF-16 and UTF-32, in which some servers read JSON without being told.
 ///
 /// # Errors
@@ -131,9 +101,6 @@ pub fn find(kind: &BodyKind, body: &[u8]) -> Result<Option<ModelField>, Error> {
             json::find(body)
         }
         BodyKind::Multipart { boundary } => multipart::find(body, boundary),
-        BodyKind::Ambiguous => {
-            Err(Error::bad_request("the boundary of the multipart body is not clear"))
-        }
         BodyKind::Opaque => Ok(None),
     }
 }

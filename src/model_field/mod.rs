@@ -10,8 +10,8 @@ mod field;
 mod json;
 mod kind;
 mod multipart;
-mod parameters;
+mod part;
 mod plain;
 
 pub use field::{Form, ModelField, check_length};
-pub use kind::{BodyKind, body_kind, check_encoding, find};
+pub use kind::{BodyKind, check_encoding, find};

@@ -1,115 +1,76 @@
 //! The model of a multipart body.
 
-use super::field::{Form, ModelField, check_length, two_models};
-use super::parameters::parameters;
+use std::ops::Range;
+
+use super::field::{Form, ModelField, check_name, malformed, two_models};
+use super::part::Part;
 use crate::error::Error;
+use crate::json;
 
+/// Finds the part that names the model.
 pub(super) fn find(body: &[u8], boundary: &str) -> Result<Option<ModelField>, Error> {
-    let malformed =
-        |what: &str| Error::bad_request(format!("the multipart body is malformed: {what}"));
-    // The literal prefix is searched with SIMD, at several GB/s.
-    let delimiter =
-        regex::bytes::Regex::new(&format!(r"--{}(--|[ \t]*\r\n)?", regex::escape(boundary)))
-            .map_err(|_| malformed("its boundary is too long"))?;
-
     let mut found = None;
+    each_part(body, boundary, |range| {
+        let Part { content, is_model, length } = Part::parse(&body[range.clone()])?;
+        if !is_model {
+            return Ok(());
+        }
+        let name = std::str::from_utf8(content).map_err(|_| malformed("its model is not UTF-8"))?;
+        check_name(name)?;
+        let field = ModelField {
+            name: name.to_owned(),
+            span: range.end - content.len()..range.end,
+            form: Form::Multipart,
+            length: length.map(|digits| json::span(digits, body)),
+        };
+        match found.replace(field) {
+            Some(_) => Err(two_models()),
+            None => Ok(()),
+        }
+    })?;
+    Ok(found)
+}
+
+/// Splits a body into its parts. Stricter than RFC 2046: delimiters are lines that end in CRLF, and
+/// nothing but line ends is before the first and behind the last.
+fn each_part(
+    body: &[u8],
+    boundary: &str,
+    mut visit: impl FnMut(Range<usize>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    // A literal is searched with SIMD, at several GB/s.
+    let delimiter = regex::bytes::Regex::new(&regex::escape(&format!("--{boundary}")))
+        .map_err(|_| malformed("its boundary is too long"))?;
     let mut part_start = None;
+    let mut is_closed = false;
     for delimiter in delimiter.find_iter(body) {
-        let before = &body[..delimiter.start()];
-        let is_bare = delimiter.len() == boundary.len() + 2;
-        // The start of a line, for readers that accept a lone LF or CR as its end.
-        let lax = before.is_empty() || before.ends_with(b"\n") || before.ends_with(b"\r");
-        let strict = before.is_empty() || before.ends_with(b"\r\n");
-        let goes_on = || body.get(delimiter.end()).is_some_and(|byte| !b"\r\n \t".contains(byte));
-        match (lax, strict) {
-            (false, _) => continue,
-            // A line that continues behind the boundary is content.
-            (true, _) if is_bare && goes_on() => continue,
-            (true, true) if !is_bare => {}
-            _ => return Err(malformed("a boundary is not on a line that ends in CRLF")),
+        let (before, after) = (&body[..delimiter.start()], &body[delimiter.end()..]);
+        let closing = after.strip_prefix(b"--");
+        let starts_line = before.is_empty() || before.ends_with(b"\r\n");
+        let ends_line = closing.unwrap_or(after).starts_with(b"\r\n") || closing == Some(b"");
+        if is_closed || !starts_line || !ends_line {
+            return Err(malformed("a boundary is not a line of its own or is behind the end"));
         }
-        if part_start.is_none() && before.trim_ascii().starts_with(b"{") {
-            return Err(malformed("it starts like JSON"));
-        }
-        if let Some(part_start) = part_start {
-            // The line end before a delimiter is part of it. If two delimiters share one, there is
-            // no part between them: `get` returns `None` for the reversed range.
-            let end = delimiter.start() - 2;
-            let part = body.get(part_start..end);
-            let (header, content) = part
-                .and_then(split_part)
-                .ok_or_else(|| malformed("the header of a part has no end or is too long"))?;
-            if is_model(header)? {
-                check_length(content.len())?;
-                let name = std::str::from_utf8(content)
-                    .map_err(|_| Error::bad_request("the part `model` of the body is not UTF-8"))?
-                    .to_owned();
-                // Without the prefix, the name could start with a delimiter.
-                if name.contains(&format!("--{boundary}")) {
-                    return Err(malformed("its model contains the boundary"));
-                }
-                let span = end - content.len()..end;
-                if found.replace(ModelField { name, span, form: Form::Multipart }).is_some() {
-                    return Err(two_models());
-                }
+        match part_start {
+            // A delimiter includes the line end before it. Two delimiters cannot share one.
+            Some(start) if start + 2 > delimiter.start() => {
+                return Err(malformed("a part is missing"));
             }
+            Some(start) => visit(start..delimiter.start() - 2)?,
+            None if before.iter().all(is_line_end) => {}
+            None => return Err(malformed("it does not start with its boundary")),
         }
-        if delimiter.as_bytes().ends_with(b"--") {
-            return Ok(found);
+        is_closed = closing.is_some();
+        if closing.is_some_and(|rest| !rest.iter().all(is_line_end)) {
+            return Err(malformed("it does not end with its boundary"));
         }
-        part_start = Some(delimiter.end());
+        part_start = Some(delimiter.end() + 2);
     }
-    Err(malformed("its closing boundary is missing"))
+    if is_closed { Ok(()) } else { Err(malformed("its closing boundary is missing")) }
 }
 
-/// The longest header of a part, in bytes. Browsers send a few hundred.
-const PART_HEADER_LIMIT: usize = 16 * 1024;
-
-/// Splits a part into header and content.
-fn split_part(part: &[u8]) -> Option<(&[u8], &[u8])> {
-    if let Some(content) = part.strip_prefix(b"\r\n") {
-        return Some((&[], content));
-    }
-    let searched = &part[..part.len().min(PART_HEADER_LIMIT)];
-    let end = searched.windows(4).position(|window| window == b"\r\n\r\n")?;
-    Some((&part[..end], &part[end + 4..]))
-}
-
-/// Whether a part with this header is the field `model`. A part with a file name is not.
-///
-/// # Errors
-/// 400 for a transfer encoding, an empty file name, and `name*=`, which RFC 7578 forbids and some
-/// servers decode.
-fn is_model(header: &[u8]) -> Result<bool, Error> {
-    let unfolded = String::from_utf8_lossy(header).replace("\r\n ", "  ").replace("\r\n\t", "  ");
-    let mut is_model = false;
-    let transfer = |(name, value): (&str, &str)| {
-        name.trim().eq_ignore_ascii_case("content-transfer-encoding")
-            && !["7bit", "8bit", "binary"].iter().any(|c| value.trim().eq_ignore_ascii_case(c))
-    };
-    if unfolded.split("\r\n").filter_map(|line| line.split_once(':')).any(transfer) {
-        let what = "a part of the multipart body has a Content-Transfer-Encoding";
-        return Err(Error::bad_request(what));
-    }
-    for (name, value) in unfolded.split("\r\n").filter_map(|line| line.split_once(':')) {
-        if !name.trim().eq_ignore_ascii_case("content-disposition") {
-            continue;
-        }
-        let parameters = parameters(value);
-        if parameters.iter().any(|(name, _)| name.starts_with("name*")) {
-            return Err(Error::bad_request("a part of the multipart body has a parameter `name*`"));
-        }
-        let named = parameters.iter().any(|(name, value)| name == "name" && value == "model");
-        let file = parameters.iter().find(|(name, _)| name == "filename" || name == "filename*");
-        match file {
-            Some((_, file)) if named && file.is_empty() => {
-                return Err(Error::bad_request("the part `model` has an empty file name"));
-            }
-            Some(_) => {}
-            None => is_model |= named,
-        }
-    }
-    Ok(is_model)
+fn is_line_end(byte: &u8) -> bool {
+    b"\r\n".contains(byte)
 }
 
 #[cfg(test)]
@@ -133,10 +94,8 @@ mod tests {
 
     #[test]
     fn the_part_called_model_is_replaced_and_no_other_byte() {
-        let file = part("name=\"file\"; filename=\"a\"", "\0\r\n--\r\n--BX\r\nmodel x--B\r\n");
-        let before = format!("preamble --B\r\n{file}");
-        let after = "--B--\r\nepilogue\r\n--B\r\n";
-        let body = |name| format!("{before}{}{after}", part("name=\"model\"", name));
+        let file = part("name=\"file\"; filename=\"a\"", "\0\r\n--\r\n-B\r\nmodel x\r\n");
+        let body = |name| format!("{file}{}--B--\r\n", part("name=\"model\"", name));
         let field = find(body("p/whisper").as_bytes(), "B").unwrap().unwrap();
         assert_eq!(field.name, "p/whisper");
         let mut replaced = body("p/whisper").into_bytes();
@@ -145,31 +104,37 @@ mod tests {
     }
 
     #[test]
-    fn the_model_part_is_recognised_in_every_spelling() {
+    fn the_length_of_the_part_changes_with_its_name() {
+        let body = |name: &str| {
+            let length = format!("name=model\r\nContent-Length: {}", name.len());
+            part(&length, name) + "--B--\r\n"
+        };
+        let mut replaced = body("p/whisper").into_bytes();
+        find(&replaced, "B").unwrap().unwrap().replace(&mut replaced, "w");
+        assert_eq!(String::from_utf8(replaced).unwrap(), body("w"));
+        assert!(in_parts(body("m").replace("Length: 1", "Length: +1")).is_err());
+    }
+
+    #[test]
+    fn the_model_part_is_recognised_in_every_plain_spelling() {
         let headers = [
             "Content-Disposition: form-data; name=\"model\"",
-            "content-disposition:form-data;NAME=model",
-            "X: y\r\nCONTENT-DISPOSITION : form-data; a=b ; name = model \r\nContent-Type: text/plain",
-            "Content-Disposition: form-data;\r\n\tname=\"mod\\el\"",
+            "content-disposition:form-data;name=model",
+            "X: y\r\nCONTENT-DISPOSITION: form-data;\tname=model;\r\nContent-Type: text/plain",
+            "Content-Disposition: form-data; name=\"model\"; filename=\"é; x\"",
+            "Content-Disposition: form-data; name=model; filename*=utf-8''m",
+            "Content-Transfer-Encoding: 8bit\r\nContent-Type: text/plain; charset=ISO-8859-1\r\n\
+             Content-Disposition: form-data; name=model",
         ];
         for header in headers {
-            let body = format!("--B \t\r\n{header}\r\n\r\nm\r\n--B--");
+            let body = format!("\r\n--B\r\n{header}\r\n\r\nm\r\n--B--");
             assert_eq!(in_parts(body).unwrap().as_deref(), Some("m"), "{header}");
         }
     }
 
     #[test]
     fn other_parts_are_not_the_model() {
-        let others = [
-            "name=\"models\"",
-            "name=\"Model\"",
-            "name=\"model\"; filename=\"model\"",
-            "name=\"model\"; filename*=UTF-8''model",
-            "name=\"x\"; filename=\"; name=model\"",
-            "name=\"x\\\"; name=model\"",
-            "xname=model",
-        ];
-        for disposition in others {
+        for disposition in ["name=\"models\"", "name=x; filename=\"model\"", "name=xmodel"] {
             let body = part(disposition, "m") + "--B--\r\n";
             assert_eq!(in_parts(body).unwrap(), None, "{disposition}");
         }
@@ -177,6 +142,50 @@ mod tests {
         assert_eq!(in_parts("--B--\r\n").unwrap(), None);
         let nested = part("name=x", "\r\nContent-Disposition: form-data; name=model\r\n\r\nm");
         assert_eq!(in_parts(nested + "--B--").unwrap(), None);
+    }
+
+    #[test]
+    fn a_part_that_servers_may_read_differently_is_refused() {
+        let dispositions = [
+            "name=Model",
+            "name=\"model[]\"",
+            "name=\" [model]\"",
+            "name=\"model \"",
+            "NAME=model",
+            "name = model",
+            "name=model x",
+            "name=\"mod\\el\"",
+            "name=\"x\"\"",
+            "name=\"x",
+            "name=",
+            "x=y",
+            "name=x; name=model",
+            "name=x; x=y",
+            "filename=x; name=model",
+            "name*=utf-8''model",
+            "name=x; filename=\"; name=model\"",
+            "name=x; filename=\"a\"; filename=\"b\"",
+            "name=_charset_",
+            "\r\n name=model",
+            "name=x\r\nContent-Disposition: form-data; name=model",
+            "name=x\r\nContent-Transfer-Encoding: base64",
+            "name=x\r\nContent-Encoding: gzip",
+            "name=x\r\nContent-Length: 2",
+            "name=x\r\nContent-Type: multipart/mixed; boundary=C",
+            "name=x\r\nno colon",
+            "name=x\r\nX : y",
+            "name=x\r\nX: y\nX: y",
+            "name=x\r\nX: y\r",
+            "name=model\r\nContent-Type: text/plain; charset=utf-7",
+            "name=x\r\nX: \0",
+            "name=model\r\nContent-Type: application/json",
+        ];
+        for disposition in dispositions {
+            let error = in_parts(part(disposition, "m") + "--B--").unwrap_err();
+            assert!(error.message.contains("malformed"), "{disposition}: {error}");
+        }
+        let latin = part("name=model\r\nContent-Type: text/plain; charset=iso-8859-1", "é");
+        assert!(in_parts(latin + "--B--").is_err());
     }
 
     #[test]
@@ -194,27 +203,38 @@ mod tests {
             format!("{model}--B"),
             format!("{model}--BX--"),
             format!("{model} --B--"),
+            format!("x{model}--B--"),
+            format!("x\r\n{model}--B--"),
+            format!("{model}--B--x"),
+            format!("{model}--B--\r\nx"),
+            format!("{model}--B--\r\n--B--"),
+            format!("{model}--B \r\n\r\n\r\n--B--"),
+            part("name=x", "x--B") + "--B--",
+            part("name=x", "\n--B\n") + "--B--",
             model.replace("\r\n", "\n") + "--B--",
             "--B\r\n--B--".to_owned(),
             "--B\r\nContent-Disposition: form-data; name=model\r\n--B--".to_owned(),
-            format!("--B\r\nX: {}\r\n\r\nm\r\n--B--", "x".repeat(PART_HEADER_LIMIT)),
+            format!("--B\r\nX: {}\r\n\r\nm\r\n--B--", "x".repeat(16 * 1024)),
         ];
         for body in hostile {
             let error = in_parts(&body).unwrap_err();
             assert_eq!(error.code, Code::BadRequest);
             assert!(error.message.contains("malformed"), "{error}");
         }
-        let error = in_parts(b"--B\r\nContent-Disposition: x; name=model\r\n\r\n\xff\r\n--B--");
-        assert!(error.unwrap_err().message.contains("UTF-8"));
+        let not_text = b"--B\r\nContent-Disposition: form-data; name=model\r\n\r\n\xff\r\n--B--";
+        assert!(in_parts(not_text).unwrap_err().message.contains("UTF-8"));
     }
 
     #[test]
     fn a_boundary_is_taken_literally() {
-        let body = b"--a.(b)*\r\nContent-Disposition: x; name=model\r\n\r\nm\r\n--a.(b)*--";
-        assert_eq!(find(body, "a.(b)*").unwrap().unwrap().name, "m");
-        assert!(find(body, "a..b..").is_err());
-        let dashes = b"-----\r\nContent-Disposition: x; name=model\r\n\r\n----m\r\n-------\r\n";
-        assert_eq!(find(dashes, "---").unwrap().unwrap().name, "----m");
+        let body = |boundary: &str| {
+            part("name=model", "----m").replace("--B", &format!("--{boundary}"))
+                + &format!("--{boundary}--\r\n")
+        };
+        for boundary in ["a.'b+", "---"] {
+            assert_eq!(find(body(boundary).as_bytes(), boundary).unwrap().unwrap().name, "----m");
+        }
+        assert!(find(body("a.b").as_bytes(), "a..").is_err());
     }
 
     #[test]

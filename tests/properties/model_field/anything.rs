@@ -1,6 +1,6 @@
 //! Any bytes and any content type.
 
-use model_filter::model_field::{BodyKind, body_kind, find};
+use model_filter::model_field::{BodyKind, find};
 use proptest::prelude::*;
 
 use super::body::{Body, edited, edits, replaced};
@@ -36,7 +36,7 @@ proptest! {
         "multipart/[ -~é]{0,6}(; ?[a-z\"\\\\=;é ]{0,8}){0,3}",
         "multipart/x;boundary=[\"\\\\;= a]{0,8}",
     ]) {
-        if let BodyKind::Multipart { boundary } = body_kind(Some(&content_type)) {
+        if let Ok(BodyKind::Multipart { boundary }) = BodyKind::of(Some(&content_type)) {
             prop_assert!(!boundary.is_empty());
         }
     }

@@ -35,13 +35,17 @@ impl Deref for Body {
     }
 }
 
-/// Replaces the name and checks that no other byte changed.
+/// Replaces the name and checks that no other byte changed, but for the length of the part.
 pub(super) fn replaced(field: &ModelField, body: &[u8], name: &str) -> Vec<u8> {
     let mut new = body.to_vec();
     field.replace(&mut new, name);
-    let after = body.len() - field.span.end;
-    assert_eq!(new[..field.span.start], body[..field.span.start]);
-    assert_eq!(new[new.len() - after..], body[field.span.end..]);
+    let mut before = body[..field.span.start].to_vec();
+    if let Some(length) = &field.length {
+        assert_eq!(body[length.clone()], *field.span.len().to_string().as_bytes());
+        before.splice(length.clone(), name.len().to_string().into_bytes());
+    }
+    assert!(new.starts_with(&before));
+    assert!(new[before.len()..].ends_with(&body[field.span.end..]));
     new
 }
 

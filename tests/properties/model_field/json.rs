@@ -165,8 +165,9 @@ proptest! {
         body in object(Just(1), string().boxed()),
         new_name in prop_oneof![text(), any::<String>()],
     ) {
+        prop_assume!(!new_name.contains('\0'));
         let Ok(Some(field)) = find(&BodyKind::Json, &body) else {
-            // Some have a second model, or a surrogate alone in the name.
+            // Some have a second model, or a name with a NUL or a lone surrogate.
             prop_assert!(naive_json(&body).is_err());
             return Ok(());
         };

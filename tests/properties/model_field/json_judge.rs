@@ -196,12 +196,18 @@ pub(super) fn naive_json(body: &[u8]) -> Judgement {
     let text = std::str::from_utf8(body).map_err(|_| ())?;
     let Some(members) = members_of(body)? else { return Ok(None) };
     let named = members.into_iter().filter_map(|(key, place)| Some((text_of(&text[key])?, place)));
-    let mut models = named.filter(|(key, _)| key.to_lowercase() == "model");
+    let mut models = named.filter(|(key, _)| is_similar(key));
     let Some((key, place)) = models.next() else { return Ok(None) };
     if models.next().is_some() || key != "model" || !text[place.clone()].starts_with('"') {
         return Err(());
     }
-    Ok(Some((text_of(&text[place.clone()]).ok_or(())?, place)))
+    let name = text_of(&text[place.clone()]).filter(|name| !name.contains('\0')).ok_or(())?;
+    Ok(Some((name, place)))
+}
+
+/// Whether some readers take the key for `model`.
+fn is_similar(key: &str) -> bool {
+    key.split('\0').next().unwrap().to_lowercase() == "model"
 }
 
 /// The members of an object, including repeated keys.
@@ -239,11 +245,12 @@ pub(super) fn values(document: &[u8]) -> Option<Vec<(String, Value)>> {
 }
 
 pub(super) fn name_among(members: &[(String, Value)]) -> Result<Option<String>, ()> {
-    let models: Vec<&(String, Value)> =
-        members.iter().filter(|(key, _)| key.to_lowercase() == "model").collect();
+    let models: Vec<&(String, Value)> = members.iter().filter(|(key, _)| is_similar(key)).collect();
     match models[..] {
         [] => Ok(None),
-        [(key, Value::String(name))] if key == "model" => Ok(Some(name.clone())),
+        [(key, Value::String(name))] if key == "model" && !name.contains('\0') => {
+            Ok(Some(name.clone()))
+        }
         _ => Err(()),
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! JSON has two judges: one reads the grammar of RFC 8259 byte by byte, and so decides for every
 //! document whether it is valid; the other compares the values that `serde_json` reads, if it can
-//! represent them. The judge of multipart works line by line, as RFC 2046 describes it.
-//! Replacements are compared byte for byte.
+//! represent them. Content types and multipart are judged by a strict grammar, written
+//! as regular expressions. Replacements are compared byte for byte.
 
 mod anything;
 mod body;
+mod content_type;
 mod json;
 mod json_judge;
 mod multipart;

@@ -1,21 +1,50 @@
-//! The judge of multipart bodies.
+//! The judge of multipart bodies: a strict grammar, as regular expressions over lines.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::Range;
 
+use regex::Regex;
+
 use super::body::Judgement;
+
+const TOKEN: &str = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
+const QUOTED: &str = r#""[^"\\\x00-\x1f\x7f\u{80}-\u{9f}]*""#;
+
+thread_local! {
+    static COMPILED: RefCell<HashMap<String, Regex>> = RefCell::default();
+}
+
+/// Whether a whole text matches a pattern, in which `T`, `Q` and `V` are a token, a quoted string
+/// and either of them, and spaces mean nothing.
+pub(super) fn is(pattern: &str, text: &str) -> bool {
+    COMPILED.with_borrow_mut(|compiled| {
+        let regex = compiled.entry(pattern.to_owned()).or_insert_with(|| {
+            let pattern = pattern.replace([' ', '\n'], "").replace('V', "(?:T|Q)");
+            let pattern = pattern.replace('T', TOKEN).replace('Q', QUOTED);
+            Regex::new(&format!(r"\A(?s:{pattern})\z")).unwrap()
+        });
+        regex.is_match(text)
+    })
+}
+
+/// A line and its place.
+type Line = Range<usize>;
 
 pub(super) fn naive_multipart(boundary: &str, body: &[u8]) -> Judgement {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
     let mut models = Vec::new();
-    for part in naive_parts(boundary, body)? {
-        let content = naive_content(&body[part.clone()]).ok_or(())?;
-        let (header, content) = (part.start..part.start + content, part.start + content..part.end);
-        if naive_is_model(&body[header])? {
+    for lines in naive_parts(boundary, body)? {
+        let blank = lines.iter().position(|line| line.is_empty()).ok_or(())?;
+        let (header, content) = (&lines[..blank], &lines[blank + 1..]);
+        let content = content.first().ok_or(())?.start..content.last().unwrap().end;
+        let header = header.iter().map(|line| std::str::from_utf8(&body[line.clone()]));
+        let header = header.collect::<Result<Vec<_>, _>>().map_err(|_| ())?;
+        if naive_is_model(&header, &body[content.clone()])? {
             let name = std::str::from_utf8(&body[content.clone()]).map_err(|_| ())?;
-            // Without its prefix it could begin with what parts begin with.
-            if name.contains(&format!("--{boundary}")) {
+            if name.contains('\0') {
                 return Err(());
             }
             models.push((name.to_owned(), content));
@@ -24,130 +53,102 @@ pub(super) fn naive_multipart(boundary: &str, body: &[u8]) -> Judgement {
     if models.len() > 1 { Err(()) } else { Ok(models.pop()) }
 }
 
-/// The parts, each from behind its delimiter's line to before the line end of the next.
-pub(super) fn naive_parts(boundary: &str, body: &[u8]) -> Result<Vec<Range<usize>>, ()> {
-    let dashes = format!("--{boundary}");
+/// The lines of each part.
+pub(super) fn naive_parts(boundary: &str, body: &[u8]) -> Result<Vec<Vec<Line>>, ()> {
+    let mut lines = Vec::new();
+    let mut start = 0;
+    for end in (0..=body.len()).filter(|&end| body[end..].starts_with(b"\r\n") || end == body.len())
+    {
+        lines.push(start..end);
+        start = end + 2;
+    }
+    let (open, close) = (format!("--{boundary}"), format!("--{boundary}--"));
+    let text = |line: &Line| &body[line.clone()];
+    let is_blank = |line: &Line| text(line).iter().all(|byte| b"\r\n".contains(byte));
+    let has_boundary =
+        |line: &Line| text(line).windows(open.len()).any(|window| window == open.as_bytes());
+
+    let mut lines = lines.into_iter().skip_while(is_blank);
     let mut parts = Vec::new();
-    let mut part = None;
-    let mut at = 0;
-    loop {
-        let ended = body[at..].windows(2).position(|window| window == b"\r\n");
-        let line = match ended {
-            Some(end) => &body[at..at + end],
-            None => &body[at..],
-        };
-        if let Some(rest) = line.strip_prefix(dashes.as_bytes()) {
-            let closes = rest.starts_with(b"--");
-            let opens = ended.is_some() && rest.iter().all(|byte| b" \t".contains(byte));
-            if closes || opens {
-                if let Some(start) = part {
-                    // Two delimiters cannot share a line end.
-                    parts.push(start..at.checked_sub(2).filter(|&end| end >= start).ok_or(())?);
-                }
-                part = Some(at + line.len() + 2);
-            }
-            if closes {
-                return Ok(parts);
-            }
-            // It looks like a delimiter, and its line does not end as one.
-            if rest.first().is_none_or(|byte| b" \t\r\n".contains(byte)) && !opens {
-                return Err(());
-            }
-        }
-        // A lone CR or LF ends a line for some.
-        let follows = |start: usize| {
-            let rest = line.get(start + 1..)?.strip_prefix(dashes.as_bytes())?;
-            let ends = rest.first().is_none_or(|byte| b" \t\r\n".contains(byte));
-            (ends || rest.starts_with(b"--")).then_some(())
-        };
-        let lax = (0..line.len()).filter(|&index| b"\r\n".contains(&line[index]));
-        if lax.filter_map(follows).next().is_some() {
+    let mut line = lines.next().ok_or(())?;
+    while text(&line) != close.as_bytes() {
+        if text(&line) != open.as_bytes() {
             return Err(());
         }
-        at += ended.ok_or(())? + 2;
-    }
-}
-
-/// How far into a part its content begins.
-pub(super) fn naive_content(part: &[u8]) -> Option<usize> {
-    if part.starts_with(b"\r\n") {
-        return Some(2);
-    }
-    (4..=part.len()).find(|&at| part[at - 4..at] == *b"\r\n\r\n")
-}
-
-pub(super) fn naive_is_model(header: &[u8]) -> Result<bool, ()> {
-    let header = String::from_utf8_lossy(header);
-    let mut lines: Vec<String> = Vec::new();
-    for line in header.split("\r\n") {
-        match lines.last_mut() {
-            Some(last) if line.starts_with([' ', '\t']) => last.push_str(line),
-            _ => lines.push(line.to_owned()),
+        let mut part = Vec::new();
+        loop {
+            line = lines.next().ok_or(())?;
+            if has_boundary(&line) {
+                break;
+            }
+            part.push(line);
         }
+        parts.push(part);
     }
-    let mut is_model = false;
-    for line in &lines {
-        let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        let parameters = naive_parameters(value);
-        match name.trim().to_lowercase().as_str() {
+    if lines.all(|line| is_blank(&line)) { Ok(parts) } else { Err(()) }
+}
+
+fn naive_is_model(header: &[&str], content: &[u8]) -> Result<bool, ()> {
+    let check = |holds: bool| if holds { Ok(()) } else { Err(()) };
+    let mut seen = Vec::new();
+    let mut name = "";
+    let mut content_type = None;
+    for line in header {
+        check(is(r"T : [\t\x20-\x7e\u{a0}-\u{10ffff}]*", line))?;
+        let (field, value) = line.split_once(':').unwrap();
+        let (field, value) = (field.to_lowercase(), value.trim_matches([' ', '\t']));
+        match field.as_str() {
             "content-disposition" => {
-                let mut files = parameters.iter().filter(|(name, _)| name.starts_with("filename"));
-                let named = parameters.contains(&("name".into(), "model".into()));
-                let file = files.find(|(name, _)| name == "filename" || name == "filename*");
-                // Some take an empty name for none.
-                if named && file.is_some_and(|(_, file)| file.is_empty()) {
-                    return Err(());
-                }
-                is_model |= named && file.is_none();
+                check(is(
+                    r"form-data [\x20\t]* ;[\x20\t]*name=V
+                      (;[\x20\t]*(filename\*?)=V)* (;[\x20\t]*)?",
+                    value,
+                ))?;
+                let values = values_in(value);
+                let files = values.iter().filter(|(name, _)| name == "filename").count();
+                let extended = values.iter().filter(|(name, _)| name == "filename*").count();
+                check(files <= 1 && extended <= 1)?;
+                check(
+                    !values
+                        .iter()
+                        .any(|(_, value)| is(r"(?i:.*name.*)", value) && value.contains('=')),
+                )?;
+                name = values[0].1;
             }
-            "content-transfer-encoding" => {
-                let plain = ["7bit", "8bit", "binary"];
-                if !plain.contains(&value.trim().to_lowercase().as_str()) {
-                    return Err(());
-                }
+            "content-type" => {
+                check(!is("(?i:.*(multipart|message)/.*)", value))?;
+                content_type = Some(value);
             }
-            _ => {}
+            "content-length" => check(value == content.len().to_string())?,
+            "content-encoding" | "content-transfer-encoding" => {
+                check(is("(?i:7bit|8bit|binary|identity)", value))?;
+                continue;
+            }
+            _ => continue,
         }
+        check(!seen.contains(&field))?;
+        seen.push(field);
     }
-    Ok(is_model)
+    if name == "model" {
+        let charset = match content.is_ascii() {
+            true => "(utf-8|utf8|us-ascii|iso-8859-1)",
+            false => "(utf-8|utf8|us-ascii)",
+        };
+        let charset = format!(r#"(;[\x20\t]*charset=({charset}|"{charset}"))?"#);
+        let plain = format!(r"(?i:(text/plain[\x20\t]*{charset}(;[\x20\t]*)?)?)");
+        check(content_type.is_none_or(|content_type| is(&plain, content_type)))?;
+        return Ok(true);
+    }
+    check(name != "_charset_" && !is(r"(?i: [\s\[]* model \s* ([\[\]].*)? )", name))?;
+    Ok(false)
 }
 
-/// The parameters of a header's value, cut at each `;` that is not quoted.
-pub(super) fn naive_parameters(value: &str) -> Vec<(String, String)> {
-    let mut items = vec![Vec::new()];
-    let mut quoted = false;
-    let mut escaped = false;
-    for c in value.chars() {
-        let is_quote = c == '"' && !escaped;
-        if c == ';' && !quoted {
-            items.push(Vec::new());
-            continue;
-        }
-        if is_quote {
-            quoted = !quoted;
-        }
-        escaped = quoted && c == '\\' && !escaped;
-        // Escapes and quotes fall away; what they protect is kept.
-        if !is_quote && !escaped {
-            items.last_mut().unwrap().push((c, quoted));
-        }
-    }
-    let mut parameters = Vec::new();
-    for item in &items[1..] {
-        let Some(equals) = item.iter().position(|&(c, quoted)| c == '=' && !quoted) else {
-            continue;
-        };
-        let is_space = |&(c, quoted): &(char, bool)| !quoted && c.is_whitespace();
-        let text = |item: &[(char, bool)]| -> String {
-            let start = item.iter().take_while(|c| is_space(c)).count();
-            let end = item.iter().rev().take_while(|c| is_space(c)).count();
-            item.iter()
-                .skip(start)
-                .take(item.len().saturating_sub(start + end))
-                .map(|c| c.0)
-                .collect()
-        };
-        parameters.push((text(&item[..equals]).to_lowercase(), text(&item[equals + 1..])));
-    }
-    parameters
+/// The parameters of a value that has passed the grammar.
+pub(super) fn values_in(value: &str) -> Vec<(String, &str)> {
+    let parameter = Regex::new(&format!(r";[ \t]*({TOKEN})=({QUOTED}|{TOKEN})")).unwrap();
+    let found = parameter.captures_iter(value).map(|found| {
+        let (name, value) = (found.get(1).unwrap().as_str(), found.get(2).unwrap().as_str());
+        (name.to_lowercase(), value.trim_matches('"'))
+    });
+    found.collect()
 }
