@@ -2,7 +2,7 @@
 
 use super::field::ModelField;
 use super::plain::{Plain, is_token, is_utf8, mentions};
-use super::{json, multipart};
+use super::{form, json, multipart};
 use crate::error::Error;
 
 /// How a body names its model.
@@ -15,6 +15,8 @@ pub enum BodyKind {
         /// The delimiter of its parts, without the leading dashes.
         boundary: String,
     },
+    /// A form post, `application/x-www-form-urlencoded`.
+    Form,
     /// Anything else. It names no model.
     Opaque,
 }
@@ -63,8 +65,12 @@ impl BodyKind {
             })?;
             return Ok(BodyKind::Multipart { boundary: boundary.to_owned() });
         }
-        let is_json = media_type == "application/json" || media_type.ends_with("+json");
-        Ok(if is_json { BodyKind::Json } else { BodyKind::Opaque })
+        Ok(match media_type.as_str() {
+            "application/json" => BodyKind::Json,
+            "application/x-www-form-urlencoded" => BodyKind::Form,
+            _ if media_type.ends_with("+json") => BodyKind::Json,
+            _ => BodyKind::Opaque,
+        })
     }
 }
 
@@ -101,6 +107,7 @@ pub fn find(kind: &BodyKind, body: &[u8]) -> Result<Option<ModelField>, Error> {
             json::find(body)
         }
         BodyKind::Multipart { boundary } => multipart::find(body, boundary),
+        BodyKind::Form => form::find(body),
         BodyKind::Opaque => Ok(None),
     }
 }
@@ -125,6 +132,7 @@ mod tests {
             ("application/json-seq; charset=us-ascii", Opaque),
             ("text/plain;charset=utf8", Opaque),
             ("text/plain; boundary=a", Opaque),
+            ("Application/X-WWW-Form-Urlencoded", BodyKind::Form),
             (
                 "Multipart/Form-Data; charset=utf-8; BOUNDARY=--Boundary; y=z",
                 multipart("--Boundary"),
@@ -208,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_empty_body_names_no_model() {
-        for kind in [BodyKind::Json, multipart("B"), BodyKind::Opaque] {
+        for kind in [BodyKind::Json, multipart("B"), BodyKind::Form, BodyKind::Opaque] {
             for body in ["", " \r\n"] {
                 assert_eq!(find(&kind, body.as_bytes()).unwrap(), None, "{kind:?}");
             }

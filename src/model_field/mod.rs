@@ -7,6 +7,7 @@
 //! ignored.
 
 mod field;
+mod form;
 mod json;
 mod kind;
 mod multipart;

@@ -22,7 +22,7 @@ proptest! {
         boundary in prop_oneof![boundary().boxed(), ".{1,4}".boxed(), "[-\r\n]{1,3}".boxed()],
         new_name in ".{0,4}",
     ) {
-        for kind in [BodyKind::Json, BodyKind::Multipart { boundary }, BodyKind::Opaque] {
+        for kind in [BodyKind::Json, BodyKind::Multipart { boundary }, BodyKind::Form, BodyKind::Opaque] {
             if let Ok(Some(field)) = find(&kind, &body) {
                 prop_assert!(std::str::from_utf8(&body[field.span.clone()]).is_ok());
                 replaced(&field, &body, &new_name);

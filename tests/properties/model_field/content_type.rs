@@ -42,10 +42,11 @@ fn naive_kind(content_type: &str) -> Result<BodyKind, ()> {
         return Ok(BodyKind::Multipart { boundary: boundary.to_owned() });
     }
     check(!mentions_multipart)?;
-    match is(r"application/json|.*\+json", &media_type) {
-        true => Ok(BodyKind::Json),
-        false => Ok(BodyKind::Opaque),
-    }
+    Ok(match media_type.as_str() {
+        "application/x-www-form-urlencoded" => BodyKind::Form,
+        _ if is(r"application/json|.*\+json", &media_type) => BodyKind::Json,
+        _ => BodyKind::Opaque,
+    })
 }
 
 fn parameter() -> impl Strategy<Value = String> {
@@ -86,6 +87,7 @@ fn content_type() -> impl Strategy<Value = String> {
         "application/json",
         "application/a+json",
         "text/plain",
+        "application/x-www-form-urlencoded",
         "multipart",
         "multipart/boundary",
         "x-multipart/a",
