@@ -166,7 +166,7 @@ impl Body {
 pub(super) fn hold(exchange: &mut Exchange, holding: &Holding) -> Result<Body, Error> {
     let Holding { is_needed, rejects, limit, .. } = *holding;
     let kind = BodyKind::of(exchange.headers().get_str("content-type"));
-    let is_known_kind = kind.as_ref().is_ok_and(|kind| *kind != BodyKind::Opaque);
+    let is_known_kind = matches!(kind, Ok(BodyKind::Json | BodyKind::Multipart { .. }));
     let length = match exchange.body_length() {
         BodyLength::None | BodyLength::Known(0) => return Ok(Body::default()),
         BodyLength::Known(length) => Some(length),
@@ -194,11 +194,16 @@ pub(super) fn hold(exchange: &mut Exchange, holding: &Holding) -> Result<Body, E
     if !is_known_kind {
         // Many servers read JSON under any media type.
         let is_json = begins_json(exchange, &mut bytes, holding)?;
-        if !is_json || (is_too_long && !rejects) {
+        let is_form = rejects && kind == BodyKind::Form;
+        if !(is_json || is_form) || (is_too_long && !rejects) {
             return Ok(Body::Streamed { front: bytes });
         }
-        model_field::check_encoding(bytes.as_slice())?;
-        kind = BodyKind::Json;
+        if is_json {
+            model_field::check_encoding(bytes.as_slice())?;
+        }
+        if !is_form {
+            kind = BodyKind::Json;
+        }
     }
     if is_too_long {
         return Err(too_large(limit));

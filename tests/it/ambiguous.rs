@@ -214,3 +214,27 @@ fn a_nul_does_not_end_a_name_before_its_end() {
     let exclude = Lock::with("hidden: reject, exclude: {simple: [hidden]}");
     exclude.assert_refused("application/json", br#"{"model":"hidden\u0000x"}"#, "NUL");
 }
+
+#[test]
+fn a_form_post_that_names_a_model_is_refused() {
+    let form = "application/x-www-form-urlencoded";
+    let lock = Lock::new();
+    let names =
+        ["model=hidden", "x=y&%6dodel=hidden", "x=y;model[]=hidden", r#"{"x":"&model=hidden&"}"#];
+    for body in names {
+        lock.assert_refused(form, body.as_bytes(), "form post");
+        let chunked = [("Content-Type", form), ("Transfer-Encoding", "chunked")];
+        let body = [crate::fake::chunk(body), crate::fake::LAST_CHUNK.into()].concat();
+        lock.proxy.ask("POST", "/v1/x", &chunked, &body).own_error(400, "bad_request");
+    }
+    let others = ["grant_type=x&models=y", "x=model&y=%26model=z", "", r#"{"model":"kept"}"#];
+    for body in others {
+        assert_eq!(lock.answer(form, body.as_bytes()).0, 200, "{body}");
+        assert_eq!(lock.fake.requests().last().unwrap().text(), body);
+    }
+    assert_eq!(lock.answer(form, br#"{"model":"hidden"}"#).0, 404);
+    // With a prefix alone it passes as it is.
+    let prefixed = Lock::with("prefix: my/");
+    assert_eq!(prefixed.answer(form, b"model=my/a").0, 200);
+    assert_eq!(prefixed.fake.request().text(), "model=my/a");
+}
