@@ -8,6 +8,7 @@
 mod anything;
 mod body;
 mod content_type;
+mod form;
 mod json;
 mod json_judge;
 mod multipart;
