@@ -16,10 +16,8 @@ fn pass(content_type: Option<&str>, body: &str, kept: &str) {
 
     let answer = proxy.ask("POST", "/v1/x", &fields, body.as_bytes());
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let lengths = [&prefixed, kept].map(|name| format!("ontent-length: {}\r\n", name.len()));
-    let [old, new] = lengths.map(|length| [length.clone(), length.replace("-l", "-L")]);
-    let expected = body.replace(&prefixed, kept);
-    let expected = expected.replace(&old[0], &new[0]).replace(&old[1], &new[1]);
+    let length = |name: &str| format!("ength: {}\r\n", name.len());
+    let expected = body.replace(&prefixed, kept).replace(&length(&prefixed), &length(kept));
     assert_eq!(fake.request().text(), expected);
 
     let hidden = "h".repeat(kept.len());
