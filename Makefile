@@ -5,6 +5,7 @@ PREFIX  ?= /usr/local
 ARGS    ?=
 MINUTES ?= 10
 ROUNDS  ?= 5
+BODIES  ?= 30000
 
 # What this machine is, and the static target that goes with it: musl where rustup and a compiler have it, else glibc.
 HOST    = $(shell rustc -vV | sed -n 's/^host: //p')
@@ -15,7 +16,7 @@ TARGET ?=
 # Where cargo puts things.
 OUT     = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run build test test-browser soak bench fuzz check install static cross deb dist release-check image clean
+.PHONY: run build test test-browser soak bench fuzz differential check install static cross deb dist release-check image clean
 
 run: ## Builds and runs: make run ARGS="--port 9000"
 	$(CARGO) run --release --locked -- $(ARGS)
@@ -45,6 +46,9 @@ fuzz: ## Hostile bodies for MINUTES, shared by the targets; needs nightly Rust, 
 	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 	    -dict=fuzz/dict -max_len=4096 -max_total_time=$$(($(MINUTES) * 30)) -print_final_stats=1 || exit 1; \
 	done
+
+differential: build ## Whether the parsers of Python, Node and Go read hidden models in BODIES hostile bodies; needs python3, npm and go
+	python3 tests/differential/run.py $(OUT)/release/model-filter $(BODIES)
 
 check: ## Everything that must hold before a change lands
 	.ci/run
