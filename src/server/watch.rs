@@ -51,6 +51,8 @@ pub(super) struct Watch {
     trim: Trim,
     /// Connections to look at again soon, whether or not they have edges.
     unsettled: Vec<Arc<Connection>>,
+    /// Whether the last look found new connections: tiny_http may be about to accept more.
+    is_growing: bool,
     /// When all connections were last looked at.
     swept: Instant,
     /// The time between the next edge and the look that follows.
@@ -73,6 +75,7 @@ impl Watch {
             address,
             trim: Trim::new(now),
             unsettled: Vec::new(),
+            is_growing: false,
             swept: now,
             pause: HASTE,
             reopens: None,
@@ -96,7 +99,7 @@ impl Watch {
     /// Waits until it is time to look, and collects the edges since the last look.
     fn wait(&self, edges: &mut Vec<u64>) {
         let epoll = &self.shared.connections.epoll;
-        if self.unsettled.is_empty() {
+        if self.unsettled.is_empty() && !self.is_growing {
             let pause = if self.shared.connections.are_closing() { HASTE } else { SWEEP };
             let at = self.reopens.map_or(self.swept + pause, |at| at.min(self.swept + pause));
             let within = Some(at.saturating_duration_since(Instant::now()));
@@ -120,7 +123,9 @@ impl Watch {
             self.poke();
         }
         let mut seen = std::mem::take(&mut self.unsettled);
-        seen.extend(connections.search());
+        let new = connections.search();
+        self.is_growing = !new.is_empty() || edges.contains(&LISTENER);
+        seen.extend(new);
         if is_closing || now - self.swept >= SWEEP {
             self.swept = now;
             seen = connections.all();
