@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::workers::{Shared, Workers};
-use crate::sys::{descriptors, socket};
+use crate::sys::descriptors;
 
 /// The least time between two servers: each leaves threads behind for 5 s.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -42,7 +42,10 @@ impl Acceptor {
 
     /// Whether the accept thread runs: it closes its descriptor when it ends.
     pub(super) fn accepts(&self) -> bool {
-        socket::is_listening(&self.accepting)
+        // Another listening socket may have got the number.
+        let identity = |fd| descriptors::identity(fd).ok();
+        let own = identity(self.listener.as_raw_fd());
+        self.accepting >= 0 && own.is_some() && identity(self.accepting) == own
     }
 
     /// Makes another server if the last one accepts no more. Returns when to call this again, if

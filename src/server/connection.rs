@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::progress::{Progress, Seen, Tcp, Verdict};
 use crate::config::Limits;
-use crate::sys::{descriptors, socket};
+use crate::sys::descriptors;
+use crate::sys::socket::{self, TcpInfo};
 use crate::wanted::Wanted;
 
 /// Called each time a connection leaks, with how many have leaked so far.
@@ -51,7 +52,7 @@ pub(super) struct Connection {
     progress: Mutex<Progress>,
     /// The last pipelined request. Its writer keeps tiny_http from writing errors of its own before
     /// the current response has ended, and its body must not be read.
-    behind: Mutex<Option<tiny_http::Request>>,
+    parked: Mutex<Option<tiny_http::Request>>,
 }
 
 /// How the body of the current request is read.
@@ -72,9 +73,9 @@ impl Connection {
         socket: TcpStream,
         common: Arc<Common>,
     ) -> Connection {
-        let (upload, behind) = (Upload::default(), Mutex::default());
+        let (upload, parked) = (Upload::default(), Mutex::default());
         let progress = Mutex::new(Progress::new(Instant::now()));
-        Connection { origin, token, common, socket, upload, progress, behind }
+        Connection { origin, token, common, socket, upload, progress, parked }
     }
 
     pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -108,7 +109,7 @@ impl Connection {
         }
         // In this order: bytes that arrive in between must not make it look untouched.
         let unread = socket::unread(&self.socket);
-        socket::tcp_info(&self.socket).is_none_or(|info| info.received <= unread)
+        socket::tcp_info(&self.socket).is_none_or(|info| received(&info) <= unread)
     }
 
     /// Whether tiny_http still has a descriptor of the socket, be it for a request in its queue.
@@ -125,7 +126,7 @@ impl Connection {
         let info = socket::tcp_info(&self.socket);
         let unread = socket::unread(&self.socket);
         let (tcp, received, silence) = match info {
-            Some(info) => (state(info.state), info.received, info.silence),
+            Some(info) => (state(info.state), received(&info), info.silence),
             None => (Tcp::Closed, 0, Duration::ZERO),
         };
         let awaited = awaited.load(Ordering::Relaxed).then(|| delivered.load(Ordering::Relaxed));
@@ -136,17 +137,17 @@ impl Connection {
     /// Parks a request behind the current response, and drops the one that was parked before:
     /// tiny_http has read its body by now.
     pub(super) fn park(&self, request: tiny_http::Request) {
-        let before = self.behind().replace(request);
+        let before = self.parked().replace(request);
         // Dropping the request itself would answer it.
         drop(before.map(tiny_http::Request::into_writer));
     }
 
-    pub(super) fn take_behind(&self) -> Option<tiny_http::Request> {
-        self.behind().take()
+    pub(super) fn take_parked(&self) -> Option<tiny_http::Request> {
+        self.parked().take()
     }
 
-    fn behind(&self) -> MutexGuard<'_, Option<tiny_http::Request>> {
-        self.behind.lock().expect("nothing panics under this lock")
+    fn parked(&self) -> MutexGuard<'_, Option<tiny_http::Request>> {
+        self.parked.lock().expect("nothing panics under this lock")
     }
 
     /// Cuts the connection: tiny_http and the client read its end.
@@ -155,8 +156,8 @@ impl Connection {
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 
-    /// Breaks the connection with a RST, if the client goes on sending. After a shutdown it would
-    /// read an error only after a minute, and tiny_http would read what still arrives.
+    /// Breaks the connection with a RST. After a shutdown, a client that goes on sending would get
+    /// an error only after a minute, and tiny_http would read what still arrives.
     pub(super) fn reset(&self) {
         self.end();
         socket::reset(&self.socket);
@@ -169,14 +170,26 @@ impl Connection {
     }
 }
 
+// The numbers of the kernel's `tcp_states.h`.
+const ESTABLISHED: u8 = 1;
+const CLOSE: u8 = 7;
+const CLOSE_WAIT: u8 = 8;
+const LAST_ACK: u8 = 9;
+const CLOSING: u8 = 11;
+
 fn state(number: u8) -> Tcp {
-    // The numbers of the kernel's `tcp_states.h`.
     match number {
-        1 => Tcp::Open,
-        8 => Tcp::ClientClosed,
-        7 => Tcp::Closed,
+        ESTABLISHED => Tcp::Open,
+        CLOSE_WAIT => Tcp::ClientClosed,
+        CLOSE => Tcp::Closed,
         _ => Tcp::Ending,
     }
+}
+
+/// Bytes that the client has sent. The kernel counts the end of its side (FIN) as one more.
+fn received(info: &TcpInfo) -> u64 {
+    let has_fin = matches!(info.state, CLOSE_WAIT | LAST_ACK | CLOSING);
+    info.received.saturating_sub(u64::from(has_fin))
 }
 
 impl Wanted for Connection {

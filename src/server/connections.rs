@@ -3,7 +3,7 @@
 //! A search probes the process's descriptors for sockets with our local port, and makes a record
 //! for each connection that has none. Limits: a search costs a system call for each open
 //! descriptor. Of two connections from one client address and port to two addresses of this
-//! machine, which tiny_http cannot distinguish, the second is cut.
+//! machine, which tiny_http cannot distinguish, one is cut.
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -127,7 +127,7 @@ impl Connections {
             let origin = origins.entry(peer).or_insert(origin);
             match origin.local == local {
                 true => origin.library.push(fd),
-                false => cut(fd),
+                false => cut(fd, peer),
             }
         }
         self.highest.fetch_max(highest, Ordering::Relaxed);
@@ -139,7 +139,7 @@ impl Connections {
         let mut table = self.table();
         if let Some(known) = table.by_peer.get(&origin.peer).filter(|known| known.has_peer()) {
             if known.origin.local != origin.local {
-                origin.library.iter().copied().for_each(cut);
+                origin.library.iter().for_each(|fd| cut(*fd, origin.peer));
             }
             return None;
         }
@@ -154,7 +154,7 @@ impl Connections {
         let added = socket.and_then(|socket| self.epoll.add(&socket, token).map(|()| socket));
         let Ok(socket) = added else {
             // Out of file descriptors. Without a record no limit would hold for it.
-            cut(fd);
+            cut(fd, peer);
             return None;
         };
         // tiny_http may have closed one of its own in between, whose number is ours by now.
@@ -179,7 +179,10 @@ impl Connections {
     }
 }
 
-/// Cuts a connection that has no record.
-fn cut(fd: RawFd) {
-    let _ = descriptors::socket(fd).shutdown(Shutdown::Both);
+/// Cuts a connection that has no record, if the descriptor is still one of it.
+fn cut(fd: RawFd, peer: SocketAddr) {
+    let socket = descriptors::socket(fd);
+    if socket.peer_addr().ok() == Some(peer) {
+        let _ = socket.shutdown(Shutdown::Both);
+    }
 }

@@ -21,6 +21,9 @@ use crate::record::Sent;
 use crate::reply::Reply;
 use crate::wanted::Wanted;
 
+/// Up to this length tiny_http reads a body with the head, in bytes.
+const READ_AT_ONCE: u64 = 1024;
+
 /// How much of a body that is not wanted is read, so that the connection can go on, in bytes.
 const DRAIN_BYTES: usize = 256 * 1024;
 
@@ -148,7 +151,7 @@ impl Exchange {
     /// Closes the connection without a response, since the client has left.
     pub fn abandon(mut self) -> Sent {
         leak::release(self.request.take().expect(HELD), &self.connection);
-        self.connection.progress().leave();
+        self.connection.progress().leave(Instant::now());
         self.sent(Code::ClientLeft.status())
     }
 
@@ -189,7 +192,9 @@ impl Exchange {
     /// request, and then reads the rest of the body, however long that is. So a short rest is read
     /// here; if there is a long one, the response goes to the socket, and the connection ends.
     fn way_out(&mut self) -> Out {
-        let is_read = !self.is_turned_away && (self.body.ended || self.drain());
+        let is_short = matches!(self.body.length, BodyLength::Known(..=READ_AT_ONCE));
+        let is_there = self.body.ended || (is_short && !self.headers.contains("expect"));
+        let is_read = !self.is_turned_away && (is_there || self.drain());
         let request = self.request.take().expect(HELD);
         if is_read {
             return Out::Writer(request.into_writer());
@@ -208,8 +213,8 @@ impl Exchange {
         if is_in_turn && is_ready {
             return Out::Socket(request);
         }
-        leak::release(request, &self.connection);
-        Out::Ended
+        self.connection.park(request);
+        Out::Nowhere
     }
 
     /// Reads the rest of the body if it is short; false if it was not.

@@ -10,11 +10,10 @@
 //! Closing its descriptors by number could close somebody else's. How many leaks are too many
 //! is for the caller of [`super::Listener::serve`] to decide.
 
-use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-use super::connection::{Common, Connection};
+use super::connection::Connection;
 use crate::framing::MAX_BODY;
 
 /// From how many announced bytes on the memory is asked for before the request is dropped.
@@ -28,19 +27,22 @@ static ALLOCATING: Mutex<()> = Mutex::new(());
 /// request and the one that is parked behind it.
 pub(super) fn release(request: tiny_http::Request, connection: &Connection) {
     connection.cut();
-    discard(request, &connection.common, connection.origin.peer);
-    release_behind(connection);
+    if !discard(request) {
+        count(connection);
+    }
+    drop_parked(connection);
 }
 
 /// Drops the request that is parked on a connection without a response under way, if there is one.
-pub(super) fn release_behind(connection: &Connection) {
-    if let Some(request) = connection.take_behind() {
+pub(super) fn drop_parked(connection: &Connection) {
+    if let Some(request) = connection.take_parked() {
         release(request, connection);
     }
 }
 
-/// Drops a request of a connection that has ended.
-pub(super) fn discard(request: tiny_http::Request, common: &Common, peer: SocketAddr) {
+/// Drops a request, or leaks it: then it returns false. The connection must have been shut down, or
+/// this blocks until the client has sent the body.
+pub(super) fn discard(request: tiny_http::Request) -> bool {
     let length = request.body_length().unwrap_or_default();
     let alone = || ALLOCATING.lock().expect("nothing panics under this lock");
     let alone = (length > LARGE).then(alone);
@@ -48,15 +50,19 @@ pub(super) fn discard(request: tiny_http::Request, common: &Common, peer: Socket
     if fits && length as u64 <= MAX_BODY {
         // Dropping the request itself would answer it, and wait for its turn to do so.
         drop(request.into_writer());
-    } else {
-        drop(alone);
-        std::mem::forget(request);
-        count(common, peer);
+        return true;
     }
+    drop(alone);
+    std::mem::forget(request);
+    false
 }
 
-/// Counts a leaked connection.
-pub(super) fn count(common: &Common, peer: SocketAddr) {
+/// Counts a connection as leaked, once. Its record stays, so that it is not found again.
+pub(super) fn count(connection: &Connection) {
+    if std::mem::replace(&mut connection.progress().is_leaked, true) {
+        return;
+    }
+    let (common, peer) = (&connection.common, connection.origin.peer);
     let leaked = common.leaked.fetch_add(1, Ordering::Relaxed) + 1;
     log::warn!("msg=\"leaked a connection\" client={peer} so_far={leaked}");
     (common.on_leak)(leaked);

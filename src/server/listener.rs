@@ -2,7 +2,7 @@
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use std::{io, thread};
@@ -99,7 +99,8 @@ impl Listener {
         let common = Common { closing: OnceLock::new(), leaked: AtomicUsize::new(0), on_leak };
         let connections = Connections::new(self.address.port(), Epoll::new()?, common);
         let is_lent = self.is_lent;
-        let shared = Arc::new(Shared { service, limits, connections, is_lent });
+        let has_stopped = AtomicBool::new(false);
+        let shared = Arc::new(Shared { service, limits, connections, is_lent, has_stopped });
         Watch::start(Arc::clone(&shared), self.socket.try_clone()?)?;
         Ok(Server { shared, listener: self })
     }
@@ -131,9 +132,9 @@ impl Server {
             idle.is_some_and(|(arrives, _)| arrives || shared.accepts())
         };
         loop {
-            // At first too, since the watch needs a moment to stop accepting.
             thread::sleep(POLL);
-            let is_expecting = is_lent && connections.all().iter().any(asks);
+            let has_stopped = shared.has_stopped.load(Ordering::SeqCst);
+            let is_expecting = is_lent && (!has_stopped || connections.all().iter().any(asks));
             if !is_expecting && connections.exchanges.load(Ordering::SeqCst) == 0 {
                 return true;
             }

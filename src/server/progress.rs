@@ -33,8 +33,12 @@ pub struct Progress {
     consumed: Option<u64>,
     /// When `judge` first saw the next request arrive; cleared by that request.
     head: Option<Instant>,
-    /// Whether nobody had read the bytes that were there when `judge` last looked.
+    /// Whether no bytes had been read when `judge` last looked, though there was cause.
     was_untouched: bool,
+    /// While a worker waits for more of a body: how much it had, and since when it has no more.
+    stalled: Option<(u64, Instant)>,
+    /// Whether it is counted as leaked: tiny_http will never close it.
+    pub(super) is_leaked: bool,
 }
 
 /// What becomes of a request that arrives.
@@ -134,6 +138,8 @@ impl Progress {
             consumed: Some(0),
             head: None,
             was_untouched: false,
+            stalled: None,
+            is_leaked: false,
         }
     }
 
@@ -161,9 +167,11 @@ impl Progress {
         (self.consumed, self.head) = (None, None);
     }
 
-    /// Notes that a response has no writer any more.
-    pub fn leave(&mut self) {
+    /// Notes that a response has no writer any more. From now on tiny_http can close the
+    /// connection, if it has ended.
+    pub fn leave(&mut self, now: Instant) {
         self.open -= 1;
+        self.ended = self.ended.map(|_| now);
     }
 
     /// Accepts no further request.
@@ -189,7 +197,7 @@ impl Progress {
         let start = *self.consumed.get_or_insert(consumed);
         let consumed_since = consumed.saturating_sub(start);
         if self.open > 0 {
-            return judge_upload(seen, consumed_since, limits);
+            return self.judge_upload(seen, consumed_since, limits, now);
         }
         if matches!(seen.tcp, Tcp::Ending | Tcp::Closed) {
             self.end(now);
@@ -199,6 +207,7 @@ impl Progress {
         let is_forgotten = std::mem::replace(&mut self.was_untouched, is_untouched) && is_untouched;
         if let Some(ended) = self.ended.map(|since| now - since) {
             return match seen.tcp {
+                _ if self.is_leaked => Verdict::Overdue,
                 _ if is_forgotten && ended <= STUCK => Verdict::Forgotten,
                 // It waits in the queue of a server that has lost its threads.
                 _ if is_forgotten => Verdict::Overdue,
@@ -221,17 +230,28 @@ impl Progress {
         self.end(now);
         Verdict::Ended(cause)
     }
-}
 
-fn judge_upload(seen: &Seen, consumed: u64, limits: &Limits) -> Verdict {
-    let Some(delivered) = seen.awaited else { return Verdict::Fine };
-    // The head of the request, and of the next one, which tiny_http may have read already.
-    let allowed = 2 * MAX_HEAD as u64 + delivered.saturating_mul(CHUNK_OVERHEAD);
-    if consumed > allowed {
-        Verdict::BreakUpload
-    } else if seen.silence > limits.body_timeout && seen.unread == 0 {
-        Verdict::StopUpload
-    } else {
-        Verdict::Fine
+    fn judge_upload(
+        &mut self,
+        seen: &Seen,
+        consumed: u64,
+        limits: &Limits,
+        now: Instant,
+    ) -> Verdict {
+        let before = self.stalled.take();
+        let Some(delivered) = seen.awaited else { return Verdict::Fine };
+        let stalled = before.filter(|(before, _)| *before == delivered).unwrap_or((delivered, now));
+        self.stalled = Some(stalled);
+        // The head of the request, and of the next one, which tiny_http may have read already.
+        let allowed = 2 * MAX_HEAD as u64 + delivered.saturating_mul(CHUNK_OVERHEAD);
+        // The bytes before a pause of the upstream may be old, and the client not know of the end.
+        let silence = seen.silence.min(now - stalled.1);
+        if consumed > allowed {
+            Verdict::BreakUpload
+        } else if silence > limits.body_timeout && seen.unread == 0 {
+            Verdict::StopUpload
+        } else {
+            Verdict::Fine
+        }
     }
 }

@@ -54,7 +54,9 @@ pub(super) enum Out {
     Writer(Box<dyn Write + Send>),
     /// To the socket itself. The request is kept: dropping it would read its body.
     Socket(tiny_http::Request),
-    /// Not at all.
+    /// Not at all: another response is in front of it, and ends the connection.
+    Nowhere,
+    /// It is closed.
     Ended,
 }
 
@@ -65,7 +67,7 @@ impl Response {
             Framing::Length { left } => elastic::size_for(left),
             _ => elastic::LEAST,
         };
-        let is_broken = matches!(start.out, Out::Ended);
+        let is_broken = matches!(start.out, Out::Nowhere);
         let buffer = Vec::new();
         Response { start, pending: head, buffer, size, is_broken, is_answered: false }
     }
@@ -170,7 +172,7 @@ impl Response {
         let written = match &mut self.start.out {
             Out::Writer(writer) => writer.write_all(bytes).and_then(|()| writer.flush()),
             Out::Socket(_) => (&connection.socket).write_all(bytes),
-            Out::Ended => Ok(()),
+            Out::Nowhere | Out::Ended => Ok(()),
         };
         self.is_broken = written.is_err();
     }
@@ -178,9 +180,12 @@ impl Response {
     fn close(&mut self, complete: bool) -> Sent {
         let Start { out, connection, framing, is_last, started, sent } = &mut self.start;
         (sent.complete, sent.total) = (complete, started.elapsed());
+        // If the next request is under way already, its response ends the connection.
+        let is_alone = connection.progress().open == 1;
         // The client may still send a request that is not read.
-        let lingers = complete && connection.is_ended();
+        let lingers = complete && is_alone && connection.is_ended();
         match (complete, framing) {
+            _ if matches!(out, Out::Nowhere) => {}
             // The client would take the end of the connection for that of the body.
             (false, Framing::Close) => connection.reset(),
             (false, _) => connection.cut(),
@@ -195,12 +200,14 @@ impl Response {
         match std::mem::replace(out, Out::Ended) {
             Out::Writer(writer) => {
                 drop(writer);
-                leak::release_behind(connection);
+                if is_alone {
+                    leak::drop_parked(connection);
+                }
             }
             Out::Socket(request) => leak::release(request, connection),
-            Out::Ended => {}
+            Out::Nowhere | Out::Ended => {}
         }
-        connection.progress().leave();
+        connection.progress().leave(Instant::now());
         *sent
     }
 }

@@ -118,13 +118,15 @@ impl Watch {
         let shared = Arc::clone(&self.shared);
         let connections = &shared.connections;
         let is_closing = connections.are_closing();
-        if is_closing && self.acceptor.close() {
+        let has_stopped = is_closing && !self.acceptor.close();
+        if is_closing && !has_stopped {
             // Its thread is still in the `accept` that it began before.
             self.poke();
         }
         let mut seen = std::mem::take(&mut self.unsettled);
         let new = connections.search();
         self.is_growing = !new.is_empty() || edges.contains(&LISTENER);
+        shared.has_stopped.fetch_or(has_stopped, Ordering::SeqCst);
         seen.extend(new);
         if is_closing || now - self.swept >= SWEEP {
             self.swept = now;
@@ -182,17 +184,14 @@ impl Watch {
     /// Removes a connection that tiny_http has closed, and hurries one that it should have.
     fn conclude(&mut self, verdict: Verdict, connection: &Arc<Connection>) {
         let connections = &self.shared.connections;
-        leak::release_behind(connection);
+        leak::drop_parked(connection);
         if !connection.is_held() {
             return connections.remove(connection);
         }
         match verdict {
             Verdict::Overdue => connection.cut(),
-            Verdict::Stuck => {
-                connections.remove(connection);
-                leak::count(&connections.common, connection.origin.peer);
-            }
-            // One that was ended is taken from the queue by and by: the sweep comes back to it.
+            Verdict::Stuck => leak::count(connection),
+            // A thread of tiny_http's takes it from the queue later: the sweep checks again.
             Verdict::Forgotten if connection.is_ended() => {}
             _ => self.unsettled.push(Arc::clone(connection)),
         }

@@ -9,7 +9,7 @@
 use std::io;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub(super) connections: Connections,
     /// Whether a service manager keeps the listening socket when this process ends.
     pub(super) is_lent: bool,
+    /// Whether nothing is accepted any more, and all that was accepted has a record.
+    pub(super) has_stopped: AtomicBool,
 }
 
 impl Shared {
@@ -135,16 +137,17 @@ impl Workers {
             let request = received?;
             let peer = *request.remote_addr()?;
             let Some(connection) = connections.of_request(peer) else {
-                leak::discard(request, &connections.common, peer);
+                leak::discard(request);
                 continue;
             };
+            // Counted before it is accepted: then `shut_down` does not miss it.
+            connections.exchanges.fetch_add(1, Ordering::SeqCst);
             let (taken, is_busy) = {
                 let mut progress = connection.progress();
                 (progress.take(Instant::now()), progress.open > 0)
             };
             match taken {
                 Taken::Accepted => {
-                    connections.exchanges.fetch_add(1, Ordering::SeqCst);
                     let exchange = Exchange::new(request, Arc::clone(&connection));
                     return Some((Box::new(exchange), connection));
                 }
@@ -155,6 +158,7 @@ impl Workers {
                 Taken::Refused if is_busy => connection.park(request),
                 Taken::Refused => leak::release(request, &connection),
             }
+            connections.exchanges.fetch_sub(1, Ordering::SeqCst);
         }
     }
 

@@ -54,7 +54,7 @@ fn a_body_must_make_progress_and_not_be_framing_alone() {
         let mut progress = Progress::new(now);
         progress.take(now);
         let seen = Seen { received, awaited: Some(awaited), silence: SECOND * silence, ..OPEN };
-        judged(&mut progress, now, &[(0, OPEN), (9, seen)])
+        judged(&mut progress, now, &[(0, OPEN), (9, seen), (70, seen)])
     };
     assert_eq!(body(100_000, 0, 60), Verdict::Fine);
     assert_eq!(body(100_000, 0, 61), Verdict::StopUpload);
@@ -149,7 +149,7 @@ proptest! {
                     is_unanswered = false;
                 }
                 Event::Leave if writers > usize::from(is_unanswered) => {
-                    progress.leave();
+                    progress.leave(now);
                     writers -= 1;
                 }
                 Event::End => {
