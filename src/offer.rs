@@ -4,8 +4,9 @@
 //! read into memory, up to 64 MiB; only credentials and `openai-*` and `anthropic-*` fields
 //! of a client's request go along, since others do not change a list.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::cache::{self, Asked, Cache, Origin, Size};
@@ -33,6 +34,13 @@ const INVENTORY_TTL: Duration = Duration::from_secs(10);
 /// The back-off after a failed fetch, if there are other upstreams.
 const BACK_OFF: Duration = Duration::from_secs(5);
 
+/// How long a list decides that a model does not exist, at least. After that, a request that names
+/// an unknown model causes a fetch, and it may be a new one.
+const ABSENCE_TTL: Duration = Duration::from_secs(10);
+
+/// For how many keys the names of the last list are kept.
+const MOST_NAMES: usize = 16;
+
 /// How often a client that waits for a list is checked for having left.
 const SLICE: Duration = Duration::from_millis(500);
 
@@ -53,6 +61,12 @@ pub struct Offer {
     /// Whether a failed refresh can go unnoticed, because other upstreams or a stale list
     /// cover for it.
     is_covered: bool,
+    /// Whether a request is refused unless the last list has its model.
+    judges_by_list: bool,
+    /// How long a list decides that a model does not exist.
+    absence_ttl: Duration,
+    /// The models of the last list for each key, if requests are judged by them.
+    last_names: Mutex<HashMap<Key, Arc<Names>>>,
     /// When a fetch last succeeded.
     last_success: Mutex<Option<Instant>>,
     cache: Arc<Cache<Key, Arc<Listing>, Refusal>>,
@@ -81,6 +95,15 @@ pub struct Listing {
     pub kept: usize,
     /// How many the upstream listed.
     pub total: usize,
+    /// The models in it, if requests are judged by them.
+    names: Option<Arc<Names>>,
+}
+
+/// The kept models of a list, as the filter compares ids.
+#[derive(Debug)]
+struct Names {
+    ids: HashSet<String>,
+    fetched: Instant,
 }
 
 /// Why there is no list.
@@ -105,6 +128,12 @@ type Key = (Vec<(String, Vec<u8>)>, Option<String>);
 impl Size for Arc<Listing> {
     fn size(&self) -> usize {
         self.reply.body.len()
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal::Failed(error)
     }
 }
 
@@ -137,6 +166,9 @@ impl Offer {
             max_body: settings.max_body,
             list_timeout: settings.list_timeout,
             is_covered: among_others || !settings.cache_stale.is_zero(),
+            judges_by_list: settings.hidden == Hidden::Reject && settings.filter.needs_list(),
+            absence_ttl: time_to_live.max(ABSENCE_TTL),
+            last_names: Mutex::default(),
             last_success: Mutex::default(),
             cache: Arc::new(Cache::new(time_to_live, settings.cache_stale, back_off)),
             inventories: Arc::new(Cache::new(INVENTORY_TTL, Duration::ZERO, BACK_OFF)),
@@ -162,12 +194,68 @@ impl Offer {
     /// Begins to fetch the filtered list, unless it is cached; [`Offer::list`] waits for it.
     pub fn ask_list(self: &Arc<Self>, question: Question) -> Asked<Arc<Listing>, Refusal> {
         let Question { headers, key } = question;
-        let (offer, query) = (Arc::clone(self), key.1.clone());
+        let (offer, key_of_names) = (Arc::clone(self), key.clone());
         self.cache.ask(&key, move || {
-            let fetched = offer.fetch(headers, query.as_deref(), |body| offer.filtered(body));
+            let query = key_of_names.1.as_deref();
+            let fetched = offer.fetch(headers, query, |body| offer.filtered(body));
             offer.note(&fetched);
+            if let Ok(Listing { names: Some(names), .. }) = &fetched {
+                offer.keep_names(key_of_names, names);
+            }
             fetched.map(Arc::new)
         })
+    }
+
+    /// Whether a request may name this model, given without the prefix: `hidden: reject`. If the
+    /// rules need the list, the last one decides; it is fetched if there is none, or if the model is
+    /// not in an old one.
+    ///
+    /// # Errors
+    /// As [`Offer::list`].
+    pub fn admits(
+        self: &Arc<Self>,
+        model: &str,
+        headers: &Headers,
+        client: &dyn Wanted,
+    ) -> Result<bool, Refusal> {
+        if self.hidden == Hidden::Allow {
+            return Ok(true);
+        }
+        // An upstream may ignore what stands around a name.
+        if model.starts_with(is_blank) || model.ends_with(is_blank) || !self.filter.keeps(model) {
+            return Ok(false);
+        }
+        if !self.judges_by_list {
+            return Ok(true);
+        }
+        let question = self.question(headers, None);
+        let id = self.filter.folded(model);
+        let last = self.last_names().get(&question.key).cloned();
+        let is_fresh = |names: &Names| names.fetched.elapsed() < self.absence_ttl;
+        let is_known = last.as_ref().is_some_and(|names| names.ids.contains(&id));
+        if is_known || last.as_deref().is_some_and(is_fresh) {
+            if !last.as_deref().is_some_and(is_fresh) {
+                // Nobody waits for it.
+                self.ask_list(question);
+            }
+            return Ok(is_known);
+        }
+        let list = self.list(&self.ask_list(question), Some(client))?;
+        Ok(list.names.as_ref().is_some_and(|names| names.ids.contains(&id)))
+    }
+
+    fn keep_names(&self, key: Key, names: &Arc<Names>) {
+        let mut last = self.last_names();
+        if last.len() >= MOST_NAMES && !last.contains_key(&key) {
+            let oldest = last.iter().min_by_key(|(_, names)| names.fetched);
+            let oldest = oldest.map(|(key, _)| key.clone());
+            oldest.and_then(|key| last.remove(&key));
+        }
+        last.insert(key, Arc::clone(names));
+    }
+
+    fn last_names(&self) -> MutexGuard<'_, HashMap<Key, Arc<Names>>> {
+        self.last_names.lock().expect("nothing panics under this lock")
     }
 
     /// Waits for a list for as long as the client is there.
@@ -285,7 +373,12 @@ impl Offer {
             self.filter.order(models, |model| &model.id);
         });
         let Written { body, models } = list.write(self.upstream.prefix());
-        Ok(Listing { reply: Reply::json(200, body), models, kept: list.models().len(), total })
+        let names = self.judges_by_list.then(|| {
+            let ids = list.models().iter().map(|model| self.filter.folded(&model.id));
+            Arc::new(Names { ids: ids.collect(), fetched: Instant::now() })
+        });
+        let (reply, kept) = (Reply::json(200, body), list.models().len());
+        Ok(Listing { reply, models, kept, total, names })
     }
 }
 
@@ -316,6 +409,13 @@ impl Listing {
 fn changes_lists(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     is_credential(&name) || name.starts_with("openai-") || name.starts_with("anthropic-")
+}
+
+/// Whether a character is invisible: a blank, a control or a format character.
+fn is_blank(c: char) -> bool {
+    let is_format = matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}');
+    c.is_whitespace() || c.is_control() || is_format
 }
 
 fn mirrored(answer: &mut Answer<'_>) -> Refusal {

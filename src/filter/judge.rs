@@ -102,6 +102,12 @@ impl Filter {
         self.verdict(id).kept
     }
 
+    /// Whether only the upstream's list says which models there are: neither `regexp` nor `simple`
+    /// is given, so that every name is kept that is not excluded, in whatever spelling.
+    pub fn needs_list(&self) -> bool {
+        self.keep.is_none()
+    }
+
     /// Orders kept models: if one of them matches `default`, they are sorted by id and the first
     /// match moves to the front; otherwise they keep their order. `id` returns a model's id
     /// without the prefix.
@@ -123,7 +129,8 @@ impl Filter {
         kept.filter(|id| default.is_match(&self.folded(id))).min()
     }
 
-    fn folded(&self, id: &str) -> String {
+    /// An id as it is compared: in lower case unless the rules are case-sensitive.
+    pub fn folded(&self, id: &str) -> String {
         folded(id, self.rules.case_sensitive)
     }
 }
