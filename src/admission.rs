@@ -17,6 +17,9 @@ use crate::text::{cut, ip_address, is_loopback};
 /// Header fields that a proxy adds to the requests of others.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
+/// What a browser shows as a document: the values of `Sec-Fetch-Dest` of a navigation.
+const DOCUMENTS: [&str; 6] = ["document", "iframe", "frame", "object", "embed", "fencedframe"];
+
 /// The rules of who may call.
 #[derive(Debug)]
 pub struct Admission {
@@ -47,23 +50,33 @@ impl Admission {
         }
     }
 
-    /// Checks where a request comes from.
+    /// Checks where a request comes from. `is_own`: it is for a path below `/-/`.
     ///
     /// # Errors
     /// 403 for a page that may not call.
-    pub fn check_origin(&self, method: &str, headers: &Headers) -> Result<Cors, Error> {
+    pub fn check_origin(
+        &self,
+        method: &str,
+        headers: &Headers,
+        is_own: bool,
+    ) -> Result<Cors, Error> {
         let forbidden = |what: String| Err(Error::client(Code::ForbiddenHost, what));
         let host = headers.get_str("host").map(str::to_ascii_lowercase);
         if let Some(host) = host.as_deref().filter(|host| !self.knows_host(host)) {
             return forbidden(format!("the host {:?} is not in server.allowed_hosts", cut(host)));
         }
-        let is = |name, value| headers.get_str(name) == Some(value);
+        // It would answer for every path of ours from then on.
+        if headers.contains("service-worker") || fetches(headers, "dest", "serviceworker") {
+            return forbidden("no service worker may be installed from here".to_owned());
+        }
+        // A link may lead to our own pages, but to no page of an upstream, which would be shown as
+        // one of ours. A page's image or script is requested without Origin.
+        let is_shown = is_navigation(headers);
+        let may_come = if is_shown { is_own } else { headers.contains("origin") };
+        if fetches(headers, "site", "cross-site") && !may_come {
+            return forbidden("a web page of another site may not load this".to_owned());
+        }
         if !headers.contains("origin") {
-            // A page's image or script is requested without Origin.
-            let is_embedded = !is("sec-fetch-mode", "navigate");
-            if is("sec-fetch-site", "cross-site") && is_embedded {
-                return forbidden("a web page of another site may not load this".to_owned());
-            }
             return Ok(Cors::default());
         }
         let origin = headers.get_str("origin").unwrap_or_default().to_ascii_lowercase();
@@ -147,6 +160,23 @@ impl Admission {
     }
 }
 
+/// Whether a browser shows the response as a document. Without `Sec-Fetch-*`, which browsers send
+/// only to hosts that they trust, a navigation is known by what it accepts.
+pub fn is_navigation(headers: &Headers) -> bool {
+    let accepts_html = || {
+        let accepted = headers.get_all("accept").map(|value| String::from_utf8_lossy(value));
+        accepted.map(|value| value.to_ascii_lowercase()).any(|value| value.contains("html"))
+    };
+    fetches(headers, "mode", "navigate")
+        || DOCUMENTS.iter().any(|dest| fetches(headers, "dest", dest))
+        || (!headers.contains("sec-fetch-mode") && accepts_html())
+}
+
+/// Whether a browser sends this value as `Sec-Fetch-<name>`.
+fn fetches(headers: &Headers, name: &str, value: &str) -> bool {
+    headers.get_str(&format!("sec-fetch-{name}")) == Some(value)
+}
+
 /// The response to a preflight: everything that the browser asks for is allowed.
 fn preflight(headers: &Headers) -> Reply {
     let mut answer = Headers::new();
@@ -186,7 +216,7 @@ mod tests {
     fn admits(loopback: bool, fields: &[(&str, &str)]) -> bool {
         let mut headers = Headers::new();
         fields.iter().for_each(|(name, value)| headers.push(*name, *value));
-        rules(loopback).check_origin("GET", &headers).is_ok()
+        rules(loopback).check_origin("GET", &headers, false).is_ok()
     }
 
     #[test]
@@ -244,7 +274,42 @@ mod tests {
         };
         assert!(!from("cross-site", "no-cors"));
         assert!(from("same-origin", "cors") && from("none", "navigate"));
-        assert!(from("cross-site", "navigate"), "a link");
+        assert!(!from("cross-site", "navigate"));
+    }
+
+    #[test]
+    fn a_link_leads_to_our_own_pages_alone() {
+        for dest in DOCUMENTS {
+            for origin in [None, Some("http://localhost:3000")] {
+                let mut headers = Headers::new()
+                    .with("Sec-Fetch-Site", "cross-site")
+                    .with("Sec-Fetch-Dest", dest);
+                origin.into_iter().for_each(|origin| headers.push("Origin", origin));
+                assert!(rules(true).check_origin("GET", &headers, false).is_err(), "{dest}");
+                assert!(rules(true).check_origin("GET", &headers, true).is_ok(), "{dest}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_service_worker_is_given() {
+        for field in [("Service-Worker", "script"), ("Sec-Fetch-Dest", "serviceworker")] {
+            let headers = Headers::new().with(field.0, field.1);
+            assert!(rules(true).check_origin("GET", &headers, true).is_err());
+        }
+    }
+
+    #[test]
+    fn a_navigation_is_known_by_its_fields_or_by_what_it_accepts() {
+        let shown = |fields: &[(&str, &str)]| {
+            let fields = fields.iter();
+            is_navigation(&fields.fold(Headers::new(), |all, (name, value)| all.with(name, value)))
+        };
+        assert!(shown(&[("Sec-Fetch-Mode", "navigate")]));
+        assert!(shown(&[("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "embed")]));
+        assert!(shown(&[("Accept", "text/HTML,*/*;q=0.8")]));
+        assert!(!shown(&[("Accept", "text/html"), ("Sec-Fetch-Mode", "cors")]));
+        assert!(!shown(&[("Accept", "*/*")]) && !shown(&[]));
     }
 
     #[test]

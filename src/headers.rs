@@ -145,6 +145,11 @@ impl Headers {
         bearers.chain(self.get_all("x-api-key").filter_map(text))
     }
 
+    /// Removes every field that has one of these names.
+    pub fn remove_any(&mut self, names: &[&str]) {
+        self.retain(|name| !names.iter().any(|other| other.eq_ignore_ascii_case(name)));
+    }
+
     /// Removes every field whose name has this prefix.
     pub fn remove_all(&mut self, prefix: &str) {
         let has_prefix = |name: &str| {

@@ -6,24 +6,46 @@ use std::sync::Arc;
 use super::deliver::Outcome;
 use super::hold::{Body, BodyReader, Holding, hold, too_large};
 use crate::admin;
-use crate::admission::{Admission, Cors};
-use crate::catalog::catalog;
-use crate::config::Hidden;
+use crate::admission::{Admission, Cors, is_navigation};
+use crate::catalog::{Catalog, catalog};
 use crate::error::{Code, Error};
 use crate::framing::BodyLength;
 use crate::headers::Headers;
 use crate::list::prefixed_model;
 use crate::logging::Value;
 use crate::model_field::check_length;
-use crate::offer::Offer;
+use crate::offer::{Offer, Refusal};
 use crate::record::Record;
 use crate::reply::Reply;
-use crate::route::{Class, Route, by_prefix, folded, route, strip_raw_prefix};
+use crate::route::{Class, Route, by_prefix, folded, is_read, route, strip_raw_prefix};
 use crate::server::Exchange;
 use crate::upstream::{Answer, Place, Request, Upload};
 
 /// The longest model object that is read to put the prefix before its id, in bytes.
 const MODEL_LIMIT: usize = 4 * 1024 * 1024;
+
+/// Fields by which some servers take a request for another one, so that its path or method would
+/// not have been judged.
+const OVERRIDES: [&str; 5] = [
+    "x-original-url",
+    "x-rewrite-url",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
+
+/// Fields of a response that speak for the whole origin, which is ours and not the upstream's.
+const ORIGIN_WIDE: [&str; 9] = [
+    "alt-svc",
+    "clear-site-data",
+    "expect-ct",
+    "nel",
+    "public-key-pins",
+    "public-key-pins-report-only",
+    "report-to",
+    "service-worker-allowed",
+    "strict-transport-security",
+];
 
 /// The rules by which requests are admitted and routed.
 #[derive(Debug)]
@@ -42,6 +64,8 @@ struct Admitted<'e> {
     headers: Headers,
     /// Whether the response has CORS fields of ours.
     has_cors: bool,
+    /// Whether a browser shows the response as a document.
+    is_shown: bool,
 }
 
 impl Router {
@@ -72,9 +96,16 @@ impl Router {
                 return Err(error.clone());
             }
         }
-        let cors = self.admission.check_origin(exchange.method(), exchange.headers())?;
-        let Cors { headers, preflight } = cors;
+        let is_own = matches!(&route, Ok(Route::Own { .. }));
+        let cors = self.admission.check_origin(exchange.method(), exchange.headers(), is_own)?;
+        let Cors { mut headers, preflight } = cors;
         let has_cors = !headers.is_empty();
+        let is_shown = !is_own && is_navigation(exchange.headers());
+        if is_shown {
+            // A script in an upstream's page would be one of our origin.
+            headers.push("Content-Security-Policy", "sandbox");
+            headers.push("X-Content-Type-Options", "nosniff");
+        }
         exchange.add_to_response(headers);
         if let Some(reply) = preflight {
             return Ok(Outcome::Own(reply));
@@ -89,14 +120,20 @@ impl Router {
             return Err(Error::client(Code::Unsupported, what));
         }
         let headers = for_upstream(exchange.headers(), has_our_key);
-        let request = Admitted { exchange, record, headers, has_cors };
-        match route {
-            Route::Catalog { query } => self.list(request, query),
-            Route::Model { id, raw_id, query } => self.model(request, id, raw_id, query),
+        let request = Admitted { exchange, record, headers, has_cors, is_shown };
+        let outcome = match route {
+            Route::Catalog { query } => return self.list(request, query),
+            Route::Own { path } => return self.own(request.exchange, path),
+            Route::Model { id, raw_id, beside, query } => {
+                self.model(request, id, (beside, raw_id, query))
+            }
             Route::Below { rest } => self.relay(request, Place::Below(rest)),
             Route::Beside { path } => self.relay(request, Place::Beside(path)),
-            Route::Own { path } => self.own(request.exchange, path),
-        }
+        };
+        outcome.or_else(|refusal| match refusal {
+            Refusal::Mirrored(reply) => Ok(Outcome::List(Catalog::Mirrored(reply))),
+            Refusal::Failed(error) => Err(error),
+        })
     }
 
     /// One of the program's own paths.
@@ -123,43 +160,51 @@ impl Router {
         catalog(&self.offers, &headers, query, &*exchange.wanted()).map(Outcome::List)
     }
 
-    /// A path below `/models/`.
-    fn model(
+    /// A path below `/models/`: what is before the raw id if it is beside the base URL, the raw id,
+    /// and the query.
+    fn model<'r>(
         &self,
-        request: Admitted<'_>,
+        mut request: Admitted<'_>,
         id: String,
-        raw_id: &str,
-        query: Option<&str>,
-    ) -> Result<Outcome<'_>, Error> {
+        (beside, raw_id, query): (Option<&'r str>, &'r str, Option<&'r str>),
+    ) -> Result<Outcome<'_>, Refusal> {
         check_length(id.len())?;
         request.record.model = Some(id.clone());
-        let folded = folded(&id);
-        let (choice, folded_choice) = (self.choose(Some(&id))?, self.choose(Some(&folded))?);
-        let reads = matches!(request.exchange.method(), "GET" | "HEAD");
-        // A model that is not listed does not exist, in whichever spelling.
-        if reads && !(choice.lists(&id) && folded_choice.lists(&folded)) {
-            return Err(Error::model_not_found(&id));
+        let Choice { offer, prefix } = self.choose(&mut request, Some(&id))?;
+        let own_id = &id[prefix.len()..];
+        let folded_id = folded(own_id);
+        request.check_model(offer, &folded_id, &id)?;
+        let reads = is_read(request.exchange.method());
+        // A model that is not listed does not exist, in whichever spelling. Without a name, the
+        // path would be that of the list.
+        let is_listed = prefix == offer.upstream.prefix()
+            && !folded_id.is_empty()
+            && [own_id, &folded_id].iter().all(|id| offer.filter.keeps(id));
+        if reads && !is_listed {
+            return Err(Error::model_not_found(&id).into());
         }
-        let Choice { offer, prefix } = choice;
         let rest = strip_raw_prefix(raw_id, prefix).unwrap_or(raw_id);
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        let place = format!("/models/{rest}{query}");
+        let path = format!("{}{rest}{query}", beside.unwrap_or("/models/"));
+        let place = if beside.is_some() { Place::Beside(&path) } else { Place::Below(&path) };
         if reads && !offer.upstream.prefix().is_empty() {
-            return request.ask_for_model(offer, &place);
+            return Ok(request.ask_for_model(offer, place)?);
         }
         let body = if reads { Body::default() } else { hold(request.exchange, &self.holding)? };
         // The body may name another model than the path.
-        self.choose(body.model().or(Some(&id)))?;
-        request.ask(offer, Place::Below(&place), body).map(Outcome::Upstream)
+        if let Some(model) = body.model() {
+            self.choose(&mut request, Some(model))?;
+        }
+        Ok(request.ask(offer, place, body).map(Outcome::Upstream)?)
     }
 
     /// Any other path: relayed to the upstream that the model in the body points to.
-    fn relay(&self, request: Admitted<'_>, place: Place<'_>) -> Result<Outcome<'_>, Error> {
+    fn relay(&self, mut request: Admitted<'_>, place: Place<'_>) -> Result<Outcome<'_>, Refusal> {
         let mut body = hold(request.exchange, &self.holding)?;
         request.record.model = body.model().map(str::to_owned);
-        let Choice { offer, prefix } = self.choose(body.model())?;
+        let Choice { offer, prefix } = self.choose(&mut request, body.model())?;
         if self.holding.is_needed && body.held_length() > offer.max_body {
-            return Err(too_large(offer.max_body));
+            return Err(too_large(offer.max_body).into());
         }
         match body.model() {
             Some(model) if prefix.is_empty() && !offer.upstream.prefix().is_empty() => {
@@ -169,11 +214,19 @@ impl Router {
             }
             _ => body.strip_model(prefix),
         }
-        request.ask(offer, place, body).map(Outcome::Upstream)
+        Ok(request.ask(offer, place, body).map(Outcome::Upstream)?)
     }
 
-    /// The upstream that a model points to.
-    fn choose(&self, model: Option<&str>) -> Result<Choice<'_>, Error> {
+    /// The upstream that a model points to, if requests may name that model.
+    ///
+    /// # Errors
+    /// 404 for a model that is hidden or has no upstream; 400 without a model; the failure of the
+    /// list that the model is judged by.
+    fn choose(
+        &self,
+        request: &mut Admitted<'_>,
+        model: Option<&str>,
+    ) -> Result<Choice<'_>, Refusal> {
         let prefixes = self.offers.iter().map(|offer| offer.upstream.prefix());
         let choice = match (by_prefix(prefixes, model), self.offers.as_slice()) {
             (Some(index), offers) => {
@@ -181,14 +234,12 @@ impl Router {
             }
             // As in the Python program: the only upstream gets every request.
             (None, [only]) => Choice { offer: only, prefix: "" },
-            (None, _) => return Err(self.no_upstream(model)),
+            (None, _) => return Err(self.no_upstream(model).into()),
         };
-        match model {
-            Some(model) if choice.offer.hidden == Hidden::Reject && !choice.keeps(model) => {
-                Err(Error::model_not_found(model))
-            }
-            _ => Ok(choice),
+        if let Some(model) = model {
+            request.check_model(choice.offer, &model[choice.prefix.len()..], model)?;
         }
+        Ok(choice)
     }
 
     fn no_upstream(&self, model: Option<&str>) -> Error {
@@ -206,24 +257,25 @@ impl Router {
 
 /// An upstream for a model.
 struct Choice<'a> {
-    offer: &'a Offer,
+    offer: &'a Arc<Offer>,
     /// The prefix that the model has: the upstream's, or none.
     prefix: &'a str,
 }
 
-impl Choice<'_> {
-    /// Whether the filter keeps the model.
-    fn keeps(&self, model: &str) -> bool {
-        self.offer.filter.keeps(&model[self.prefix.len()..])
-    }
-
-    /// Whether the catalog would show the model under this id.
-    fn lists(&self, id: &str) -> bool {
-        self.prefix == self.offer.upstream.prefix() && self.keeps(id)
-    }
-}
-
 impl Admitted<'_> {
+    /// Checks that a request may name a model of an upstream: its id there, and as the client named
+    /// it.
+    ///
+    /// # Errors
+    /// 404 if it may not; the failure of the list that the model is judged by.
+    fn check_model(&mut self, offer: &Arc<Offer>, id: &str, named: &str) -> Result<(), Refusal> {
+        let admits = offer.admits(id, &self.headers, &*self.exchange.wanted());
+        if admits.is_err() {
+            self.record.upstream = Some(offer.upstream.name().to_owned());
+        }
+        if admits? { Ok(()) } else { Err(Error::model_not_found(named).into()) }
+    }
+
     /// Sends the request to an upstream. The header fields of its answer are those that may go to
     /// the client. The held body is dropped afterwards, because the answer may be a long stream.
     fn ask<'a>(
@@ -232,7 +284,7 @@ impl Admitted<'_> {
         place: Place<'_>,
         body: Body,
     ) -> Result<Box<Answer<'a>>, Error> {
-        let Admitted { exchange, record, headers, has_cors } = self;
+        let Admitted { exchange, record, headers, has_cors, is_shown } = self;
         record.upstream = Some(offer.upstream.name().to_owned());
         let (method, client) = (exchange.method().to_owned(), exchange.wanted());
         let send = |upload| {
@@ -256,6 +308,10 @@ impl Admitted<'_> {
         let mut answer = answer.map(Box::new)?;
         answer.headers.strip_hop_by_hop();
         answer.headers.remove("content-length");
+        answer.headers.remove_any(&ORIGIN_WIDE);
+        if is_shown {
+            answer.headers.remove("x-content-type-options");
+        }
         if has_cors {
             answer.headers.remove_all("access-control-");
         }
@@ -263,12 +319,16 @@ impl Admitted<'_> {
     }
 
     /// Asks for one model, and puts the prefix before its id, as in the list.
-    fn ask_for_model<'a>(mut self, offer: &'a Offer, place: &str) -> Result<Outcome<'a>, Error> {
+    fn ask_for_model<'a>(
+        mut self,
+        offer: &'a Offer,
+        place: Place<'_>,
+    ) -> Result<Outcome<'a>, Error> {
         // A compressed body could not be changed.
         self.headers.remove("accept-encoding");
         self.headers.push("Accept-Encoding", "identity");
         let is_head = self.exchange.method() == "HEAD";
-        let mut answer = self.ask(offer, Place::Below(place), Body::default())?;
+        let mut answer = self.ask(offer, place, Body::default())?;
         if !matches!(answer.status, 200..=299) {
             return Ok(Outcome::Upstream(answer));
         }
@@ -296,6 +356,7 @@ fn for_upstream(headers: &Headers, has_our_key: bool) -> Headers {
     if has_our_key {
         headers.strip_credentials();
     }
+    headers.remove_any(&OVERRIDES);
     headers.remove("host");
     headers.remove("content-length");
     // `100 Continue` is sent here, when the body is read.

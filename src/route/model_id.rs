@@ -1,4 +1,7 @@
-//! Model ids in a path: percent-decoding, and the prefix of an upstream.
+//! Model ids in a path, and the prefix of an upstream.
+
+use super::percent::{LAYERS, decode, first_byte};
+use super::segments::name;
 
 /// The index of the longest prefix that a model begins with. An empty prefix fits every model,
 /// and a request without a model.
@@ -11,10 +14,16 @@ pub fn by_prefix<'p>(
     fitting.max_by_key(|(_, prefix)| prefix.len()).map(|(index, _)| index)
 }
 
-/// An id as a server may read it that ignores empty segments of the path, and what follows a `;`.
+/// An id as a lenient server may read it: percent-decoded to the end, without what follows a `?` or
+/// `#`, and of each segment only its [`name`].
 pub fn folded(id: &str) -> String {
-    let names = id.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
-    names.filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/")
+    let mut id = id.to_owned();
+    for _ in 0..LAYERS {
+        id = decode(&id);
+    }
+    let path = id.split(['?', '#']).next().unwrap_or_default();
+    let names = path.split(['/', '\\']).map(name).filter(|name| !name.is_empty());
+    names.collect::<Vec<_>>().join("/")
 }
 
 /// A raw id, percent-encoded or not, without a decoded prefix: `p%2Fopenai%2Fgpt` without `p/` is
@@ -31,34 +40,19 @@ pub fn strip_raw_prefix<'a>(raw_id: &'a str, prefix: &str) -> Option<&'a str> {
     raw_id.get(raw_id.len() - rest.len()..)
 }
 
-/// Percent-decodes. Invalid escapes stay, and bytes that are not UTF-8 become U+FFFD.
-pub fn decode(raw: &str) -> String {
-    if !raw.contains('%') {
-        return raw.to_owned();
-    }
-    let mut rest = raw.as_bytes();
-    let mut bytes = Vec::with_capacity(rest.len());
-    while let Some((byte, len)) = first_byte(rest) {
-        bytes.push(byte);
-        rest = &rest[len..];
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The first byte of a percent-encoded text, decoded, and the number of bytes that encode it.
-fn first_byte(raw: &[u8]) -> Option<(u8, usize)> {
-    let hex = |digit: u8| char::from(digit).to_digit(16);
-    if let [b'%', high, low, ..] = *raw {
-        if let (Some(high), Some(low)) = (hex(high), hex(low)) {
-            return Some(((high * 16 + low) as u8, 3));
-        }
-    }
-    raw.first().map(|&byte| (byte, 1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_folded_as_lenient_servers_read_it() {
+        for id in
+            ["a/b", "a//b", ";x/a;y/b", " a /b\u{a0}", "a/b?c/d", "a\\b#c", "%2561%252Fb", "a%3b/b"]
+        {
+            assert_eq!(folded(id), "a/b", "{id}");
+        }
+        assert_eq!(folded("a%zz:free"), "a%zz:free");
+    }
 
     #[test]
     fn a_prefix_comes_off_a_raw_id_however_it_is_encoded() {

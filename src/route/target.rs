@@ -1,31 +1,33 @@
 //! What a request is for.
 //!
-//! The program's own paths are recognised by meaning, not by spelling: percent-decoded, without
-//! doubled and trailing slashes, without `;` and what follows it in a segment, and in any case. Many
-//! servers take all of these for the same path, and would list every model under any of them. What
-//! is relayed is a part of the target as it came. Limits: decoding happens once, so `%256d` is `%6d`
-//! and not `m`; the choice of the upstream is made elsewhere.
+//! The list of models and the program's own paths are recognised as the most lenient server would
+//! read them: percent-decoded to the end, in any case, without doubled and trailing slashes, and
+//! without parameters, blanks, encoded queries and encoded fragments behind a segment. What is
+//! relayed is a part of the target as it came, with one slash in front. Limits: the choice of the
+//! upstream is made elsewhere.
 
-use std::borrow::Cow;
-
-use super::model_id::decode;
+use super::percent::decode;
+use super::segments::{Segment, split};
 use crate::error::{Code, Error};
 use crate::text::{cut, loggable};
 
 /// What a request is for. Borrowed parts are raw parts of the target.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// `GET` or `HEAD` of `/v1/models` or `/models`.
+    /// `GET` or `HEAD` of `/models`, or of a path that ends with `/v1/models`.
     Catalog {
         /// The query, without the `?`.
         query: Option<&'a str>,
     },
-    /// `/v1/models/{id}` or `/models/{id}`, any method.
+    /// `/v1/models/{id}` or `/models/{id}`, any method; `GET` and `HEAD` of `…/v1/models/{id}`.
     Model {
         /// The id, decoded, without slashes around it; not empty.
         id: String,
         /// The raw path behind `models` and its slashes.
         raw_id: &'a str,
+        /// The raw path before `raw_id` if it does not begin with `/v1/models` or `/models`: the
+        /// request is relayed beside the base URL.
+        beside: Option<&'a str>,
         /// The query, without the `?`.
         query: Option<&'a str>,
     },
@@ -51,11 +53,13 @@ pub enum Route<'a> {
 /// path if it is there: a reverse proxy in front may have done so already.
 ///
 /// # Errors
-/// 501 for `CONNECT`; 400 for a target that is no path, or that an upstream may read as another
-/// path.
+/// 501 for `CONNECT`, and for `TRACE` and `TRACK`, whose responses repeat the credentials of the
+/// request; 400 for a target that is no path, or that an upstream may read as another path.
 pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route<'a>, Error> {
-    if method.eq_ignore_ascii_case("CONNECT") {
-        return Err(Error::client(Code::Unsupported, "the method CONNECT is not supported"));
+    let is_method = |name: &&&str| method.eq_ignore_ascii_case(name);
+    if let Some(name) = ["CONNECT", "TRACE", "TRACK"].iter().find(is_method) {
+        let what = format!("the method {name} is not supported");
+        return Err(Error::client(Code::Unsupported, what));
     }
     let refuse = |reason: &str| {
         Err(Error::bad_request(format!("the target {:?} {reason}", cut(loggable(target)))))
@@ -74,7 +78,9 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
     if path.contains('\\') {
         return refuse("holds a backslash");
     }
-    let segments = split(path);
+    let Some(mut segments) = split(path) else {
+        return refuse("is percent-encoded too many times");
+    };
     if segments.iter().any(Segment::is_dotted) {
         return refuse("holds a . or .. segment");
     }
@@ -82,74 +88,80 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
     if segments.iter().any(|segment| segment.text.contains(|c: char| c.is_ascii_control())) {
         return refuse("holds a control character, percent-encoded");
     }
+    segments.retain(|segment| !segment.name().is_empty());
 
-    let (front, segments) = without_root(path, &segments, &split(root_path));
-    let is = |at: usize, word: &str| {
-        segments.get(at).is_some_and(|segment| segment.name().eq_ignore_ascii_case(word))
-    };
-    if is(0, "-") {
+    let root = split(root_path).unwrap_or_default();
+    let (front, segments) = without_root(path, &segments, &root);
+    if segments.first().is_some_and(|first| first.is("-")) {
         return Ok(Route::Own { path: &path[front..] });
     }
-    // Every leading `v1`: if the base URL has none, `/v1/v1/models` is the upstream's list.
-    let v1s = (0..segments.len()).take_while(|&at| is(at, "v1")).count();
-    if is(v1s, "models") {
-        if let Some(first) = segments.get(v1s + 1) {
-            let raw_id = &path[first.start..];
-            let id = decode(raw_id).trim_end_matches('/').to_owned();
-            return Ok(Route::Model { id, raw_id, query });
+    if is_read(method) && (is_list(segments) || is_list(before_query(segments))) {
+        return Ok(Route::Catalog { query });
+    }
+    let v1s = segments.iter().take_while(|segment| segment.is("v1")).count();
+    let follows_v1 = |at: usize| at == 0 || segments[at - 1].is("v1");
+    let models = (0..segments.len()).find(|&at| segments[at].is("models") && follows_v1(at));
+    if let Some((at, first)) = models.and_then(|at| Some((at, segments.get(at + 1)?))) {
+        let raw_id = &path[first.start..];
+        let id = decode(raw_id).trim_end_matches('/').to_owned();
+        if at == v1s {
+            return Ok(Route::Model { id, raw_id, beside: None, query });
         }
-        if method.eq_ignore_ascii_case("GET") || method.eq_ignore_ascii_case("HEAD") {
-            return Ok(Route::Catalog { query });
+        if is_read(method) {
+            let beside = relayed(&path[..first.start], front, segments.first());
+            let Some(beside) = beside else { return refuse(ENCODED_SLASH) };
+            return Ok(Route::Model { id, raw_id, beside: Some(beside), query });
         }
     }
-    if v1s > 0 {
-        let v1_end = segments[0].end;
-        if ends_a_raw_segment(&path[v1_end..]) {
-            return Ok(Route::Below { rest: &target[v1_end..] });
-        }
-    }
-    Ok(Route::Beside { path: &target[front..] })
-}
-
-/// A segment of a path, between raw or encoded slashes; not empty.
-struct Segment {
-    /// Its place in the raw path.
-    start: usize,
-    end: usize,
-    /// Its decoded text.
-    text: String,
-}
-
-impl Segment {
-    /// The text without parameters (RFC 3986 §3.3).
-    fn name(&self) -> &str {
-        self.text.split(';').next().unwrap_or_default()
-    }
-
-    /// Whether a server may resolve it as `.` or `..`: some read backslashes as slashes, or ignore
-    /// what follows a semicolon.
-    fn is_dotted(&self) -> bool {
-        let names = self.text.split('\\').map(|part| part.split(';').next());
-        names.flatten().any(|name| name == "." || name == "..")
+    let below = segments.first().filter(|_| v1s > 0).map(|first| first.end);
+    match below.filter(|&v1_end| ends_a_raw_segment(&path[v1_end..])) {
+        Some(v1_end) => match relayed(target, v1_end, segments.get(1)) {
+            Some(rest) => Ok(Route::Below { rest }),
+            None => refuse(ENCODED_SLASH),
+        },
+        None => match relayed(target, front, segments.first()) {
+            Some(path) => Ok(Route::Beside { path }),
+            None => refuse(ENCODED_SLASH),
+        },
     }
 }
 
-fn split(path: &str) -> Vec<Segment> {
-    // Three slashes for an encoded one, so that offsets stay right.
-    let slashed = match path.contains('%') {
-        true => Cow::Owned(path.replace("%2F", "///").replace("%2f", "///")),
-        false => Cow::Borrowed(path),
-    };
-    let mut segments = Vec::new();
-    let mut start = 0;
-    for raw in slashed.split('/') {
-        let end = start + raw.len();
-        if !raw.is_empty() {
-            segments.push(Segment { start, end, text: decode(raw) });
-        }
-        start = end + 1;
+const ENCODED_SLASH: &str = "begins with an encoded slash";
+
+/// Whether a method reads: the paths of models are then filtered.
+pub fn is_read(method: &str) -> bool {
+    method.eq_ignore_ascii_case("GET") || method.eq_ignore_ascii_case("HEAD")
+}
+
+/// Whether an upstream may answer a path with its list. Many mount their API below several paths,
+/// so anything may be before `v1`.
+fn is_list(segments: &[Segment]) -> bool {
+    match segments {
+        [.., v1, last] => v1.is("v1") && last.is("models"),
+        [only] => only.is("models"),
+        [] => false,
     }
-    segments
+}
+
+/// The segments that a server sees which reads an encoded `?` or `#` as the end of the path.
+fn before_query(segments: &[Segment]) -> &[Segment] {
+    let count = segments.iter().take_while(|segment| !segment.is_behind_query).count();
+    &segments[..count]
+}
+
+/// What of a target is relayed: what follows an offset, with one slash in front. A server may read
+/// the first segment behind two slashes as the name of a host (RFC 3986 §4.2), and the path as what
+/// follows. `None` if the slash before the next segment is encoded.
+fn relayed<'t>(target: &'t str, from: usize, next: Option<&Segment>) -> Option<&'t str> {
+    let mut rest = &target[from..];
+    if let Some(next) = next {
+        rest = &target[next.start - 1..];
+        return rest.starts_with('/').then_some(rest);
+    }
+    while rest.starts_with("//") {
+        rest = &rest[1..];
+    }
+    Some(rest)
 }
 
 /// The start of the path behind the root path, and the segments from there.
@@ -185,7 +197,7 @@ mod tests {
     }
 
     fn model<'a>(id: &str, raw_id: &'a str) -> Route<'a> {
-        Route::Model { id: id.into(), raw_id, query: None }
+        Route::Model { id: id.into(), raw_id, beside: None, query: None }
     }
 
     #[test]
@@ -203,6 +215,22 @@ mod tests {
             "/v1/models/%2F",
             "/V1/Models",
             "/v1/v1/models",
+            "/v1/;x/models;y",
+            "/;/models",
+            "/v1/models/;x",
+            "/v1/models%20",
+            "/v1/%20/models%c2%a0",
+            "/v1/models%3Fx/y",
+            "/v1/models%23/y",
+            "/v1/models/%3fx",
+            "/v1/%256dodels",
+            "/v1%252Fmodels%25252F",
+            "/v1%5Cmodels",
+            "/openai/v1/models",
+            "//host/v1/models/",
+            "/v1/x/V1%2fmodels;a",
+            "/v1/x%3f/v1/models",
+            "/models/%3fx/v1",
         ];
         for target in spellings {
             assert_eq!(get(target), Route::Catalog { query: None }, "{target}");
@@ -224,8 +252,8 @@ mod tests {
     #[test]
     fn paths_that_only_look_like_the_catalog_are_not() {
         assert_eq!(get("/v1/modelsx"), Route::Below { rest: "/modelsx" });
-        assert_eq!(get("/v1/models%3Fx"), Route::Below { rest: "/models%3Fx" });
-        assert_eq!(get("/v1/%256dodels"), Route::Below { rest: "/%256dodels" });
+        assert_eq!(get("/v1/x%3Fmodels"), Route::Below { rest: "/x%3Fmodels" });
+        assert_eq!(get("/v1/x/models"), Route::Below { rest: "/x/models" });
         assert_eq!(get("/v2/models"), Route::Beside { path: "/v2/models" });
         assert_eq!(get("/v1x/models"), Route::Beside { path: "/v1x/models" });
     }
@@ -236,6 +264,7 @@ mod tests {
         assert_eq!(post("/v1/models?a"), Route::Below { rest: "/models?a" });
         assert_eq!(post("/v1/models/"), Route::Below { rest: "/models/" });
         assert_eq!(post("/models"), Route::Beside { path: "/models" });
+        assert_eq!(post("/api/v1/models/load"), Route::Beside { path: "/api/v1/models/load" });
         assert_eq!(post("/v1/models/a"), model("a", "a"));
     }
 
@@ -247,6 +276,22 @@ mod tests {
         assert_eq!(get("/v1/models/%2fa%2F"), model("a", "a%2F"));
         assert_eq!(get("/v1%2Fmodels%2Fa"), model("a", "a"));
         assert_eq!(get("/v1/models/models"), model("models", "models"));
+        assert_eq!(get("/v1/models/;x/a"), model("a", "a"));
+    }
+
+    #[test]
+    fn a_model_behind_another_v1_is_judged_and_relayed_where_it_stands() {
+        let model = |beside| Route::Model {
+            id: "a/b".into(),
+            raw_id: "a%2Fb",
+            beside: Some(beside),
+            query: Some("q"),
+        };
+        assert_eq!(get("/api/v1/models/a%2Fb?q"), model("/api/v1/models/"));
+        assert_eq!(get("//api//v1/;x/models//a%2Fb?q"), model("/api//v1/;x/models//"));
+        assert_eq!(get("/v1/x/v1/models/a%2Fb?q"), model("/v1/x/v1/models/"));
+        let under_root = route("GET", "/llm/api/v1/models/a%2Fb?q", "/llm").unwrap();
+        assert_eq!(under_root, model("/api/v1/models/"));
     }
 
     #[test]
@@ -263,9 +308,27 @@ mod tests {
         assert_eq!(get("/v1"), Route::Below { rest: "" });
         assert_eq!(get("/v1?a"), Route::Below { rest: "?a" });
         assert_eq!(get("/v1/"), Route::Below { rest: "/" });
-        assert_eq!(get("//v1//chat//%41/"), Route::Below { rest: "//chat//%41/" });
+        assert_eq!(get("//v1//chat//%41/"), Route::Below { rest: "/chat//%41/" });
         assert_eq!(get("/"), Route::Beside { path: "/" });
-        assert_eq!(get("//evil.com/v1"), Route::Beside { path: "//evil.com/v1" });
+    }
+
+    #[test]
+    fn what_is_relayed_begins_with_one_slash() {
+        assert_eq!(get("//host/models?a"), Route::Beside { path: "/host/models?a" });
+        assert_eq!(get("/%2F/;x/host/models"), Route::Beside { path: "/host/models" });
+        assert_eq!(get("/v1//host/models"), Route::Below { rest: "/host/models" });
+        assert_eq!(get("/v1/;x/host/models"), Route::Below { rest: "/host/models" });
+        assert_eq!(get("//?a"), Route::Beside { path: "/?a" });
+        assert_eq!(get("/v1//"), Route::Below { rest: "/" });
+        for target in ["/%2Fhost/models", "/v1/%5chost", "/%252fhost/v1/models/a"] {
+            assert!(refusal(target).message.contains("encoded slash"), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_encoded_many_times_is_refused() {
+        assert_eq!(get("/v1/a%252541"), Route::Below { rest: "/a%252541" });
+        assert!(refusal("/v1/a%25252541").message.contains("too many times"));
     }
 
     #[test]
@@ -307,7 +370,7 @@ mod tests {
 
     #[test]
     fn the_root_path_is_taken_off_only_as_whole_segments() {
-        let target = "/llmx/v1/models";
+        let target = "/llmx/v1/chat";
         assert_eq!(route("GET", target, "/llm").unwrap(), Route::Beside { path: target });
     }
 
@@ -325,6 +388,8 @@ mod tests {
             "/a%5C..%5Cb",
             "/v1/..%5cx",
             "/v1/..?a",
+            "/v1/%252e%252E/x",
+            "/v1/x%3F/..%20/y",
         ];
         for target in hostile {
             let error = refusal(target);
@@ -365,10 +430,13 @@ mod tests {
     }
 
     #[test]
-    fn connect_is_not_supported() {
-        for method in ["CONNECT", "connect"] {
-            let error = route(method, "host:443", "").unwrap_err();
+    fn connect_and_trace_are_not_supported() {
+        for (method, target) in
+            [("CONNECT", "host:443"), ("connect", "/v1/x"), ("TRACE", "/v1/x"), ("Track", "/-/x")]
+        {
+            let error = route(method, target, "").unwrap_err();
             assert_eq!(error.code, Code::Unsupported);
+            assert!(error.message.contains(&method.to_uppercase()), "{error}");
         }
     }
 }

@@ -307,3 +307,85 @@ fn who_is_exposed_has_many_names_but_pages_must_be_allowed_all_the_same() {
     }
     assert!(fake.counts_within("/v1/x", 2, DEADLINE));
 }
+
+/// What a browser sends that follows a link, or fills a frame.
+fn navigation<'a>(site: &'a str, dest: &'a str) -> [(&'a str, &'a str); 3] {
+    [("Sec-Fetch-Site", site), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", dest)]
+}
+
+#[test]
+fn another_sites_page_leads_to_our_own_pages_alone() {
+    let fake = upstream();
+    let proxy = before(&fake, PAGES);
+    for dest in ["document", "iframe", "frame", "object", "embed"] {
+        for target in ["/ui/", "/v1/models", "/v1/models/a", "/v1/x"] {
+            let answer = proxy.ask("GET", target, &navigation("cross-site", dest), b"");
+            answer.own_error(403, "forbidden_host");
+        }
+        assert_eq!(proxy.ask("GET", "/-/health", &navigation("cross-site", dest), b"").status, 200);
+    }
+    let form = [CHAT, navigation("cross-site", "document")[0], ("Sec-Fetch-Mode", "navigate")];
+    proxy.ask("POST", "/v1/x", &form, b"a=b").own_error(403, "forbidden_host");
+    assert!(fake.requests().iter().all(|request| request.target() == "/v1/models"));
+}
+
+#[test]
+fn what_an_upstream_shows_in_a_browser_is_no_page_of_ours() {
+    let head = "200 OK\nContent-Type: text/html\nX-Content-Type-Options: off\n\
+                Content-Security-Policy: default-src *";
+    let page = response(head, "<script>1</script>");
+    let list = response("404 Not Found\nContent-Type: text/html", "<script>2</script>");
+    let fake = Fake::answering(move |request| match request.target() {
+        "/v1/models" => list.clone(),
+        _ => page.clone(),
+    })
+    .showing_lists();
+    let proxy = before(&fake, PAGES);
+    let html = [("Accept", "text/html,*/*;q=0.8")];
+    for fields in [&navigation("same-site", "iframe")[..], &navigation("none", "document"), &html] {
+        for target in ["/ui/", "/v1/x", "/v1/models", "/v1/models/a"] {
+            let answer = proxy.ask("GET", target, fields, b"");
+            assert!(answer.text().contains("<script>"), "{target}");
+            let policies = answer.all("content-security-policy");
+            assert!(policies.contains(&"sandbox"), "{target}: {policies:?}");
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{target}");
+        }
+    }
+    let answer = proxy.get("/ui/");
+    assert_eq!(answer.all("content-security-policy"), ["default-src *"]);
+    assert_eq!(answer.header("x-content-type-options"), Some("off"));
+}
+
+#[test]
+fn no_upstream_speaks_for_the_whole_origin() {
+    let fields = [
+        "Clear-Site-Data: \"*\"",
+        "Service-Worker-Allowed: /",
+        "Strict-Transport-Security: max-age=1",
+        "NEL: {}",
+        "Report-To: {}",
+        "Alt-Svc: h3=\":443\"",
+        "Public-Key-Pins: x",
+    ];
+    let answer = response(&format!("200 OK\nX-Kept: 1\n{}", fields.join("\n")), "{\"id\":\"a\"}");
+    let fake = Fake::answering(move |_| answer.clone());
+    let proxy = before(&fake, PAGES);
+    for target in ["/v1/x", "/v1/models/a", "/ui"] {
+        let answer = proxy.get(target);
+        assert_eq!(answer.header("x-kept"), Some("1"));
+        for field in fields {
+            assert_eq!(answer.header(field.split(':').next().unwrap()), None, "{target}: {field}");
+        }
+    }
+}
+
+#[test]
+fn no_service_worker_is_given() {
+    let fake = upstream();
+    let proxy = before(&fake, PAGES);
+    for target in ["/sw.js", "/v1/x", "/-/"] {
+        let answer = proxy.ask("GET", target, &[("Service-Worker", "script")], b"");
+        answer.own_error(403, "forbidden_host");
+    }
+    assert!(fake.requests().iter().all(|request| request.target() == "/v1/models"));
+}

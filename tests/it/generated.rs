@@ -52,7 +52,7 @@ pub struct Upstream {
     pub headers: Vec<(&'static str, String)>,
     /// Nobody listens there.
     pub dead: bool,
-    settings: String,
+    pub settings: String,
 }
 
 pub struct World {

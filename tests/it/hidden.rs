@@ -1,4 +1,7 @@
-use crate::fake::{Fake, Request, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::fake::{Fake, Request, json, models, response};
 use crate::proxy::Proxy;
 use crate::several::{NOWHERE, upstreams};
 
@@ -191,21 +194,155 @@ fn another_spelling_is_no_way_around() {
 
 #[test]
 fn an_id_is_judged_as_any_server_may_read_it() {
-    let fake = without_list();
+    let (fake, _) = with_list(&["org/open", "secret", "org/secret", "cheap"]);
     let rules = "hidden: reject, exclude: {simple: [secret, org/secret]}";
     let url = fake.url("/v1");
     let proxy = Proxy::start(&upstreams(&[("p", &url, rules), ("q", NOWHERE, "")]));
-    for id in
-        ["p//secret", "p%2F%2Fsecret", "p/secret;x", "p/;/secret", "p/org//secret", "p;/secret"]
-    {
+    for id in [
+        "p//secret",
+        "p%2F%2Fsecret",
+        "p/secret;x",
+        "p/;/secret",
+        "p/org//secret",
+        "p;/secret",
+        "p/secret%20",
+        "p/secret%3Fx",
+        "p/secret%23/cheap",
+        "p/%2573ecret",
+        "p/org%255Csecret",
+    ] {
         for method in ["GET", "DELETE"] {
             let target = format!("/v1/models/{id}");
             proxy.ask(method, &target, &[], b"").own_error(404, "model_not_found");
         }
     }
-    assert_eq!(fake.requests().len(), 0);
+    assert!(fake.requests().iter().all(|request| request.target() == "/v1/models"));
     assert_eq!(proxy.get("/v1/models/p/org/open").status, 200);
     assert!(proxy.get("/v1/models;x").text().starts_with("{\"object\":\"list\""));
+}
+
+/// What is left of the path would be that of the upstream's list.
+#[test]
+fn an_id_that_is_nothing_but_a_prefix_names_no_model() {
+    let (fake, _) = with_list(&["cheap", "secret"]);
+    let url = fake.url("/v1");
+    for bare in ["prefix: ''", "regexp: ['.*']"] {
+        let rules = "exclude: {simple: [secret]}";
+        let proxy = Proxy::start(&upstreams(&[("p", &url, rules), ("q", NOWHERE, bare)]));
+        for id in ["p/;x", "p/%20", "p/%3Fx", "p/%23", "p/%3b", "p%2F;/%20/", "p/;x%3F/secret"] {
+            for method in ["GET", "HEAD", "get"] {
+                let answer = proxy.ask(method, &format!("/v1/models/{id}"), &[], b"");
+                assert_eq!(answer.status, 404, "{method} {id}");
+            }
+        }
+        assert_eq!(proxy.get("/v1/models/p/cheap").status, 200);
+    }
+    assert!(fake.requests().iter().all(|request| !request.target().contains(';')));
+}
+
+/// Lists these models while the switch is on, and answers every other request.
+fn with_list(ids: &[&str]) -> (Fake, Arc<AtomicBool>) {
+    let works = Arc::new(AtomicBool::new(true));
+    let (list, is_on) = (json(200, &models(ids)), Arc::clone(&works));
+    let answer = move |request: &Request| match request.target() {
+        "/v1/models" if !is_on.load(Ordering::SeqCst) => {
+            response("418 No List\nContent-Type: text/plain", "no list today")
+        }
+        "/v1/models" => list.clone(),
+        _ => json(200, r#"{"id":"cheap"}"#),
+    };
+    (Fake::answering(answer).showing_lists(), works)
+}
+
+fn rejecting(fake: &Fake, rules: &str) -> Proxy {
+    Proxy::before(fake, &format!("hidden: reject\n{rules}"))
+}
+
+const EXCLUDE: &str = "exclude: {simple: [expensive]}";
+
+#[test]
+fn beside_exclude_alone_a_model_must_be_in_the_last_list() {
+    for rules in [EXCLUDE, "", "cache_ttl: 60"] {
+        let (fake, _) = with_list(&["cheap", "Org/Also"]);
+        let proxy = rejecting(&fake, rules);
+        for model in ["expensive:nitro", "cheap:online", "cheap2", "", "org", "expensive"] {
+            proxy
+                .post("/v1/x", &format!(r#"{{"model":"{model}"}}"#))
+                .own_error(404, "model_not_found");
+        }
+        proxy.get("/v1/models/cheap:online").own_error(404, "model_not_found");
+        for model in ["cheap", "CHEAP", "org/also"] {
+            assert_relayed(&proxy, model);
+        }
+        assert_eq!(proxy.post("/v1/x", r#"{"input":1}"#).status, 200, "names no model");
+        let own = fake.requests().into_iter().filter(|request| request.target() == "/v1/models");
+        assert!(own.count() <= 2, "{rules}: the last list decides");
+    }
+}
+
+#[test]
+fn without_a_list_the_request_fails_as_the_list_does() {
+    let (fake, works) = with_list(&["cheap"]);
+    works.store(false, Ordering::SeqCst);
+    let proxy = rejecting(&fake, EXCLUDE);
+    for model in ["cheap", "expensive:nitro"] {
+        let answer = proxy.post("/v1/x", &format!(r#"{{"model":"{model}"}}"#));
+        assert_eq!((answer.status, answer.text().as_str()), (418, "no list today"), "{model}");
+        assert_eq!(proxy.get(&format!("/v1/models/{model}")).status, 418);
+    }
+    assert!(fake.requests().iter().all(|request| request.target() == "/v1/models"));
+    proxy.post("/v1/x", r#"{"model":"expensive"}"#).own_error(404, "model_not_found");
+    works.store(true, Ordering::SeqCst);
+    assert_relayed(&proxy, "cheap");
+    works.store(false, Ordering::SeqCst);
+    assert_relayed(&proxy, "cheap"); // by the last list
+    proxy.post("/v1/x", r#"{"model":"cheap:x"}"#).own_error(404, "model_not_found");
+
+    let dead = Proxy::start(&format!("model_filter: {{base_url: '{NOWHERE}', hidden: reject}}"));
+    dead.post("/v1/x", r#"{"model":"cheap"}"#).own_error(502, "upstream_unreachable");
+}
+
+#[test]
+fn each_client_is_judged_by_the_list_for_its_own_key() {
+    let answer = |request: &Request| match (request.target(), request.header("authorization")) {
+        ("/v1/models", Some("Bearer a")) => json(200, &models(&["for-a"])),
+        ("/v1/models", Some("Bearer b")) => json(200, &models(&["for-b"])),
+        ("/v1/models", _) => json(401, "{}"),
+        _ => json(200, "{}"),
+    };
+    let fake = Fake::answering(answer).showing_lists();
+    let proxy = rejecting(&fake, EXCLUDE);
+    let status = |key: &str, model: &str| {
+        let key = format!("Bearer {key}");
+        let body = format!(r#"{{"model":"{model}"}}"#);
+        proxy.ask("POST", "/v1/x", &[("Authorization", &key)], body.as_bytes()).status
+    };
+    for _ in 0..2 {
+        assert_eq!(status("a", "for-a"), 200);
+        assert_eq!(status("a", "for-b"), 404);
+        assert_eq!(status("b", "for-b"), 200);
+        assert_eq!(status("b", "for-a"), 404);
+        assert_eq!(status("c", "for-a"), 401);
+    }
+}
+
+#[test]
+fn a_name_with_a_blank_at_either_end_is_hidden() {
+    let (fake, _) = with_list(&["llama-3", "llama-bad"]);
+    for rules in ["regexp: ['.*llama(.|\\s)*']\nexclude: {simple: [llama-bad]}", EXCLUDE] {
+        let proxy = rejecting(&fake, rules);
+        let blanks = [" ", "\\t", "\\u0000", "\\u200b", "\\u00a0", "\\ufeff", "\\u007f", "\\u2060"];
+        for blank in blanks {
+            for model in [format!("{blank}llama-bad"), format!("llama-bad{blank}")] {
+                proxy
+                    .post("/v1/x", &format!(r#"{{"model":"{model}"}}"#))
+                    .own_error(404, "model_not_found");
+            }
+        }
+        proxy.ask("DELETE", "/v1/models/llama-bad%20", &[], b"").own_error(404, "model_not_found");
+        assert_relayed(&proxy, "llama-3");
+    }
+    assert!(fake.requests().iter().all(|request| !request.text().contains("bad")));
 }
 
 #[test]

@@ -24,6 +24,16 @@ impl World {
     /// The fields that this upstream must see of an exchange, with their names in lower case: its
     /// own and what it is allowed of the client's, and nothing else.
     pub fn shown(&self, exchange: &Exchange, index: usize) -> Vec<(String, String)> {
+        self.shown_at(exchange, index, exchange.below)
+    }
+
+    /// The same for a request below the upstream's `base_url`, or beside it.
+    pub fn shown_at(
+        &self,
+        exchange: &Exchange,
+        index: usize,
+        below: bool,
+    ) -> Vec<(String, String)> {
         let upstream = &self.upstreams[index];
         let listed: Vec<String> = exchange.all("connection").flat_map(words).collect();
         let passes = |name: &str| {
@@ -33,13 +43,13 @@ impl World {
         let mut sent: Vec<(String, String)> = fields.filter(|(name, _)| passes(name)).collect();
         match upstream.rule {
             Rule::Passthrough => {}
-            Rule::Keyring if exchange.below => sent = own_part(&sent, upstream.name),
-            Rule::ApiKey if exchange.below => {
+            Rule::Keyring if below => sent = own_part(&sent, upstream.name),
+            Rule::ApiKey if below => {
                 sent = vec![("authorization".into(), format!("Bearer {}", upstream.api_key))];
             }
             Rule::Nothing | Rule::Keyring | Rule::ApiKey => sent.clear(),
         }
-        if exchange.below {
+        if below {
             for (name, _) in &upstream.headers {
                 sent.retain(|(sent, _)| *sent != name.to_lowercase());
             }

@@ -61,9 +61,39 @@ fn the_catalog_cannot_be_got_around() {
         "/v1%2Fmodels",
         "/v1/models?x=1",
         "/v1/models?",
+        "/v1/;x/models",
+        "/v1/models/;x",
+        "/v1/models%20",
+        "/v1/models%3Fx",
+        "/v1/models%23x/y",
+        "/v1/%256dodels",
+        "/v1%5Cmodels",
+        "/openai/v1/models",
+        "//host/v1/models",
     ] {
         assert_eq!(proxy.get(target).ids(), ["kept"], "{target}");
+        let headers = [("X-HTTP-Method-Override", "GET"), ("X-Original-URL", "/v1/models")];
+        proxy.ask("POST", "/v1/x", &headers, b"{}");
     }
+    let overrides = ["x-http-method-override", "x-original-url"];
+    let relayed = fake.requests();
+    assert!(overrides.iter().all(|name| relayed.iter().all(|seen| seen.all(name).is_empty())));
+    proxy.get("/openai/v1/models/hidden").own_error(404, "model_not_found");
+}
+
+/// A server may read `//host/models` as `/models` of another host.
+#[test]
+fn what_is_relayed_begins_with_one_slash() {
+    assert_eq!(relayed("", "/v1//host/x"), "/host/x");
+    assert_eq!(relayed("/v1", "//host/x"), "/host/x");
+    assert_eq!(relayed("/v1", "///v1/;x//files//a"), "/v1/files//a");
+    assert_eq!(relayed("/v1", "/api/v1/models/x?y"), "/api/v1/models/x?y");
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::before(&fake, "");
+    for target in ["/%2Fhost/models", "/v1/%5chost/models", "/v1/%2525252541"] {
+        proxy.get(target).own_error(400, "bad_request");
+    }
+    assert_eq!(fake.requests().len(), 0);
 }
 
 /// Servers that match paths with `$` take a line feed at the end for nothing.
@@ -126,10 +156,16 @@ fn upgrades_are_not_supported() {
 }
 
 #[test]
-fn connect_is_not_supported() {
+fn connect_and_trace_are_not_supported() {
     let fake = Fake::answering(|_| json(200, "{}"));
     let proxy = Proxy::before(&fake, "");
     proxy.ask("CONNECT", "example.com:443", &[], b"").own_error(501, "unsupported");
+    for method in ["TRACE", "trace", "TRACK"] {
+        for target in ["/v1/models", "/v1/x", "/-/health"] {
+            proxy.ask(method, target, &[], b"").own_error(501, "unsupported");
+        }
+    }
+    assert_eq!(fake.requests().len(), 0);
 }
 
 #[test]

@@ -116,7 +116,8 @@ fn a_model_counts_on_every_relayed_path_and_method() {
         for method in ["POST", "PUT", "PATCH"] {
             let (reached, request) = three.send(method, target, &[JSON], br#"{"model":"a/b/x"}"#);
             assert_eq!((reached, request.text().as_str()), ("ab", r#"{"model":"x"}"#), "{target}");
-            let own = target.strip_prefix("/v1").map_or(target.into(), |rest| format!("/v1{rest}"));
+            // A double slash behind `/v1` is a slip in the client's base URL.
+            let own = target.replacen("/v1//", "/v1/", 1);
             assert_eq!((request.method(), request.target()), (method, own.as_str()));
         }
     }

@@ -233,7 +233,11 @@ fn judge_upstream(
     let mut known: HashSet<String> = HashSet::new();
     for exchange in exchanges.values() {
         if exchange.to == To::One(index) || exchange.to == To::Catalog {
-            let shown = world.shown(exchange, index);
+            let mut shown = world.shown(exchange, index);
+            if upstream.settings.contains("hidden: reject") {
+                // The model is judged by the list, whatever the path of the request.
+                shown.extend(world.shown_at(exchange, index, true));
+            }
             known.extend(shown.iter().flat_map(|(_, value)| secrets_in(value.as_bytes())));
         }
     }

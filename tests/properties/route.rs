@@ -1,10 +1,10 @@
 //! Targets in every spelling, against a simple decoder and normaliser.
 //!
-//! The judge decodes the whole path first and then splits it into words; the code under test finds
-//! the segments in the raw path. The properties that keep hidden models hidden are also tested
+//! The judge decodes the whole path first, as often as it can, and then splits it into words; the
+//! code under test finds the segments in the raw path. The properties that keep hidden models hidden are also tested
 //! without the judge.
 
-use model_filter::route::{Route, by_prefix, decode, route, strip_raw_prefix};
+use model_filter::route::{Route, by_prefix, decode, folded, route, strip_raw_prefix};
 use proptest::prelude::*;
 
 use crate::cases;
@@ -88,6 +88,18 @@ fn word() -> impl Strategy<Value = String> {
         "..%3bx",
         ";..",
         "\u{ff0e}\u{ff0e}",
+        ";x",
+        "%20",
+        "v1;x",
+        "V1%20",
+        "models%3Fx",
+        "models%23",
+        "%C2%A0models%3b",
+        "%256dodels",
+        "v1%252Fmodels",
+        "%252525252541",
+        "%3fx",
+        "host",
     ]);
     let known = (known, prop::collection::vec(any::<u8>(), 8))
         .prop_map(|(word, choices)| encoded(word, &choices));
@@ -101,6 +113,8 @@ fn slash() -> impl Strategy<Value = String> {
         2 => Just("%2F"),
         2 => Just("%2f"),
         1 => Just("/%2F/"),
+        1 => Just("%5C"),
+        1 => Just("/;/"),
     ]
     .prop_map(str::to_owned)
 }
@@ -123,15 +137,16 @@ fn target() -> impl Strategy<Value = String> {
 }
 
 fn method() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec!["GET", "GET", "HEAD", "get", "POST", "DELETE", "OPTIONS", "CONNECT"])
+    prop::sample::select(vec![
+        "GET", "GET", "HEAD", "get", "POST", "DELETE", "OPTIONS", "CONNECT", "TRACE", "track",
+    ])
 }
 
 fn lists(method: &str) -> bool {
     ["GET", "HEAD"].contains(&method.to_uppercase().as_str())
 }
 
-fn naive_decode(raw: &str) -> Vec<u8> {
-    let raw = raw.as_bytes();
+fn naive_decode(raw: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut at = 0;
     while at < raw.len() {
@@ -150,31 +165,47 @@ fn naive_decode(raw: &str) -> Vec<u8> {
     bytes
 }
 
-/// The non-empty segments of a path, decoded and in lower case.
-fn words(raw_path: &str) -> Vec<String> {
-    let decoded = String::from_utf8_lossy(&naive_decode(raw_path)).to_ascii_lowercase();
-    decoded.split('/').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+/// A path decoded until nothing changes, with slashes for backslashes; none if that takes too long.
+fn plain(raw_path: &str) -> Option<String> {
+    let mut path = raw_path.as_bytes().to_vec();
+    for _ in 0..4 {
+        let decoded = naive_decode(&path);
+        if decoded == path {
+            return Some(String::from_utf8_lossy(&path).replace('\\', "/"));
+        }
+        path = decoded;
+    }
+    None
+}
+
+/// The words of a decoded path as a lenient server reads them, in lower case.
+fn words(path: &str) -> Vec<String> {
+    let lower = path.to_ascii_lowercase();
+    let words = lower.split('/').map(|word| word.split([';', '?', '#']).next().unwrap().trim());
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+fn words_before_query(raw_path: &str) -> Vec<String> {
+    words(plain(raw_path).unwrap().split(['?', '#']).next().unwrap())
 }
 
 fn has_dots(raw_path: &str) -> bool {
-    let decoded = String::from_utf8_lossy(&naive_decode(raw_path)).replace('\\', "/");
-    // Some servers strip parameters, which follow a semicolon.
-    let mut words = decoded.split('/').map(|word| word.split(';').next().unwrap());
-    words.any(|word| word == "." || word == "..")
+    let Some(path) = plain(raw_path) else { return false };
+    words(&path).iter().any(|word| word == "." || word == "..")
 }
 
 fn has_controls(raw_path: &str) -> bool {
-    naive_decode(raw_path).iter().any(|byte| *byte < 32 || *byte == 127)
+    plain(raw_path).is_some_and(|path| path.contains(|c: char| c.is_ascii_control()))
 }
 
 /// Whether an upstream might return its list for a `GET` of this path.
 fn is_list(raw_path: &str) -> bool {
-    let words = words(raw_path);
-    let mut words: &[String] = &words;
-    while words.first().is_some_and(|word| word == "v1") {
-        words = &words[1..];
-    }
-    words == ["models"]
+    let Some(path) = plain(raw_path) else { return false };
+    let before_query = path.split(['?', '#']).next().unwrap();
+    [&path, before_query].iter().any(|path| {
+        let path = format!("/{}", words(path).join("/"));
+        path == "/models" || path.ends_with("/v1/models")
+    })
 }
 
 fn path_of(target: &str) -> &str {
@@ -186,7 +217,7 @@ fn path_of(target: &str) -> &str {
 enum Naive {
     Refused,
     Catalog,
-    Model { words: Vec<String> },
+    Model { words: Vec<String>, beside: bool },
     Below { rest: String },
     Beside,
     Own,
@@ -195,7 +226,7 @@ enum Naive {
 fn naive(method: &str, target: &str) -> Naive {
     let path = path_of(target);
     let is_foul = |c: char| c.is_control() || [' ', '#'].contains(&c);
-    if method == "CONNECT"
+    if ["CONNECT", "TRACE", "TRACK"].contains(&method.to_uppercase().as_str())
         || !target.starts_with('/')
         || target.contains(is_foul)
         || path.contains('\\')
@@ -204,49 +235,80 @@ fn naive(method: &str, target: &str) -> Naive {
     {
         return Naive::Refused;
     }
-    let words = words(path);
+    let Some(decoded) = plain(path) else { return Naive::Refused };
+    let words = words(&decoded);
     if words.first().is_some_and(|word| word == "-") {
         return Naive::Own;
     }
-    let v1s = words.iter().take_while(|word| *word == "v1").count();
-    if words.get(v1s).is_some_and(|word| word == "models") {
-        if words.len() > v1s + 1 {
-            return Naive::Model { words: words[v1s + 1..].to_vec() };
+    if lists(method) && is_list(path) {
+        return Naive::Catalog;
+    }
+    let at = words
+        .iter()
+        .enumerate()
+        .position(|(at, word)| word == "models" && (at == 0 || words[at - 1] == "v1"));
+    if let Some(at) = at.filter(|at| at + 1 < words.len()) {
+        let beside = words[..at].iter().any(|word| word != "v1");
+        if !beside {
+            return Naive::Model { words: words[at + 1..].to_vec(), beside };
         }
         if lists(method) {
-            return Naive::Catalog;
+            return match first_slash_is_raw(path) {
+                true => Naive::Model { words: words[at + 1..].to_vec(), beside },
+                false => Naive::Refused,
+            };
         }
     }
-    if v1s > 0 {
+    if words.first().is_some_and(|word| word == "v1") {
         // The rest behind the first word, which must not end at an encoded slash.
-        let mut rest = target;
-        loop {
-            match rest {
-                _ if rest.starts_with('/') => rest = &rest[1..],
-                _ if rest.to_lowercase().starts_with("%2f") => rest = &rest[3..],
-                _ => break,
-            }
-        }
+        let rest = &target[start_of_word(path).unwrap()..];
         let first = rest.split(['/', '?']).next().unwrap();
         if words_of_one(first) {
-            return Naive::Below { rest: rest[first.len()..].to_owned() };
+            let rest = &rest[first.len()..];
+            return match start_of_word(path_of(rest)) {
+                Some(at) if rest[..at].ends_with('/') => {
+                    Naive::Below { rest: rest[at - 1..].to_owned() }
+                }
+                Some(_) => Naive::Refused,
+                None => Naive::Below { rest: one_slash(rest).to_owned() },
+            };
         }
     }
-    Naive::Beside
+    if first_slash_is_raw(path) { Naive::Beside } else { Naive::Refused }
+}
+
+/// Where the first word of a raw path begins: all words are behind it, and a slash is before it.
+fn start_of_word(raw_path: &str) -> Option<usize> {
+    let all = words(&plain(raw_path)?);
+    let starts = (0..raw_path.len()).rev().filter(|start| raw_path.is_char_boundary(*start));
+    starts.filter(|_| !all.is_empty()).find(|&start| {
+        let (before, behind) = raw_path.split_at(start);
+        let before = plain(before).unwrap_or_default();
+        words(&plain(behind).unwrap_or_default()) == all
+            && (before.is_empty() || before.ends_with('/'))
+    })
+}
+
+fn first_slash_is_raw(path: &str) -> bool {
+    start_of_word(path).is_none_or(|at| path[..at].ends_with('/'))
+}
+
+fn one_slash(target: &str) -> &str {
+    let slashes = target.len() - target.trim_start_matches('/').len();
+    &target[slashes.saturating_sub(1)..]
 }
 
 /// Whether text between raw slashes is a single word.
 fn words_of_one(raw: &str) -> bool {
-    !naive_decode(raw).contains(&b'/')
+    !plain(raw).unwrap_or_default().contains('/')
 }
 
 fn judged(route: Result<Route<'_>, model_filter::error::Error>) -> Naive {
     match route {
         Err(_) => Naive::Refused,
         Ok(Route::Catalog { .. }) => Naive::Catalog,
-        Ok(Route::Model { id, .. }) => {
-            let words = id.split('/').filter(|word| !word.is_empty());
-            Naive::Model { words: words.map(str::to_ascii_lowercase).collect() }
+        Ok(Route::Model { id, beside, .. }) => {
+            Naive::Model { words: words(&plain(&id).unwrap()), beside: beside.is_some() }
         }
         Ok(Route::Below { rest }) => Naive::Below { rest: rest.into() },
         Ok(Route::Beside { .. }) => Naive::Beside,
@@ -309,11 +371,14 @@ proptest! {
                 prop_assert!(target.ends_with(cut));
                 // It cannot extend the host name of the base URL.
                 prop_assert!(cut.is_empty() || cut.starts_with(['/', '?']));
+                prop_assert!(!cut.starts_with("//"));
                 prop_assert_eq!(cut.split_once('?').map(|(_, query)| query), wanted_query);
             }
-            Ok(Route::Model { id, raw_id, query }) => {
+            Ok(Route::Model { id, raw_id, beside, query }) => {
                 prop_assert!(path_of(&target).ends_with(raw_id));
                 prop_assert_eq!(query, wanted_query);
+                let path = format!("{}{raw_id}", beside.unwrap_or_default());
+                prop_assert!(path_of(&target).ends_with(&path) && !path.starts_with("//"));
                 let decoded = decode(raw_id);
                 prop_assert_eq!(id.as_str(), decoded.trim_end_matches('/'));
                 prop_assert!(!id.is_empty() && !id.starts_with('/') && !id.ends_with('/'));
@@ -342,13 +407,13 @@ proptest! {
         let beside = judged(route(method, &target, ""));
         prop_assert_eq!(judged(route(method, &under, &configured)), beside);
         if let Ok(Route::Beside { path } | Route::Own { path }) = route(method, &under, &configured) {
-            prop_assert!(target.starts_with(path));
+            prop_assert!(target.contains(path));
         }
     }
 
     #[test]
     fn decoding_agrees_with_the_plain_decoder(raw in prop_oneof![target(), "[%2fFzé]{0,12}"]) {
-        let decoded = naive_decode(&raw);
+        let decoded = naive_decode(raw.as_bytes());
         prop_assert_eq!(decode(&raw), String::from_utf8_lossy(&decoded));
     }
 
@@ -361,19 +426,19 @@ proptest! {
     ) {
         let id = if with_prefix { format!("{prefix}{id}") } else { id };
         let raw_id = encoded(&id, &choices);
-        let decoded = naive_decode(&raw_id);
+        let decoded = naive_decode(raw_id.as_bytes());
         match strip_raw_prefix(&raw_id, &prefix) {
             Some(rest) => {
                 prop_assert!(raw_id.ends_with(rest));
                 let shorter = decoded.strip_prefix(prefix.as_bytes()).map(<[u8]>::to_vec);
-                prop_assert_eq!(Some(naive_decode(rest)), shorter);
+                prop_assert_eq!(Some(naive_decode(rest.as_bytes())), shorter);
             }
             None => prop_assert!(!decoded.starts_with(prefix.as_bytes())),
         }
     }
 
-    /// The rest is appended to `<base_url>/models/`. It must not leave this path, nor be the list
-    /// itself; that is why every configured prefix ends with a slash.
+    /// The rest is appended to `<base_url>/models/`. It must not leave this path. If it may be read as
+    /// nothing, so that the path is the list, the folded id is empty, and the request is refused.
     #[test]
     fn an_id_without_its_prefix_is_still_an_id(
         prefix in prefix().prop_filter("no slash", |p| p.is_empty() || p.ends_with('/')),
@@ -385,7 +450,8 @@ proptest! {
             let rest = strip_raw_prefix(raw_id, &prefix).filter(|_| id.starts_with(&prefix));
             if let Some(rest) = rest {
                 prop_assert!(!has_dots(rest), "{rest}");
-                prop_assert!(!words(rest).is_empty(), "nothing is left");
+                let is_nothing = folded(&id[prefix.len()..]).is_empty();
+                prop_assert_eq!(is_nothing, words_before_query(rest).is_empty(), "{}", rest);
             }
         }
     }
