@@ -42,7 +42,7 @@ pub enum Code {
     ForbiddenHost,
     /// 404: a model that is hidden or does not exist.
     ModelNotFound,
-    /// 404: an unknown path below `/-/`.
+    /// 404: an unknown path below `/-/`, or a list of models that would not be filtered.
     NotFound,
     /// 408: the request's body did not arrive in time.
     RequestTimeout,
@@ -52,7 +52,7 @@ pub enum Code {
     ClientLeft,
     /// 500: a bug.
     Internal,
-    /// 501: an upgrade or `CONNECT`.
+    /// 501: an upgrade, `CONNECT`, `TRACE` or `TRACK`.
     Unsupported,
     /// 502: no connection to the upstream.
     UpstreamUnreachable,

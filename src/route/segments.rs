@@ -22,6 +22,15 @@ impl Segment {
         self.name().eq_ignore_ascii_case(word)
     }
 
+    /// Whether a server may take it for this word: what follows the word may be ignored, such as an
+    /// extension.
+    pub(super) fn may_be(&self, word: &str) -> bool {
+        let goes_on = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+        let (name, len) = (self.name(), word.len());
+        name.get(..len).is_some_and(|start| start.eq_ignore_ascii_case(word))
+            && !name[len..].starts_with(goes_on)
+    }
+
     /// Whether a server may resolve it as `.` or `..`.
     pub(super) fn is_dotted(&self) -> bool {
         matches!(self.name(), "." | "..")

@@ -53,8 +53,9 @@ pub enum Route<'a> {
 /// path if it is there: a reverse proxy in front may have done so already.
 ///
 /// # Errors
-/// 501 for `CONNECT`, and for `TRACE` and `TRACK`, whose responses repeat the credentials of the
-/// request; 400 for a target that is no path, or that an upstream may read as another path.
+/// 404 for a list of models that would not be filtered; 501 for `CONNECT`, and for `TRACE` and
+/// `TRACK`, whose responses repeat the credentials of the request; 400 for a target that is no path,
+/// or that an upstream may read as another path.
 pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route<'a>, Error> {
     let is_method = |name: &&&str| method.eq_ignore_ascii_case(name);
     if let Some(name) = ["CONNECT", "TRACE", "TRACK"].iter().find(is_method) {
@@ -113,6 +114,10 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
             return Ok(Route::Model { id, raw_id, beside: Some(beside), query });
         }
     }
+    // It would be relayed unfiltered.
+    if is_read(method) && (is_other_list(segments) || is_other_list(before_query(segments))) {
+        return Err(Error::client(Code::NotFound, "the models are listed at /v1/models only"));
+    }
     let below = segments.first().filter(|_| v1s > 0).map(|first| first.end);
     match below.filter(|&v1_end| ends_a_raw_segment(&path[v1_end..])) {
         Some(v1_end) => match relayed(target, v1_end, segments.get(1)) {
@@ -137,10 +142,16 @@ pub fn is_read(method: &str) -> bool {
 /// so anything may be before `v1`.
 fn is_list(segments: &[Segment]) -> bool {
     match segments {
-        [.., v1, last] => v1.is("v1") && last.is("models"),
-        [only] => only.is("models"),
+        [.., v1, last] => v1.may_be("v1") && last.may_be("models"),
+        [only] => only.may_be("models"),
         [] => false,
     }
+}
+
+/// Whether a path is that of some other list below a `v1`, such as `/v1/embeddings/models`.
+fn is_other_list(segments: &[Segment]) -> bool {
+    let last = segments.last();
+    last.is_some_and(|last| last.may_be("models")) && segments.iter().any(|s| s.may_be("v1"))
 }
 
 /// The segments that a server sees which reads an encoded `?` or `#` as the end of the path.
@@ -231,6 +242,10 @@ mod tests {
             "/v1/x/V1%2fmodels;a",
             "/v1/x%3f/v1/models",
             "/models/%3fx/v1",
+            "/v1/models.json",
+            "/v1.0/models:",
+            "/v1/models%25",
+            "/v1/models%E2%80%8B",
         ];
         for target in spellings {
             assert_eq!(get(target), Route::Catalog { query: None }, "{target}");
@@ -253,7 +268,20 @@ mod tests {
     fn paths_that_only_look_like_the_catalog_are_not() {
         assert_eq!(get("/v1/modelsx"), Route::Below { rest: "/modelsx" });
         assert_eq!(get("/v1/x%3Fmodels"), Route::Below { rest: "/x%3Fmodels" });
-        assert_eq!(get("/v1/x/models"), Route::Below { rest: "/x/models" });
+        assert_eq!(get("/v1/models-x"), Route::Below { rest: "/models-x" });
+        assert_eq!(get("/x/models"), Route::Beside { path: "/x/models" });
+    }
+
+    #[test]
+    fn other_lists_below_v1_are_refused() {
+        for target in
+            ["/v1/x/models", "/v1/x%20y/models;z", "/a/v1/b/models.json", "/v1/x/models%3f/a"]
+        {
+            assert_eq!(refusal(target).code, Code::NotFound, "{target}");
+        }
+        assert_eq!(get("/v1/models/x/models"), model("x/models", "x/models"));
+        let post = route("POST", "/v1/x/models", "").unwrap();
+        assert_eq!(post, Route::Below { rest: "/x/models" });
         assert_eq!(get("/v2/models"), Route::Beside { path: "/v2/models" });
         assert_eq!(get("/v1x/models"), Route::Beside { path: "/v1x/models" });
     }
@@ -314,13 +342,13 @@ mod tests {
 
     #[test]
     fn what_is_relayed_begins_with_one_slash() {
-        assert_eq!(get("//host/models?a"), Route::Beside { path: "/host/models?a" });
-        assert_eq!(get("/%2F/;x/host/models"), Route::Beside { path: "/host/models" });
-        assert_eq!(get("/v1//host/models"), Route::Below { rest: "/host/models" });
-        assert_eq!(get("/v1/;x/host/models"), Route::Below { rest: "/host/models" });
+        assert_eq!(get("//host/x?a"), Route::Beside { path: "/host/x?a" });
+        assert_eq!(get("/%2F/;x/host/x"), Route::Beside { path: "/host/x" });
+        assert_eq!(get("/v1//host/x"), Route::Below { rest: "/host/x" });
+        assert_eq!(get("/v1/;x/host/x"), Route::Below { rest: "/host/x" });
         assert_eq!(get("//?a"), Route::Beside { path: "/?a" });
         assert_eq!(get("/v1//"), Route::Below { rest: "/" });
-        for target in ["/%2Fhost/models", "/v1/%5chost", "/%252fhost/v1/models/a"] {
+        for target in ["/%2Fhost/x", "/v1/%5chost", "/%252fhost/v1/models/a"] {
             assert!(refusal(target).message.contains("encoded slash"), "{target}");
         }
     }

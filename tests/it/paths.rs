@@ -69,6 +69,7 @@ fn the_catalog_cannot_be_got_around() {
         "/v1/%256dodels",
         "/v1%5Cmodels",
         "/openai/v1/models",
+        "/v1/models.json",
         "//host/v1/models",
     ] {
         assert_eq!(proxy.get(target).ids(), ["kept"], "{target}");
@@ -79,6 +80,7 @@ fn the_catalog_cannot_be_got_around() {
     let relayed = fake.requests();
     assert!(overrides.iter().all(|name| relayed.iter().all(|seen| seen.all(name).is_empty())));
     proxy.get("/openai/v1/models/hidden").own_error(404, "model_not_found");
+    proxy.get("/v1/embeddings/models").own_error(404, "not_found");
 }
 
 /// A server may read `//host/models` as `/models` of another host.

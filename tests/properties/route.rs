@@ -100,6 +100,9 @@ fn word() -> impl Strategy<Value = String> {
         "%252525252541",
         "%3fx",
         "host",
+        "models.json",
+        "v1.0",
+        "models-x",
     ]);
     let known = (known, prop::collection::vec(any::<u8>(), 8))
         .prop_map(|(word, choices)| encoded(word, &choices));
@@ -203,9 +206,27 @@ fn is_list(raw_path: &str) -> bool {
     let Some(path) = plain(raw_path) else { return false };
     let before_query = path.split(['?', '#']).next().unwrap();
     [&path, before_query].iter().any(|path| {
-        let path = format!("/{}", words(path).join("/"));
-        path == "/models" || path.ends_with("/v1/models")
+        let words = words(path);
+        let before = words.iter().rev().nth(1);
+        words.last().is_some_and(|last| may_be(last, "models"))
+            && before.is_none_or(|before| may_be(before, "v1"))
     })
+}
+
+/// Whether it might return some other list.
+fn is_other_list(raw_path: &str) -> bool {
+    let Some(path) = plain(raw_path) else { return false };
+    let before_query = path.split(['?', '#']).next().unwrap();
+    [&path, before_query].iter().any(|path| {
+        let words = words(path);
+        words.last().is_some_and(|last| may_be(last, "models"))
+            && words.iter().any(|word| may_be(word, "v1"))
+    })
+}
+
+fn may_be(text: &str, word: &str) -> bool {
+    let rest = text.strip_prefix(word).and_then(|rest| rest.chars().next().or(Some('.')));
+    rest.is_some_and(|next| !next.is_alphanumeric() && !['-', '_'].contains(&next))
 }
 
 fn path_of(target: &str) -> &str {
@@ -258,6 +279,9 @@ fn naive(method: &str, target: &str) -> Naive {
                 false => Naive::Refused,
             };
         }
+    }
+    if lists(method) && is_other_list(path) {
+        return Naive::Refused;
     }
     if words.first().is_some_and(|word| word == "v1") {
         // The rest behind the first word, which must not end at an encoded slash.
