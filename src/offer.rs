@@ -197,7 +197,7 @@ impl Offer {
         let (offer, key_of_names) = (Arc::clone(self), key.clone());
         self.cache.ask(&key, move || {
             let query = key_of_names.1.as_deref();
-            let fetched = offer.fetch(headers, query, |body| offer.filtered(body));
+            let fetched = offer.fetch(headers, query, |body| offer.filtered(body, query));
             offer.note(&fetched);
             if let Ok(Listing { names: Some(names), .. }) = &fetched {
                 offer.keep_names(key_of_names, names);
@@ -361,7 +361,7 @@ impl Offer {
         read(&body).map_err(|what| Refusal::Failed(invalid(what)))
     }
 
-    fn filtered(&self, body: &[u8]) -> Result<Listing, String> {
+    fn filtered(&self, body: &[u8], query: Option<&str>) -> Result<Listing, String> {
         let mut list = List::find(body)?;
         let total = list.total();
         if list.models().len() < total {
@@ -373,7 +373,8 @@ impl Offer {
             self.filter.order(models, |model| &model.id);
         });
         let Written { body, models } = list.write(self.upstream.prefix());
-        let names = self.judges_by_list.then(|| {
+        // A client's query may shorten the list.
+        let names = (self.judges_by_list && query.is_none()).then(|| {
             let ids = list.models().iter().map(|model| self.filter.folded(&model.id));
             Arc::new(Names { ids: ids.collect(), fetched: Instant::now() })
         });
