@@ -15,7 +15,7 @@ pub fn by_prefix<'p>(
 }
 
 /// An id as a lenient server may read it: percent-decoded to the end, without what follows a `?` or
-/// `#`, and of each segment only its [`name`].
+/// `#`, without parameters and blanks around each segment, and without empty segments.
 pub fn folded(id: &str) -> String {
     let mut id = id.to_owned();
     for _ in 0..LAYERS {

@@ -281,6 +281,19 @@ fn beside_exclude_alone_a_model_must_be_in_the_last_list() {
 }
 
 #[test]
+fn a_model_that_a_client_sees_in_a_new_list_may_be_named_at_once() {
+    let (fake, is_new) = with_list(&["cheap", "new"]);
+    is_new.store(false, Ordering::SeqCst);
+    let proxy = rejecting(&fake, "exclude: {simple: [expensive]}\ncache_stale: 60");
+    let post = |model: &str| proxy.post("/v1/x", &format!(r#"{{"model":"{model}"}}"#)).status;
+    assert_eq!(post("new"), 418);
+    is_new.store(true, Ordering::SeqCst);
+    assert_eq!(proxy.get("/v1/models").ids(), ["cheap", "new"]);
+    is_new.store(false, Ordering::SeqCst);
+    assert_eq!((post("new"), post("newer")), (200, 404));
+}
+
+#[test]
 fn without_a_list_the_request_fails_as_the_list_does() {
     let (fake, works) = with_list(&["cheap"]);
     works.store(false, Ordering::SeqCst);

@@ -144,7 +144,8 @@ fn where_no_file_is_left_for_a_connection_to_the_upstream_it_is_our_own_want() {
 fn a_body_for_which_there_is_no_memory_is_503() {
     const MEGABYTE: usize = 1024 * 1024;
     let fake = upstream();
-    let proxy = Proxy::start(&plain(&fake.url("/v1"), "hidden: reject\nsimple: [x]\nmax_body: 200MiB"));
+    let proxy =
+        Proxy::start(&plain(&fake.url("/v1"), "hidden: reject\nsimple: [x]\nmax_body: 200MiB"));
     let ask = |length| {
         let mut client = Client::of(&proxy);
         let body = chunk(format!(r#"{{"model":"x","pad":"{}"}}"#, "x".repeat(length)));
