@@ -124,24 +124,45 @@ pub struct Error {
     pub source: Source,
     /// The code for the client.
     pub code: Code,
-    /// What failed and why, in lower case and without a credential.
+    /// What failed and why, in lower case and without a credential, as the client reads it.
     pub message: String,
+    /// What only the log shows beside it: the address of the upstream.
+    pub address: Option<String>,
 }
 
 impl Error {
+    fn new(source: Source, code: Code, message: String) -> Error {
+        Error { source, code, message, address: None }
+    }
+
+    /// The same error, of the upstream at this address.
+    #[must_use]
+    pub fn at(mut self, address: &str) -> Error {
+        self.address = Some(address.to_owned());
+        self
+    }
+
+    /// The message with the address, for the log and the operator's terminal.
+    pub fn in_full(&self) -> String {
+        match &self.address {
+            Some(address) => format!("{} ({address})", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// An error of the request.
     pub fn client(code: Code, message: impl Into<String>) -> Error {
-        Error { source: Source::Client, code, message: message.into() }
+        Error::new(Source::Client, code, message.into())
     }
 
     /// An error of the upstream.
     pub fn upstream(code: Code, message: impl Into<String>) -> Error {
-        Error { source: Source::Upstream, code, message: message.into() }
+        Error::new(Source::Upstream, code, message.into())
     }
 
     /// An error of this program, or a limit that it reached.
     pub fn proxy(code: Code, message: impl Into<String>) -> Error {
-        Error { source: Source::Proxy, code, message: message.into() }
+        Error::new(Source::Proxy, code, message.into())
     }
 
     /// A request that cannot be understood: 400.

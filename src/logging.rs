@@ -212,7 +212,7 @@ impl Display for Line<'_> {
         write!(f, " total_ms={:.1}", milliseconds(sent.total))?;
         write!(f, " in={} out={}", sent.bytes_in, sent.bytes_out)?;
         if let Some(error) = &record.error {
-            write!(f, " side={} error={}", error.source.as_str(), Value(&error.message))?;
+            write!(f, " side={} error={}", error.source.as_str(), Value(&error.in_full()))?;
         }
         Ok(())
     }

@@ -280,8 +280,8 @@ fn count_models(relay: &Arc<Relay>) {
                     log::info!("msg=\"{what}\" upstream={name} status={}", reply.status);
                 }
                 Err(Refusal::Failed(error)) => {
-                    let error = Value(&error.message);
-                    log::warn!("msg=\"no list of models\" upstream={name} error={error}");
+                    let error = error.in_full();
+                    log::warn!("msg=\"no list of models\" upstream={name} error={}", Value(&error));
                 }
             }
         }

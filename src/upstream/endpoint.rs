@@ -30,20 +30,19 @@ impl Endpoint {
         if call.client_left() {
             return Error::client_left();
         }
-        let url = &self.base_url;
         if let Some(timeout) = timeout_of(error) {
             let (what, waited) = match timeout {
-                Timeout::Connect | Timeout::Resolve => ("no connection to", self.connect_timeout),
+                Timeout::Connect | Timeout::Resolve => ("no connection", self.connect_timeout),
                 Timeout::RecvResponse | Timeout::Global => {
-                    ("no response from", within.unwrap_or(self.total_timeout))
+                    ("no response", within.unwrap_or(self.total_timeout))
                 }
                 _ => {
                     let waited = self.idle_timeout.as_secs_f64();
-                    let what = format!("no progress with {url} for {waited} s");
+                    let what = format!("no progress for {waited} s");
                     return self.error(Code::UpstreamTimeout, &what);
                 }
             };
-            let what = format!("{what} {url} within {} s", waited.as_secs_f64());
+            let what = format!("{what} within {} s", waited.as_secs_f64());
             return self.error(Code::UpstreamTimeout, &what);
         }
         let cause = cause(error);
@@ -52,10 +51,10 @@ impl Endpoint {
             return Error::proxy(Code::Overloaded, what);
         }
         if call.is_connecting() || matches!(error, ureq::Error::HostNotFound) {
-            let what = format!("no connection to {url}: {cause}");
+            let what = format!("no connection: {cause}");
             self.error(Code::UpstreamUnreachable, &what)
         } else {
-            self.invalid(&format!("no valid response from {url}: {cause}"))
+            self.invalid(&format!("no valid response: {cause}"))
         }
     }
 
@@ -84,7 +83,7 @@ impl Endpoint {
     }
 
     fn error(&self, code: Code, what: &str) -> Error {
-        Error::upstream(code, format!("upstream {:?}: {what}", self.name))
+        Error::upstream(code, format!("upstream {:?}: {what}", self.name)).at(&self.base_url)
     }
 }
 
