@@ -22,8 +22,8 @@ pub(super) fn base_url(text: &str) -> Result<BaseUrl, String> {
         let instead = "put the secret into api_key or headers";
         return Err(format!("a URL with a user name is not supported: {instead}"));
     }
-    // It may hold a password, whatever else is wrong with it.
-    let quoted = |text: &str| match text.contains('@') {
+    // It may hold a password, or be a key, whatever else is wrong with it.
+    let quoted = |text: &str| match text.contains('@') || !text.contains([':', '/', '.']) {
         true => "the value (not shown)".to_owned(),
         false => quoted(text),
     };
@@ -97,7 +97,13 @@ mod tests {
 
     #[test]
     fn a_base_url_that_may_hold_a_secret_is_not_shown() {
-        for url in ["http://me:hush@a/v1", "me:hush@a/v1", "http://a/?key=hush", "http://a#hush"] {
+        for url in [
+            "http://me:hush@a/v1",
+            "me:hush@a/v1",
+            "http://a/?key=hush",
+            "http://a#hush",
+            "sk-hush",
+        ] {
             assert!(!base_url(url).unwrap_err().contains("hush"), "{url}");
         }
     }

@@ -3,11 +3,13 @@
 //! No error here shows a value. Limits: whether a key is valid is not checked.
 
 use std::fs;
+use std::path::Path;
 
-use super::environment::{Sources, variable};
+use super::environment::{Environment, Sources, variable};
 use super::errors::{ConfigError, io_reason};
 use super::node::{Node, Place};
 use super::settings::{Authorization, Upstream};
+use crate::cli::Selection;
 use crate::headers;
 use crate::secret::Secret;
 use crate::text::quoted;
@@ -24,9 +26,10 @@ pub(super) fn authorization(
         "none" => return Ok(Authorization::None),
         "passthrough" => Authorization::Passthrough,
         "keyring" => Authorization::Keyring,
-        other => {
-            let message = "is not one of passthrough, none, keyring";
-            return Err(node.error(format!("{} {message}", quoted(other))));
+        // Not shown: `authorization: Bearer sk-…` is a likely slip.
+        _ => {
+            let message = "not one of passthrough, none, keyring; a key belongs in api_key";
+            return Err(node.error(message));
         }
     };
     let beside = match (has_api_key, has_client_keys) {
@@ -38,8 +41,10 @@ pub(super) fn authorization(
         return Err(node.error(format!("{typed} beside {other}: one of the two must go")));
     }
     // A client sends `name=secret,name=secret` in a header, which must be ASCII.
-    if authorization == Authorization::Keyring && (!name.is_ascii() || name.contains(['=', ','])) {
-        return Err(node.error("keyring needs a name in ASCII without \"=\" and \",\""));
+    let is_separator = |byte: u8| b"=,;".contains(&byte) || !byte.is_ascii_graphic();
+    if authorization == Authorization::Keyring && name.bytes().any(is_separator) {
+        let message = "keyring needs a name in ASCII without \"=\", \",\", \";\" and blanks";
+        return Err(node.error(message));
     }
     Ok(authorization)
 }
@@ -55,8 +60,9 @@ pub(super) fn fixed_headers(
     for (name, _) in &fields.entries {
         let Some(node) = fields.get(name) else { continue };
         let is = |other: &str| name.eq_ignore_ascii_case(other);
+        // Not shown: a name with a blank may be a whole header, with its value.
         if name.is_empty() || !name.bytes().all(is_token) {
-            return Err(node.error("not a header's name"));
+            return Err(fields.place.error("a name here (not shown) is not a header's name"));
         }
         if headers::is_hop_by_hop(name) || is("host") || is("content-length") {
             return Err(node.error("this header belongs to the connection and cannot be set"));
@@ -71,31 +77,60 @@ pub(super) fn fixed_headers(
 
 /// Reads the value of a header: literal, `os.environ/NAME` or `file:NAME`. No error shows it.
 pub(super) fn secret(node: &Node<'_>, sources: Sources<'_>) -> Result<Secret, ConfigError> {
-    let text = node.string()?;
+    resolved(node.string()?, sources).map_err(|message| node.error(message))
+}
+
+/// The key that a command sends as a client would: literal, `os.environ/NAME` or `file:NAME`,
+/// from the current folder.
+///
+/// # Errors
+/// An unset variable, a file that cannot be read, a value that no header can hold.
+pub fn client_key(
+    selection: &Selection,
+    env: Environment<'_>,
+) -> Result<Option<Secret>, ConfigError> {
+    let sources = Sources { folder: Path::new(""), env };
+    let key = selection.key.as_ref().map(|key| resolved(key.expose(), sources));
+    key.transpose().map_err(|message| ConfigError::new(format!("--key: {message}")))
+}
+
+/// The secret that a text is or names. The error does not show the text, which may be a secret
+/// behind a prefix that does not belong to it.
+fn resolved(text: &str, sources: Sources<'_>) -> Result<Secret, String> {
     let value = if let Some(name) = text.strip_prefix("os.environ/") {
-        variable(sources.env, name).ok_or_else(|| {
-            node.error(format!("the environment variable {} is not set", quoted(name)))
-        })?
+        let shown = if is_variable(name) { quoted(name) } else { "(not shown)".to_owned() };
+        variable(sources.env, name)
+            .ok_or_else(|| format!("the environment variable {shown} is not set"))?
     } else if let Some(name) = text.strip_prefix("file:") {
-        let path = sources.credentials_folder().join(name);
-        let text = fs::read_to_string(&path).map_err(|error| {
-            let path = quoted(&path.display().to_string());
-            node.error(format!("{path}: {}", io_reason(&error)))
+        let folder = sources.credentials_folder();
+        let text = fs::read_to_string(folder.join(name)).map_err(|error| {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
+            let folder = match Path::new(name).is_absolute() {
+                true => String::new(),
+                false => format!(" below {}", quoted(&folder.to_string_lossy())),
+            };
+            format!("the file (not shown){folder}: {}", io_reason(&error))
         })?;
         text.trim_end_matches(['\r', '\n']).to_owned()
     } else {
         text.to_owned()
     };
     if value.is_empty() {
-        return Err(node.error("the value is empty"));
+        return Err("the value is empty".to_owned());
     }
     if !value.is_ascii() {
-        return Err(node.error("the value holds a character that is not ASCII"));
+        return Err("the value holds a character that is not ASCII".to_owned());
     }
     if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
-        return Err(node.error("the value holds a line break or another control character"));
+        return Err("the value holds a line break or another control character".to_owned());
     }
     Ok(Secret::new(value))
+}
+
+/// Whether a text is plainly the name of a variable, and no key: short words in capitals.
+fn is_variable(text: &str) -> bool {
+    let is_capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    text.split('_').all(|word| word.len() < 16 && word.bytes().all(is_capital))
 }
 
 /// RFC 9110 §5.6.2.

@@ -21,6 +21,7 @@ mod supervision;
 mod upstream;
 mod yaml;
 
+pub use self::credentials::client_key;
 pub use self::environment::{Environment, environment};
 pub use self::errors::{ConfigError, ConfigErrors};
 pub use self::limits::Limits;

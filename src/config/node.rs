@@ -60,7 +60,13 @@ impl<'a> Place<'a> {
     pub(super) fn at(&self, key: &str) -> Place<'a> {
         let separator = if self.keys.is_empty() { "" } else { "." };
         let odd = key.is_empty() || key.contains(char::is_control);
-        let key = if odd { quoted(key) } else { key.to_owned() };
+        let key = match odd {
+            _ if is_secret(&self.keys) && !self.keys.ends_with("headers") => {
+                "(not shown)".to_owned()
+            }
+            true => quoted(key),
+            false => key.to_owned(),
+        };
         Place { keys: format!("{}{separator}{key}", self.keys), ..*self }
     }
 
@@ -332,6 +338,12 @@ fn size(text: &str) -> Option<u64> {
         _ => return None,
     };
     decimal(number)?.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// Whether the values at a path of keys are secrets, which errors must not show.
+pub(super) fn is_secret(keys: &str) -> bool {
+    let secret = ["api_key", "authorization", "client_keys", "headers"];
+    keys.split(['.', '[']).any(|key| secret.contains(&key))
 }
 
 /// A value as errors show it. Must not be called with a secret.

@@ -6,7 +6,7 @@
 use serde_yaml::{Mapping, Value};
 
 use super::errors::ConfigError;
-use super::node::Place;
+use super::node::{Place, is_secret};
 
 /// The value of the file; null if it is empty.
 pub(super) fn parse(bytes: &[u8], place: &Place<'_>) -> Result<Value, ConfigError> {
@@ -19,9 +19,15 @@ pub(super) fn parse(bytes: &[u8], place: &Place<'_>) -> Result<Value, ConfigErro
     let value = serde_yaml::from_str(text).map_err(|error| {
         let message = error.to_string();
         // `!!int sk-1`: serde's message shows the value, which may be a secret.
-        match message.split_once("invalid value: ") {
-            Some((keys, _)) => place.error(format!("{keys}the value does not fit its tag")),
-            None => place.error(message),
+        let invalid = message.split_once("invalid value: ");
+        let twice = message.split_once(": duplicate entry with key ");
+        match (invalid, twice.filter(|(keys, _)| is_secret(keys))) {
+            (Some((keys, _)), _) => place.error(format!("{keys}the value does not fit its tag")),
+            (None, Some((keys, rest))) => {
+                let line = rest.rsplit_once(" at line ").map_or("?", |(_, line)| line);
+                place.error(format!("{keys}: a key stands twice at line {line}"))
+            }
+            (None, None) => place.error(message),
         }
     })?;
     merged(value, place)
@@ -61,6 +67,7 @@ fn merged(value: Value, place: &Place<'_>) -> Result<Value, ConfigError> {
             let item = |(index, value)| merged(value, &place.item(index));
             Ok(Value::Sequence(list.into_iter().enumerate().map(item).collect::<Result<_, _>>()?))
         }
+        Value::Tagged(_) if is_secret(place.keys()) => Err(place.error("unknown tag")),
         Value::Tagged(tagged) => Err(place.error(format!("unknown tag {}", tagged.tag))),
         scalar => Ok(scalar),
     }

@@ -286,3 +286,18 @@ fn the_completions_know_what_the_help_knows() {
         }
     }
 }
+
+#[test]
+fn no_error_shows_what_may_be_a_secret() {
+    for (path, text) in data("invalid") {
+        let path = path.to_str().unwrap();
+        let output = run({
+            let mut command = program();
+            command.args(["check", "--config", path]);
+            command
+        });
+        let shown = String::from_utf8(output.stderr).unwrap();
+        let secrets = ["hush-hush", "sk-hush", "AKIAIOSFODNN7EXAMPLE"];
+        assert!(!secrets.iter().any(|secret| shown.contains(secret)), "{text}{shown}");
+    }
+}
