@@ -56,13 +56,15 @@ impl Catalog {
     }
 }
 
-/// The answer of each upstream, in their order; an error if the client left meanwhile.
+/// The answer of each upstream, in their order; an error if the client left meanwhile, or its
+/// keyring cannot be read.
 pub type Answers<T> = Result<Vec<Result<Arc<T>, Refusal>>, Error>;
 
 /// The list for a client that sent these header fields and this query.
 ///
 /// # Errors
-/// If no upstream has a list, the failure of the first one. 499 if the client left meanwhile.
+/// If no upstream has a list, the failure of the first one. 401 for a keyring that cannot be
+/// read; 499 if the client left meanwhile.
 pub fn catalog(
     offers: &[Arc<Offer>],
     headers: &Headers,
@@ -100,15 +102,17 @@ pub fn catalog(
 /// The list of every upstream, in their order, all requested at once.
 ///
 /// # Errors
-/// 499 if the client, if there is one, left meanwhile.
+/// 401 for a keyring that cannot be read; 499 if the client, if there is one, left meanwhile.
 pub fn lists(
     offers: &[Arc<Offer>],
     headers: &Headers,
     query: Option<&str>,
     client: Option<&dyn Wanted>,
 ) -> Answers<Listing> {
-    let ask = |offer: &Arc<Offer>| offer.ask_list(offer.question(headers, query));
-    let asked: Vec<_> = offers.iter().map(ask).collect();
+    let questions = offers.iter().map(|offer| offer.question(headers, query));
+    let questions = questions.collect::<Result<Vec<_>, Error>>()?;
+    let ask = |(offer, question): (&Arc<Offer>, _)| offer.ask_list(question);
+    let asked: Vec<_> = offers.iter().zip(questions).map(ask).collect();
     answers(offers.iter().zip(&asked).map(|(offer, asked)| offer.list(asked, client)))
 }
 
@@ -121,7 +125,8 @@ pub fn inventories(
     headers: &Headers,
     client: Option<&dyn Wanted>,
 ) -> Answers<Inventory> {
-    let asked: Vec<_> = offers.iter().map(|offer| offer.ask_inventory(headers)).collect();
+    let asked = offers.iter().map(|offer| offer.ask_inventory(headers));
+    let asked = asked.collect::<Result<Vec<_>, Error>>()?;
     answers(offers.iter().zip(&asked).map(|(offer, asked)| offer.inventory(asked, client)))
 }
 

@@ -1,8 +1,10 @@
 //! A list of header fields that keeps order and duplicates and compares names without case.
 //!
 //! It also knows the two kinds of fields that a proxy removes: hop-by-hop fields (RFC 9110 §7.6.1)
-//! and credentials. Limits: values are bytes; only lists of names and bearer tokens are parsed.
+//! and credentials, and credentials in a query. Limits: values are bytes; only lists of names and
+//! bearer tokens are parsed.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -19,9 +21,49 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// Fields that may authenticate a client.
-const CREDENTIALS: [&str; 6] =
-    ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization"];
+/// The ends of names of fields that may authenticate a client, in lower case and without signs:
+/// `apikey` stands for `api-key` and `api_key` too.
+const CREDENTIALS: [&str; 14] = [
+    "authorization",
+    "authentication",
+    "auth",
+    "bearer",
+    "token",
+    "key",
+    "secret",
+    "password",
+    "credential",
+    "credentials",
+    "cookie",
+    "cookie2",
+    "jwt",
+    "assertion",
+];
+
+/// The ends of names that only look like that.
+const NO_CREDENTIALS: [&str; 4] = ["idempotencykey", "websocketkey", "cachekey", "surrogatekey"];
+
+/// The ends of names of parameters that do it in a query. Fewer: `page_token` is no credential.
+const QUERY_CREDENTIALS: [&str; 12] = [
+    "authorization",
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "subscriptionkey",
+    "accesstoken",
+    "authtoken",
+    "idtoken",
+    "bearertoken",
+    "secret",
+    "password",
+    "jwt",
+];
+
+/// Whole names of such parameters.
+const QUERY_CREDENTIAL_NAMES: [&str; 5] = ["key", "token", "auth", "bearer", "sig"];
+
+/// What separates parameters. Some servers take `;` for `&`, and some clients add a second `?`.
+const SEPARATORS: [char; 3] = ['&', ';', '?'];
 
 /// A list of header fields. It takes three allocations, because every exchange copies lists.
 #[derive(Clone, Default)]
@@ -125,6 +167,20 @@ impl Headers {
         });
     }
 
+    /// A copy without what is not for an upstream: the hop-by-hop fields, and the cookies that a
+    /// browser sends by itself, whichever page asks.
+    pub fn end_to_end(&self) -> Headers {
+        let mut headers = self.clone();
+        headers.strip_hop_by_hop();
+        let is_of_browser =
+            |name: &str| has_prefix(name, "sec-fetch-") || name.eq_ignore_ascii_case("origin");
+        // In `self`, because `Connection` may have listed them.
+        if self.iter().any(|(name, _)| is_of_browser(name)) {
+            headers.retain(|name| !ends_in(name, "cookie") && !ends_in(name, "cookie2"));
+        }
+        headers
+    }
+
     /// Removes every credential.
     pub fn strip_credentials(&mut self) {
         self.retain(|name| !is_credential(name));
@@ -152,11 +208,7 @@ impl Headers {
 
     /// Removes every field whose name has this prefix.
     pub fn remove_all(&mut self, prefix: &str) {
-        let has_prefix = |name: &str| {
-            let start = name.as_bytes().get(..prefix.len());
-            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
-        };
-        self.retain(|name| !has_prefix(name));
+        self.retain(|name| !has_prefix(name, prefix));
     }
 
     /// Whether a field that is a list of names, such as `Connection`, contains this one.
@@ -187,7 +239,70 @@ impl fmt::Debug for Headers {
 
 /// Whether a field of this name carries a credential.
 pub fn is_credential(name: &str) -> bool {
-    CREDENTIALS.iter().any(|credential| name.eq_ignore_ascii_case(credential))
+    CREDENTIALS.iter().any(|end| ends_in(name, end))
+        && !NO_CREDENTIALS.iter().any(|end| ends_in(name, end))
+        || has_prefix(name, "x-auth-")
+        || has_prefix(name, "x_auth_")
+}
+
+/// Whether a parameter of this name, as it stands in a query, carries a credential.
+pub fn is_query_credential(name: &str) -> bool {
+    let name = percent_decoded(name);
+    QUERY_CREDENTIALS.iter().any(|end| ends_in(&name, end))
+        || QUERY_CREDENTIAL_NAMES.iter().any(|whole| letters(&name).eq(whole.bytes()))
+}
+
+/// A query without the parameters that carry a credential; the rest is unchanged.
+pub fn strip_query_credentials(query: &str) -> Cow<'_, str> {
+    let is_credential =
+        |parameter: &&str| is_query_credential(parameter.split('=').next().unwrap_or_default());
+    if !query.split(SEPARATORS).any(|parameter| is_credential(&parameter)) {
+        return Cow::Borrowed(query);
+    }
+    let mut left = String::with_capacity(query.len());
+    for parameter in query.split_inclusive(SEPARATORS) {
+        let bare = parameter.strip_suffix(SEPARATORS).unwrap_or(parameter);
+        if !is_credential(&bare) {
+            left.push_str(parameter);
+        }
+    }
+    if !query.ends_with(SEPARATORS) && left.ends_with(SEPARATORS) {
+        left.pop();
+    }
+    Cow::Owned(left)
+}
+
+/// Whether the letters and digits of a name end like this.
+fn ends_in(name: &str, end: &str) -> bool {
+    let mut letters = letters(name).rev();
+    end.bytes().rev().all(|byte| letters.next() == Some(byte))
+}
+
+/// The letters and digits of a name, in lower case.
+fn letters(name: &str) -> impl DoubleEndedIterator<Item = u8> {
+    let letters = name.bytes().filter(u8::is_ascii_alphanumeric);
+    letters.map(|byte| byte.to_ascii_lowercase())
+}
+
+fn has_prefix(name: &str, prefix: &str) -> bool {
+    let start = name.as_bytes().get(..prefix.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+}
+
+/// A name with its `%XX` decoded, byte by byte: only ASCII matters here.
+fn percent_decoded(name: &str) -> String {
+    let mut decoded = String::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
+        let (byte, left) = match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => ((16 * high + low) as u8, &after[2..]),
+            _ => (*first, after),
+        };
+        decoded.push(byte.into());
+        rest = left;
+    }
+    decoded
 }
 
 /// Whether a field of this name is hop-by-hop.

@@ -4,6 +4,7 @@
 //! read into memory, up to 64 MiB; only credentials and `openai-*` and `anthropic-*` fields
 //! of a client's request go along, since others do not change a list.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -147,7 +148,7 @@ impl Size for Refusal {
     fn size(&self) -> usize {
         match self {
             Refusal::Mirrored(reply) => reply.body.len(),
-            Refusal::Failed(error) => error.message.len(),
+            Refusal::Failed(error) => error.in_full().len(),
         }
     }
 }
@@ -176,19 +177,22 @@ impl Offer {
     }
 
     /// The request that this upstream gets for a client's header fields and query.
-    pub fn question(&self, headers: &Headers, query: Option<&str>) -> Question {
+    ///
+    /// # Errors
+    /// 401 for a keyring that cannot be read.
+    pub fn question(&self, headers: &Headers, query: Option<&str>) -> Result<Question, Error> {
         let mut sent = Headers::new();
         for (name, value) in headers.iter().filter(|(name, _)| changes_lists(name)) {
             sent.push(name, value);
         }
-        self.upstream.decide_credentials(&mut sent, Place::Below(""));
+        self.upstream.decide_credentials(&mut sent, Place::Below(""))?;
         let fields = sent.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec()));
-        let key = (fields.collect(), query.map(str::to_owned));
+        let key = (fields.collect(), self.upstream.query_for(query).map(Cow::into_owned));
         if let Some(agent) = headers.get("user-agent") {
             sent.push("User-Agent", agent);
         }
         sent.push("Accept-Encoding", "identity");
-        Question { headers: sent, key }
+        Ok(Question { headers: sent, key })
     }
 
     /// Begins to fetch the filtered list, unless it is cached; [`Offer::list`] waits for it.
@@ -228,7 +232,7 @@ impl Offer {
         if !self.judges_by_list {
             return Ok(true);
         }
-        let question = self.question(headers, None);
+        let question = self.question(headers, None)?;
         let id = self.filter.folded(model);
         let last = self.last_names().get(&question.key).cloned();
         let is_fresh = |names: &Names| names.fetched.elapsed() < self.absence_ttl;
@@ -277,15 +281,21 @@ impl Offer {
     }
 
     /// Begins to fetch all models, unless they are cached; [`Offer::inventory`] waits for them.
-    pub fn ask_inventory(self: &Arc<Self>, headers: &Headers) -> Asked<Arc<Inventory>, Refusal> {
-        let Question { headers, key } = self.question(headers, None);
+    ///
+    /// # Errors
+    /// As [`Offer::question`].
+    pub fn ask_inventory(
+        self: &Arc<Self>,
+        headers: &Headers,
+    ) -> Result<Asked<Arc<Inventory>, Refusal>, Error> {
+        let Question { headers, key } = self.question(headers, None)?;
         let offer = Arc::clone(self);
-        self.inventories.ask(&key, move || {
+        Ok(self.inventories.ask(&key, move || {
             let started = Instant::now();
             let entries = offer.fetch(headers, None, |body| Ok(List::find(body)?.entries()))?;
             let fetched = Instant::now();
             Ok(Arc::new(Inventory { entries, took: fetched.duration_since(started), fetched }))
-        })
+        }))
     }
 
     /// Waits for all models for as long as the client is there.
@@ -317,7 +327,7 @@ impl Offer {
                 (asks_for_key && self.upstream.passes_credentials(), Some(failure))
             }
             Err(Refusal::Failed(error)) => {
-                (false, Some(format!("error={}", Value(&error.message))))
+                (false, Some(format!("error={}", Value(&error.in_full()))))
             }
         };
         let event = if fetched.is_ok() { ListEvent::Refreshed } else { ListEvent::Failed };

@@ -143,7 +143,7 @@ pub(super) fn preview(
     let judgement = match filter {
         Err(error) => Judgement::Bad { error: Fault { key: error.key, message: error.message } },
         Ok(filter) => {
-            let asked = offer.ask_inventory(headers);
+            let asked = offer.ask_inventory(headers)?;
             let inventory = offer.inventory(&asked, Some(client)).map_err(failure)?;
             Judgement::Good { verdicts: Verdicts::new(&filter, &inventory.entries), yaml }
         }

@@ -351,8 +351,7 @@ impl Admitted<'_> {
 /// The header fields of a request that may go to an upstream, without `Host` and those that frame
 /// the body.
 fn for_upstream(headers: &Headers, has_our_key: bool) -> Headers {
-    let mut headers = headers.clone();
-    headers.strip_hop_by_hop();
+    let mut headers = headers.end_to_end();
     if has_our_key {
         headers.strip_credentials();
     }

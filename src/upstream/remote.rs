@@ -1,5 +1,6 @@
 //! An upstream: sends requests with the credentials that it may see.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use super::request::{Place, Request, Upload, UploadReader, head, room, uri};
 use super::transport::{Addresses, Call, connector, is_break};
 use crate::config::{self, Authorization};
 use crate::elastic;
-use crate::error::Error;
-use crate::headers::Headers;
+use crate::error::{Code, Error};
+use crate::headers::{Headers, strip_query_credentials};
 use crate::secret::Secret;
 use crate::wanted::Wanted;
 
@@ -88,8 +89,7 @@ impl Upstream {
 
     /// Whether clients bring its credentials.
     pub fn passes_credentials(&self) -> bool {
-        let passes = [Authorization::Passthrough, Authorization::Keyring];
-        passes.contains(&self.authorization) && self.api_key.is_none()
+        self.sees_credentials() || self.authorization == Authorization::Keyring
     }
 
     /// The address of the API.
@@ -101,14 +101,22 @@ impl Upstream {
     /// is there and at most for `total_timeout`.
     ///
     /// # Errors
-    /// 400 for a target or field that cannot be sent; 499, 502, 503 and 504.
+    /// 400 for a target or field that cannot be sent; 401 for a keyring that cannot be read; 499,
+    /// 502, 503 and 504.
     pub fn send(
         &self,
         mut request: Request<'_>,
         client: Arc<dyn Wanted>,
     ) -> Result<Answer<'_>, Error> {
-        self.decide_credentials(&mut request.headers, request.place);
-        self.run(request, Some(client), None)
+        self.decide_credentials(&mut request.headers, request.place)?;
+        let is_with_our_key = matches!(request.place, Place::Below(_)) && self.has_secrets();
+        let mut answer = self.run(request, Some(client), None)?;
+        if is_with_our_key {
+            // A session of the key's owner, who is not the client.
+            answer.headers.remove("set-cookie");
+            answer.headers.remove("set-cookie2");
+        }
+        Ok(answer)
     }
 
     /// Sends a request of our own, whose header fields already hold the credentials. The whole
@@ -185,27 +193,56 @@ impl Upstream {
 
     fn url(&self, place: Place<'_>) -> String {
         let base_url = self.base_url();
-        match place {
-            Place::Below(rest) => [base_url, rest].concat(),
-            Place::Beside(path) => {
-                let host = base_url.strip_suffix("/v1").unwrap_or(base_url);
-                [host, path].concat()
-            }
+        let (beginning, target) = match place {
+            Place::Below(rest) => (base_url, rest),
+            Place::Beside(path) => (base_url.strip_suffix("/v1").unwrap_or(base_url), path),
+        };
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, self.query_for(Some(query))),
+            None => (target, None),
+        };
+        match query {
+            Some(query) => [beginning, path, "?", &query].concat(),
+            None => [beginning, path].concat(),
         }
+    }
+
+    /// Whether the client's credentials reach this upstream unchanged.
+    fn sees_credentials(&self) -> bool {
+        self.authorization == Authorization::Passthrough && self.api_key.is_none()
+    }
+
+    /// Whether secrets are configured for it.
+    fn has_secrets(&self) -> bool {
+        self.api_key.is_some() || !self.headers.is_empty()
+    }
+
+    /// The client's query without the credentials that this upstream must not see; none if
+    /// nothing is left of it.
+    pub fn query_for<'q>(&self, query: Option<&'q str>) -> Option<Cow<'q, str>> {
+        let query = query?;
+        if self.sees_credentials() {
+            return Some(Cow::Borrowed(query));
+        }
+        let left = strip_query_credentials(query);
+        (query.is_empty() || !left.is_empty()).then_some(left)
     }
 
     /// Removes the client's credentials that this upstream must not see, and adds the
     /// configured ones.
-    pub fn decide_credentials(&self, headers: &mut Headers, place: Place<'_>) {
+    ///
+    /// # Errors
+    /// 401 for a keyring that cannot be read: nobody gets a part of it.
+    pub fn decide_credentials(&self, headers: &mut Headers, place: Place<'_>) -> Result<(), Error> {
         let own_part = match self.authorization {
-            Authorization::Keyring => keyring_part(headers, self.name()),
+            Authorization::Keyring => keyring_part(headers, self.name())?,
             Authorization::Passthrough | Authorization::None => None,
         };
-        if self.authorization != Authorization::Passthrough || self.api_key.is_some() {
+        if !self.sees_credentials() {
             headers.strip_credentials();
         }
         if matches!(place, Place::Beside(_)) {
-            return;
+            return Ok(());
         }
         if let Some(secret) = own_part {
             headers.push("Authorization", format!("Bearer {}", secret.expose()));
@@ -219,15 +256,32 @@ impl Upstream {
         for (name, value) in &self.headers {
             headers.push(name.as_str(), value.expose());
         }
+        Ok(())
     }
 }
 
-/// One upstream's part of a client's token, which is `name=secret,name=secret`.
-fn keyring_part(headers: &Headers, name: &str) -> Option<Secret> {
-    let token = headers.tokens().next()?;
-    let parts = token.split(',').filter_map(|part| part.trim().split_once('='));
-    let mut own = parts.filter(|(part, secret)| *part == name && !secret.is_empty());
-    own.next().map(|(_, secret)| Secret::new(secret))
+/// One upstream's part of a client's token: `name=secret` pairs, separated by `,`, `;` or blanks.
+/// A secret holds `=` at its end only. Otherwise the token may be one secret, or two pairs with a
+/// separator that is not known here, and a part of it would be somebody else's.
+fn keyring_part(headers: &Headers, name: &str) -> Result<Option<Secret>, Error> {
+    let Some(token) = headers.tokens().next() else { return Ok(None) };
+    let (mut names, mut own) = (Vec::new(), None);
+    for part in token.split([',', ';', ' ', '\t']).filter(|part| !part.is_empty()) {
+        let pair = part.split_once('=').filter(|(name, secret)| {
+            let bare = secret.trim_end_matches('=');
+            !name.is_empty() && !bare.is_empty() && !bare.contains('=') && !names.contains(name)
+        });
+        let Some((part, secret)) = pair else {
+            let what = "the API key must be name=secret pairs, separated by commas; \
+                        this one is not, so no upstream gets a part of it";
+            return Err(Error::client(Code::InvalidApiKey, what));
+        };
+        names.push(part);
+        if part == name {
+            own = Some(Secret::new(secret));
+        }
+    }
+    Ok(own)
 }
 
 /// The trusted certificates: those of `tls.ca_file`, else the public ones.

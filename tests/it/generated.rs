@@ -6,8 +6,24 @@
 use crate::fake::{LAST_CHUNK, chunk};
 
 /// What may carry a client's credential to an upstream.
-pub const CREDENTIALS: [&str; 6] =
-    ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization"];
+pub const CREDENTIALS: [&str; 12] = [
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "cookie",
+    "cf-aig-authorization",
+    "ocp-apim-subscription-key",
+    "x-auth-token",
+    "helicone-auth",
+    "x-amz-security-token",
+    "x-portkey-virtual-key",
+    "proxy-authorization",
+];
+
+/// Parameters of a query that may carry one, as a client may write them.
+const QUERY_KEYS: [&str; 7] =
+    ["key", "api_key", "api-key", "apikey", "access_token", "token", "%6Bey"];
 
 /// Splitmix64.
 pub struct Random(pub u64);
@@ -86,6 +102,8 @@ pub struct Exchange {
     pub target: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// The parameters of the query, and whether each carries a credential.
+    pub query: Vec<(String, bool)>,
     pub to: To,
     /// Whether it goes below the upstream's `base_url`.
     pub below: bool,
@@ -175,8 +193,9 @@ impl World {
 
     fn wallet(&mut self) -> Wallet {
         let values = CREDENTIALS.map(|name| self.secret("client", &name.replace('-', "")));
+        let separator = self.random.of(&[",", ",", ";", " ", ", ", "|"]);
         let part = |name: &str| format!("{name}={}", self.secret("keyring", name));
-        let keyring = ["up2", "other", "UP", "up"].map(part).join(",");
+        let keyring = ["up2", "other", "UP", "up"].map(part).join(separator);
         Wallet { values: values.to_vec(), keyring }
     }
 
@@ -202,6 +221,7 @@ impl World {
             target: String::new(),
             headers: vec![("X-Exchange".into(), id)],
             body: Vec::new(),
+            query: Vec::new(),
             to: To::Nobody,
             below: true,
             last: false,
@@ -305,27 +325,48 @@ impl World {
         }
     }
 
+    /// Puts keys into the query, between other parameters.
+    fn add_query(&mut self, exchange: &mut Exchange) {
+        for _ in 0..1 + self.random.below(3) {
+            exchange.query.push(if self.random.percent(60) {
+                let name = self.random.of(&QUERY_KEYS);
+                (format!("{name}={}", self.secret("client", "query")), true)
+            } else {
+                (self.random.of(&["page_token=x", "a=%2F", "limit=3"]).to_string(), false)
+            });
+        }
+        let all: Vec<&str> = exchange.query.iter().map(|(text, _)| text.as_str()).collect();
+        exchange.target += &format!("?{}", all.join("&"));
+    }
+
     /// Adds what a client may show, in odd spellings.
     fn credentials(&mut self, exchange: &mut Exchange) {
         let keyed = !self.client_keys.is_empty();
         let wallet = match self.random.below(10) {
-            0 => Wallet { values: vec![String::new(); 6], keyring: String::new() },
+            0 => Wallet { values: vec![String::new(); CREDENTIALS.len()], keyring: String::new() },
             1..=3 => self.wallet(),
             other => self.wallets[other % 2].clone(),
         };
         let bare = wallet.keyring.is_empty();
-        let names: [&[&str]; 6] = [
+        let names: [&[&str]; CREDENTIALS.len()] = [
             &["Authorization", "aUTHORIZATION", "authorization"],
             &["x-api-key", "X-API-KEY"],
             &["api-key", "Api-Key"],
             &["x-goog-api-key", "X-Goog-Api-Key"],
             &["Cookie", "cOOKIE"],
+            &["cf-aig-authorization"],
+            &["Ocp-Apim-Subscription-Key"],
+            &["X-Auth-Token", "x-AUTH-token"],
+            &["Helicone-Auth"],
+            &["X-Amz-Security-Token"],
+            &["x-portkey-virtual-key"],
             &["Proxy-Authorization", "proxy-AUTHORIZATION"],
         ];
         for (spellings, value) in names.iter().zip(&wallet.values) {
             let (is_authorization, is_x) =
                 (spellings[0] == "Authorization", spellings[0] == "x-api-key");
-            if bare || !self.random.percent(45) || (keyed && (is_authorization || is_x)) {
+            let chance = if spellings[0] == "Cookie" || is_x || is_authorization { 45 } else { 20 };
+            if bare || !self.random.percent(chance) || (keyed && (is_authorization || is_x)) {
                 continue;
             }
             let keyring = self.random.percent(50) && (is_authorization || is_x);
@@ -359,6 +400,12 @@ impl World {
                 None => {}
             }
         }
+        if self.random.percent(15) {
+            exchange.add(self.random.of(&["Sec-Fetch-Site", "sec-fetch-mode"]), "none");
+        }
+        if !bare && exchange.may_have_query() && self.random.percent(40) {
+            self.add_query(exchange);
+        }
         if self.random.percent(20) {
             let lists =
                 ["Authorization", "x-api-key , COOKIE", "close", "keep-alive, authorization"];
@@ -376,6 +423,10 @@ impl Random {
 }
 
 impl Exchange {
+    fn may_have_query(&self) -> bool {
+        !self.target.contains(['?', '#']) && self.method != "OPTIONS"
+    }
+
     fn add(&mut self, name: &str, value: &str) {
         self.headers.push((name.into(), value.into()));
     }

@@ -36,14 +36,18 @@ impl World {
     ) -> Vec<(String, String)> {
         let upstream = &self.upstreams[index];
         let listed: Vec<String> = exchange.all("connection").flat_map(words).collect();
+        let by_browser = exchange.headers.iter().any(|(name, _)| is_of_browser(name));
         let passes = |name: &str| {
-            CREDENTIALS[..5].contains(&name) && !listed.iter().any(|listed| listed == name)
+            CREDENTIALS.contains(&name)
+                && name != "proxy-authorization"
+                && !(by_browser && name == "cookie")
+                && !listed.iter().any(|listed| listed == name)
         };
         let fields = exchange.headers.iter().map(|(n, v)| (n.to_lowercase(), v.clone()));
         let mut sent: Vec<(String, String)> = fields.filter(|(name, _)| passes(name)).collect();
         match upstream.rule {
             Rule::Passthrough => {}
-            Rule::Keyring if below => sent = own_part(&sent, upstream.name),
+            Rule::Keyring if below => sent = own_part(&sent, upstream.name).unwrap(),
             Rule::ApiKey if below => {
                 sent = vec![("authorization".into(), format!("Bearer {}", upstream.api_key))];
             }
@@ -60,15 +64,56 @@ impl World {
     }
 }
 
-fn own_part(sent: &[(String, String)], name: &str) -> Vec<(String, String)> {
+impl World {
+    /// The target's query as this upstream must see it.
+    pub fn query_for(&self, exchange: &Exchange, index: usize) -> Option<String> {
+        let passes = self.upstreams[index].rule == Rule::Passthrough;
+        let parameters = exchange.query.iter().filter(|(_, is_key)| passes || !is_key);
+        let left: Vec<&str> = parameters.map(|(text, _)| text.as_str()).collect();
+        (!left.is_empty()).then(|| left.join("&"))
+    }
+
+    /// Whether an upstream that may be asked takes its part from a token that is no keyring.
+    pub fn refuses_keyring(&self, exchange: &Exchange) -> bool {
+        let listed: Vec<String> = exchange.all("connection").flat_map(words).collect();
+        let fields = exchange.headers.iter().map(|(n, v)| (n.to_lowercase(), v.clone()));
+        let sent: Vec<_> = fields.filter(|(name, _)| !listed.contains(name)).collect();
+        let asked = |index: usize| match exchange.to {
+            To::Nobody => false,
+            To::Catalog => true,
+            To::One(only) => only == index,
+        };
+        self.upstreams.iter().enumerate().any(|(index, upstream)| {
+            upstream.rule == Rule::Keyring
+                && asked(index)
+                && own_part(&sent, upstream.name).is_none()
+        })
+    }
+}
+
+fn is_of_browser(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name == "origin" || name.starts_with("sec-fetch-")
+}
+
+/// One upstream's part of a keyring; none if the token is not a whole keyring.
+fn own_part(sent: &[(String, String)], name: &str) -> Option<Vec<(String, String)>> {
     let bearer = |(name, value): &(String, String)| {
         let scheme = value.get(..7)?.eq_ignore_ascii_case("bearer ");
         (name == "authorization" && scheme).then(|| value[7..].to_string())
     };
     let key = sent.iter().find(|(name, _)| name == "x-api-key").map(|(_, value)| value.clone());
-    let Some(token) = sent.iter().find_map(bearer).or(key) else { return Vec::new() };
-    let own = token.split(',').find_map(|part| part.trim().strip_prefix(&format!("{name}=")));
-    own.map(|own| ("authorization".into(), format!("Bearer {own}"))).into_iter().collect()
+    let Some(token) = sent.iter().find_map(bearer).or(key) else { return Some(Vec::new()) };
+    let parts = token.replace([',', ';'], " ");
+    let mut own = Vec::new();
+    for part in parts.split_whitespace() {
+        // No generated secret holds an equals sign.
+        let [owner, secret] = *part.split('=').collect::<Vec<_>>() else { return None };
+        if owner == name {
+            own.push(("authorization".into(), format!("Bearer {secret}")));
+        }
+    }
+    Some(own)
 }
 
 fn words(list: &str) -> impl Iterator<Item = String> {

@@ -57,6 +57,10 @@ fn no_upstream_sees_what_is_not_meant_for_it_and_each_sees_its_own() {
         ("status 404", 20),
         ("status 502", 20),
         ("missing", 10),
+        ("keyring refused", 50),
+        ("query", 200),
+        ("query passed on", 10),
+        ("cookie dropped", 10),
     ] {
         let seen = tally.get(what).copied().unwrap_or_default();
         assert!(seen >= least, "{what}: only {seen} times; {tally:#?}");
@@ -131,13 +135,14 @@ fn recorder(name: &'static str, index: usize, urls: Arc<OnceLock<Vec<String>>>) 
                 4 => json(503, r#"{"error":"no list"}"#),
                 6 => Vec::new(),
                 _ => {
-                    let id = format!("seen-{name}-{}", digest(&fields(seen)));
+                    let keys = secrets_in(seen.target.as_bytes());
+                    let id = format!("seen-{name}-{}", digest(&fields(seen), &keys));
                     json(200, &format!(r#"{{"data":[{{"id":"{id}"}},{{"id":"m1"}}]}}"#))
                 }
             }
         } else {
             let urls = urls.get().unwrap();
-            let elsewhere = format!("{}{}", urls[(index + 1) % urls.len()], seen.target);
+            let elsewhere = format!("{}{path}", urls[(index + 1) % urls.len()]);
             let cut = "Content-Length: 99\r\nConnection: close\r\n\r\ndata: {}\n\n";
             match seen.all("x-behave").first().copied() {
                 Some("redirect") => {
@@ -170,8 +175,9 @@ fn fields(seen: &Seen) -> Vec<(String, String)> {
 }
 
 /// Tells whose list it is without telling the secret. FNV-1a.
-fn digest(fields: &[(String, String)]) -> String {
+fn digest(fields: &[(String, String)], keys_in_query: &[String]) -> String {
     let text: String = fields.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let text = text + &keys_in_query.concat();
     let fold = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, fold))
 }
@@ -193,6 +199,14 @@ fn judge_answer(world: &World, exchange: &Exchange, answer: &Response, tally: &T
     if answer.header("x-model-filter-missing").is_some() {
         count(tally, "missing");
     }
+    if world.refuses_keyring(exchange) {
+        // Hidden models and foreign pages are refused before.
+        assert!((400..500).contains(&answer.status), "{exchange:?}: {answer:?}");
+        if answer.status == 401 {
+            count(tally, "keyring refused");
+        }
+        return;
+    }
     match exchange.to {
         To::Nobody => {
             let refused = (400..500).contains(&answer.status) || answer.status == 204;
@@ -208,7 +222,8 @@ fn judge_list(world: &World, exchange: &Exchange, answer: &Response, tally: &Tal
     let ids = answer.ids();
     for (index, upstream) in world.upstreams.iter().enumerate() {
         let beginning = format!("{}seen-{}-", upstream.prefix, upstream.name);
-        let expected = digest(&world.shown(exchange, index));
+        let query = world.query_for(exchange, index).unwrap_or_default();
+        let expected = digest(&world.shown(exchange, index), &secrets_in(query.as_bytes()));
         for seen in ids.iter().filter_map(|id| id.strip_prefix(&beginning)) {
             assert_eq!(
                 seen,
@@ -232,7 +247,10 @@ fn judge_upstream(
     let upstream = &world.upstreams[index];
     let mut known: HashSet<String> = HashSet::new();
     for exchange in exchanges.values() {
-        if exchange.to == To::One(index) || exchange.to == To::Catalog {
+        let is_asked = exchange.to == To::One(index) || exchange.to == To::Catalog;
+        if is_asked && !world.refuses_keyring(exchange) {
+            let query = world.query_for(exchange, index).unwrap_or_default();
+            known.extend(secrets_in(query.as_bytes()));
             let mut shown = world.shown(exchange, index);
             if upstream.settings.contains("hidden: reject") {
                 // The model is judged by the list, whatever the path of the request.
@@ -268,7 +286,20 @@ fn judge_upstream(
         };
         let exchange = exchanges[id];
         assert_eq!(exchange.to, To::One(index), "{exchange:?} at {upstream:?}");
+        assert!(!world.refuses_keyring(exchange), "{exchange:?} at {upstream:?}");
+        if !exchange.query.is_empty() {
+            let query = seen.target.split_once('?').map(|(_, query)| query.to_owned());
+            assert_eq!(query, world.query_for(exchange, index), "{exchange:?} at {upstream:?}");
+            count(tally, "query");
+        }
         assert_eq!(fields, world.shown(exchange, index), "{exchange:?} at {upstream:?}\n{yaml}");
+        if seen.target.contains("secret-") {
+            count(tally, "query passed on");
+        }
+        let has_cookie = exchange.all("cookie").next().is_some();
+        if has_cookie && upstream.rule == Rule::Passthrough && seen.all("cookie").is_empty() {
+            count(tally, "cookie dropped");
+        }
         if upstream.rule == Rule::Keyring && !fields.is_empty() {
             count(tally, "own part of a keyring");
         }

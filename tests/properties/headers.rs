@@ -5,7 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use model_filter::headers::{Headers, is_credential, is_hop_by_hop};
+use model_filter::headers::{
+    Headers, is_credential, is_hop_by_hop, is_query_credential, strip_query_credentials,
+};
 use proptest::prelude::*;
 
 use crate::cases;
@@ -14,10 +16,17 @@ type Field = (String, Vec<u8>);
 
 const HOP_BY_HOP: &str = "connection proxy-connection keep-alive proxy-authenticate \
     proxy-authorization te trailer transfer-encoding upgrade";
-const CREDENTIALS: &str =
-    "authorization x-api-key api-key x-goog-api-key cookie proxy-authorization";
-const OTHERS: &str = "x-one x-two x-three accept content-type content-length host set-cookie \
-    x-api-keys api connections teapot x-authorization cookie2 a";
+const CREDENTIALS: &str = "authorization x-api-key api-key x-goog-api-key cookie cookie2 \
+    proxy-authorization x-authorization cf-aig-authorization ocp-apim-subscription-key \
+    x-auth-token x-auth-key x-auth-email x_auth_user helicone-auth x-auth x-portkey-api-key \
+    x-portkey-virtual-key x_api_key xi-api-key apikey x-apikey x-api-token private-token \
+    x-amz-security-token x-access-token cf-access-client-secret cf-access-jwt-assertion x-openai-key \
+    x-password x-key x-access-key x-csrf-token";
+const OTHERS: &str = "x-one x-two x-three accept content-type content-length host set-cookies \
+    x-api-keys api connections teapot cookie3 a x-author authority x-authored-by \
+    idempotency-key x-idempotency-key x-cache-key x-session-id openai-organization openai-project anthropic-version anthropic-beta \
+    x-request-id traceparent www-authenticate x-tokens user-agent referer x-stainless-lang \
+    sec-websocket-key x-goog-user-project origin sec-fetch-site sec-fetch-mode";
 
 /// A name that matters, or one that resembles it, in mixed case.
 fn name() -> impl Strategy<Value = String> {
@@ -151,6 +160,29 @@ fn duplicates_keep_their_order() {
     assert_eq!(names(&headers), ["A", "b", "a"]);
 }
 
+/// The name of a parameter, with some of its characters encoded, and whether it is a key.
+fn parameter() -> impl Strategy<Value = (String, bool)> {
+    let keys = "key api_key api-key apikey access_token accessToken token auth authorization \
+                subscription-key x-goog-api-key auth_token key[] $key secret_key id_token \
+                client_secret bearer sig";
+    let others = "a b page_token pageToken next_page_token keys keyword monkey max_tokens limit \
+                  after user authors api-version tokens";
+    let words = |words: &'static str| words.split_whitespace().collect::<Vec<_>>();
+    let name = prop_oneof![
+        prop::sample::select(words(keys)).prop_map(|name| (name, true)),
+        prop::sample::select(words(others)).prop_map(|name| (name, false)),
+    ];
+    (name, any::<u32>(), any::<bool>()).prop_map(|((name, is_key), encoded, upper)| {
+        let encode = |(at, c): (usize, char)| match encoded >> (at % 32) & 3 {
+            0 if upper => format!("%{:02X}", c as u32),
+            0 => format!("%{:02x}", c as u32),
+            1 => c.to_uppercase().to_string(),
+            _ => c.to_string(),
+        };
+        (name.chars().enumerate().map(encode).collect(), is_key)
+    })
+}
+
 proptest! {
     #![proptest_config(cases(400))]
 
@@ -192,6 +224,55 @@ proptest! {
         other.strip_hop_by_hop();
         prop_assert_eq!(&one, &other);
         prop_assert!(one.iter().all(|(name, _)| !is_credential(name) && !is_hop_by_hop(name)));
+    }
+
+    /// Nothing is kept back from an upstream but hop-by-hop fields, and cookies of browsers.
+    #[test]
+    fn cookies_go_if_a_browser_sent_the_request(fields in fields()) {
+        let is_browsers = |name: &str| name == "origin" || name.starts_with("sec-fetch-");
+        let by_browser = fields.iter().any(|(name, _)| is_browsers(&name.to_lowercase()));
+        let mut left = naive_hop_by_hop(&fields);
+        left.retain(|(name, _)| {
+            !(by_browser && ["cookie", "cookie2"].contains(&name.to_lowercase().as_str()))
+        });
+        prop_assert_eq!(content(&headers(&fields).end_to_end()), left);
+    }
+
+    /// A query, judged parameter by parameter; what is left is left as it was.
+    #[test]
+    fn keys_of_a_query_go_and_nothing_else_changes(
+        parameters in prop::collection::vec((parameter(), "(|=|=[a-z=%/]{1,4})", "[&;?]"), 0..6),
+        ends in any::<bool>(),
+    ) {
+        let text = |all: &[(String, String)]| {
+            let mut text: String = all.iter().map(|(text, separator)| format!("{text}{separator}")).collect();
+            if !ends {
+                text.pop();
+            }
+            text
+        };
+        let (mut all, mut left) = (Vec::new(), Vec::new());
+        for ((name, is_key), value, separator) in parameters {
+            prop_assert_eq!(is_query_credential(&name), is_key, "{}", name);
+            let whole = (format!("{name}{value}"), separator);
+            if !is_key {
+                left.push(whole.clone());
+            }
+            all.push(whole);
+        }
+        let (query, left) = (text(&all), text(&left));
+        let stripped = strip_query_credentials(&query);
+        prop_assert_eq!(&*stripped, left);
+        prop_assert_eq!(strip_query_credentials(&stripped), &*stripped, "idempotent");
+    }
+
+    #[test]
+    fn no_query_makes_it_panic(query in "[a-zé%&;=+?0-9]{0,20}") {
+        let left = strip_query_credentials(&query);
+        prop_assert!(left.len() <= query.len());
+        for parameter in left.split(['&', ';', '?']) {
+            prop_assert!(!is_query_credential(parameter.split('=').next().unwrap()));
+        }
     }
 
     #[test]
