@@ -5,7 +5,12 @@
 //! stops DNS rebinding), and `Origin` must be allowed. Limits: a request without these fields does
 //! not come from a browser and passes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::config;
 use crate::error::{Code, Error};
@@ -14,8 +19,20 @@ use crate::reply::Reply;
 use crate::secret::Secret;
 use crate::text::{cut, ip_address, is_loopback};
 
-/// Header fields that a proxy adds to the requests of others.
-const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+/// How many wrong keys an address may present within [`WINDOW`] without being slowed down.
+const WRONG_KEYS: u32 = 10;
+
+/// The time in which the wrong keys of an address are counted.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// How long the response to a further wrong key is delayed.
+const DELAY: Duration = Duration::from_secs(1);
+
+/// How many responses are delayed at once: each occupies a worker, and others need them too.
+const DELAYED: usize = 16;
+
+/// How many addresses are counted at once.
+const ADDRESSES: usize = 4096;
 
 /// What a browser shows as a document: the values of `Sec-Fetch-Dest` of a navigation.
 const DOCUMENTS: [&str; 6] = ["document", "iframe", "frame", "object", "embed", "fencedframe"];
@@ -28,6 +45,7 @@ pub struct Admission {
     client_keys: Vec<Secret>,
     allowed_hosts: Vec<String>,
     allowed_origins: Vec<String>,
+    guesses: Guesses,
 }
 
 /// What a browser is told about cross-origin access; nothing for other clients.
@@ -47,6 +65,7 @@ impl Admission {
             client_keys: server.client_keys.clone(),
             allowed_hosts: server.allowed_hosts.clone(),
             allowed_origins: server.allowed_origins.clone(),
+            guesses: Guesses::default(),
         }
     }
 
@@ -114,25 +133,50 @@ impl Admission {
         Err(Error::client(Code::InvalidApiKey, what))
     }
 
+    /// Notes a request that was refused with 401: after many wrong keys from one address, waits
+    /// before the response to each further one, if this thread may wait. A right key is never
+    /// delayed, because many clients may share an address behind a proxy.
+    pub fn note_refused(&self, peer: SocketAddr, headers: &Headers, may_wait: bool) {
+        let is_guess = self.has_keys() && headers.tokens().next().is_some();
+        if is_guess && self.guesses.note(peer.ip()) && may_wait {
+            self.guesses.delay();
+        }
+    }
+
     /// Whether client keys are configured.
     pub fn has_keys(&self) -> bool {
         !self.client_keys.is_empty()
     }
 
     /// Checks who requests a path below `/-/`: a program on this machine, or a client with a key.
-    /// A request that another proxy forwards counts as remote, wherever that proxy runs.
+    /// A request that another proxy forwards counts as remote, wherever that proxy runs, and so
+    /// does one under a name that others can point here.
     ///
     /// # Errors
     /// 403 for others; 401 if a key would help.
     pub fn check_own(&self, peer: SocketAddr, headers: &Headers) -> Result<(), Error> {
         let ip = peer.ip().to_canonical();
-        let is_forwarded = FORWARDED.iter().any(|name| headers.contains(name));
-        let is_local = (ip.is_loopback() || ip == self.ip) && !is_forwarded;
-        if is_local || self.check_key(headers)? {
+        let is_here = ip.is_loopback() || ip == self.ip;
+        if (is_here && self.is_direct(headers)) || self.check_key(headers)? {
             return Ok(());
         }
-        let what = "what is below /-/ is for this machine, and for keys of server.client_keys";
+        let what = "what is below /-/ is for this machine under a loopback name, \
+                    and for keys of server.client_keys";
         Err(Error::client(Code::ForbiddenHost, what))
+    }
+
+    /// Whether a request from this machine was addressed to this program, by a program or by our
+    /// own page.
+    fn is_direct(&self, headers: &Headers) -> bool {
+        let mut hosts = headers.get_all("host");
+        let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+        let host = std::str::from_utf8(host).unwrap_or_default().to_ascii_lowercase();
+        let name = without_port(&host);
+        let is_ours = is_loopback(name) || ip_address(name) == Some(self.ip);
+        let of_our_page = |origin: &[u8]| origin == format!("http://{host}").as_bytes();
+        is_ours
+            && headers.get_all("origin").all(of_our_page)
+            && !headers.iter().any(|(name, _)| is_of_proxy(name))
     }
 
     /// Whether a `Host` is one of ours. Only a listener on loopback knows all its names.
@@ -177,20 +221,84 @@ fn fetches(headers: &Headers, name: &str, value: &str) -> bool {
     headers.get_str(&format!("sec-fetch-{name}")) == Some(value)
 }
 
+/// The wrong keys that were presented, by address.
+#[derive(Debug, Default)]
+struct Guesses {
+    /// When the count began, and the count.
+    counts: Mutex<HashMap<IpAddr, (Instant, u32)>>,
+    /// How many responses are delayed now.
+    delayed: AtomicUsize,
+}
+
+impl Guesses {
+    /// Counts a wrong key from this address. Returns whether there were many; logs that once.
+    fn note(&self, ip: IpAddr) -> bool {
+        let count = self.count(ip, Instant::now());
+        if count == WRONG_KEYS {
+            let what = "many wrong client keys: responses to further ones are delayed";
+            log::warn!("msg=\"{what}\" client={ip} count={count} seconds={}", WINDOW.as_secs());
+        }
+        count >= WRONG_KEYS
+    }
+
+    fn delay(&self) {
+        if self.delayed.fetch_add(1, Ordering::Relaxed) < DELAYED {
+            thread::sleep(DELAY);
+        }
+        self.delayed.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The number of wrong keys from this address in its window, this one included.
+    fn count(&self, ip: IpAddr, now: Instant) -> u32 {
+        let mut counts = self.counts.lock().expect("nothing panics under this lock");
+        let is_open = |began: Instant| now.duration_since(began) < WINDOW;
+        if counts.len() >= ADDRESSES {
+            counts.retain(|_, (began, _)| is_open(*began));
+        }
+        if counts.len() >= ADDRESSES && !counts.contains_key(&network(ip)) {
+            return 0;
+        }
+        let (began, count) = counts.entry(network(ip)).or_insert((now, 0));
+        if !is_open(*began) {
+            (*began, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count
+    }
+}
+
+/// An address as it is counted: of IPv6, the network that one client usually has.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+        ip => ip,
+    }
+}
+
+/// Whether a field of this name was added by a proxy to the request of another client.
+fn is_of_proxy(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let starts = ["forwarded", "x-forwarded", "x-original-", "x-envoy-", "x-azure-", "cf-"];
+    let ends = ["-ip", "-host", "-for"];
+    ["via", "cdn-loop", "x-scheme"].contains(&name.as_str())
+        || starts.iter().any(|start| name.starts_with(start))
+        || ends.iter().any(|end| name.ends_with(end))
+}
+
 /// The response to a preflight: everything that the browser asks for is allowed.
 fn preflight(headers: &Headers) -> Reply {
-    let mut answer = Headers::new();
+    let mut reply = Reply::empty(204);
     for (asked, allowed) in [
         ("access-control-request-method", "Access-Control-Allow-Methods"),
         ("access-control-request-headers", "Access-Control-Allow-Headers"),
         ("access-control-request-private-network", "Access-Control-Allow-Private-Network"),
     ] {
         if let Some(value) = headers.get(asked) {
-            answer.push(allowed, value);
+            reply.headers.push(allowed, value);
         }
     }
-    answer.push("Access-Control-Max-Age", "600");
-    Reply { status: 204, headers: answer, body: Vec::new() }
+    reply.headers.push("Access-Control-Max-Age", "600");
+    reply
 }
 
 fn without_port(authority: &str) -> &str {
@@ -210,6 +318,7 @@ mod tests {
             client_keys: Vec::new(),
             allowed_hosts: vec!["box.lan".into()],
             allowed_origins: vec!["https://chat.example.com".into()],
+            guesses: Guesses::default(),
         }
     }
 

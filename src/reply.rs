@@ -20,17 +20,29 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// A response without a body.
+    pub fn empty(status: u16) -> Reply {
+        Reply { status, headers: guarded(NOTHING), body: Vec::new() }
+    }
+
     /// A response in JSON.
     pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Reply {
-        let headers = Headers::new().with("Content-Type", "application/json");
+        let headers = guarded(NOTHING).with("Content-Type", "application/json");
         Reply { status, headers, body: body.into() }
     }
 
     /// A response that must not be cached.
     pub fn fresh(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Reply {
         let headers =
-            Headers::new().with("Content-Type", content_type).with("Cache-Control", "no-store");
+            guarded(NOTHING).with("Content-Type", content_type).with("Cache-Control", "no-store");
         Reply { status, headers, body: body.into() }
+    }
+
+    /// A file of the page, with the Content-Security-Policy of the page.
+    pub fn file(content_type: &str, policy: &str, text: &str) -> Reply {
+        let headers =
+            guarded(policy).with("Content-Type", content_type).with("Cache-Control", "no-cache");
+        Reply { status: 200, headers, body: text.into() }
     }
 
     /// The same, in JSON.
@@ -48,6 +60,19 @@ impl Reply {
         }
         reply
     }
+}
+
+/// The Content-Security-Policy of what is no page.
+const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// What every response of ours tells a browser: a page of another site must not frame it, guess
+/// its type or embed it, and learns no address from it.
+fn guarded(policy: &str) -> Headers {
+    Headers::new()
+        .with("Content-Security-Policy", policy)
+        .with("X-Content-Type-Options", "nosniff")
+        .with("Cross-Origin-Resource-Policy", "same-origin")
+        .with("Referrer-Policy", "no-referrer")
 }
 
 /// The error as a JSON object of the OpenAI API.

@@ -61,20 +61,15 @@ pub fn answer(
     if file.is_none() || !admission.has_keys() {
         admission.check_own(peer, headers)?;
     }
-    let end_to_end = || {
-        let mut headers = headers.clone();
-        headers.strip_hop_by_hop();
-        headers
-    };
     match (name, file) {
-        ("", _) if !path.ends_with('/') => Ok(Reply {
-            status: 308,
-            headers: Headers::new().with("Location", "-/"),
-            body: Vec::new(),
-        }),
+        ("", _) if !path.ends_with('/') => {
+            let mut reply = Reply::empty(308);
+            reply.headers.push("Location", "-/");
+            Ok(reply)
+        }
         (_, Some(file)) => Ok(file),
         ("preview", _) if method == "POST" => {
-            models::preview(offers, &end_to_end(), &read_rules(body)?, client)
+            models::preview(offers, &headers.end_to_end(), &read_rules(body)?, client)
         }
         ("health" | "ready" | "metrics" | "models.json" | "exchanges.json", _) if !reads => {
             Err(Error::bad_request(format!("{path} can be read only")))
@@ -85,7 +80,7 @@ pub fn answer(
             Some(why) => plain(503, why),
         }),
         ("metrics", _) => Ok(Reply::fresh(200, "text/plain; version=0.0.4", METRICS.to_string())),
-        ("models.json", _) => models::overview(offers, &end_to_end(), client),
+        ("models.json", _) => models::overview(offers, &headers.end_to_end(), client),
         ("exchanges.json", _) => Ok(Reply::fresh_json(&RECENT.snapshot())),
         _ => Err(Error::client(Code::NotFound, format!("there is nothing at {path}"))),
     }

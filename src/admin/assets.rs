@@ -2,7 +2,6 @@
 //!
 //! Limits: the page loads nothing else, and its Content-Security-Policy enforces that.
 
-use crate::headers::Headers;
 use crate::reply::Reply;
 
 /// The page may run its own script and call this program.
@@ -19,12 +18,5 @@ const FILES: [(&str, &str, &str); 3] = [
 /// A file by its name below `/-/`.
 pub(super) fn file(name: &str) -> Option<Reply> {
     let (_, content_type, text) = FILES.iter().find(|(file, ..)| *file == name)?;
-    let headers = Headers::new()
-        .with("Content-Type", *content_type)
-        .with("Content-Security-Policy", POLICY)
-        .with("X-Content-Type-Options", "nosniff")
-        .with("Referrer-Policy", "no-referrer")
-        .with("Cross-Origin-Resource-Policy", "same-origin")
-        .with("Cache-Control", "no-cache");
-    Some(Reply { status: 200, headers, body: text.as_bytes().to_vec() })
+    Some(Reply::file(content_type, POLICY, text))
 }

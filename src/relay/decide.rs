@@ -77,6 +77,13 @@ impl Router {
         &self.offers
     }
 
+    /// Notes a client whose key was refused, which may take a second.
+    pub(super) fn note_refused(&self, exchange: &Exchange) {
+        // A request that is turned away is answered by the thread that takes the next one.
+        let may_wait = exchange.refusal().is_none();
+        self.admission.note_refused(exchange.peer(), exchange.headers(), may_wait);
+    }
+
     /// Decides on a request, and notes in the record what is known of it.
     ///
     /// # Errors

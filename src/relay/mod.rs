@@ -17,6 +17,7 @@ use self::decide::Router;
 use self::deliver::deliver;
 use crate::admission::Admission;
 use crate::catalog::lists;
+use crate::error::Code;
 use crate::headers::Headers;
 use crate::logging::log_exchange;
 use crate::metrics::METRICS;
@@ -52,6 +53,9 @@ impl Relay {
         let _open = METRICS.open();
         let mut record = Record::new(exchange.peer(), exchange.method(), exchange.target());
         let outcome = self.router.decide(&mut exchange, &mut record);
+        if outcome.as_ref().is_err_and(|error| error.code == Code::InvalidApiKey) {
+            self.router.note_refused(&exchange);
+        }
         deliver(exchange, outcome, &mut record);
         conclude(&record);
     }

@@ -1,5 +1,6 @@
+use crate::client::Client;
 use crate::fake::{Fake, Request, json, models};
-use crate::proxy::{Proxy, plain};
+use crate::proxy::{ConfigFile, Proxy, plain, program};
 use crate::several::{NOWHERE, upstreams};
 use crate::wait::eventually;
 
@@ -24,9 +25,18 @@ fn health_is_for_this_machine_or_with_a_key() {
     let fake = Fake::listing(&models(&["a"]));
     let proxy = Proxy::before(&fake, "");
     assert_eq!(proxy.get("/-/health").text(), "ok\n");
-    for field in
-        [FROM_ELSEWHERE, ("Forwarded", "for=x"), ("X-Real-IP", "1.2.3.4"), ("Via", "1.1 x")]
-    {
+    for field in [
+        FROM_ELSEWHERE,
+        ("Forwarded", "for=x"),
+        ("X-Real-IP", "1.2.3.4"),
+        ("Via", "1.1 x"),
+        ("x-forwarded-proto", "https"),
+        ("X-Forwarded-Host", "llm.example"),
+        ("CF-Connecting-IP", "1.2.3.4"),
+        ("True-Client-IP", "1.2.3.4"),
+        ("X-Cluster-Client-IP", "1.2.3.4"),
+        ("X-Original-Host", "llm.example"),
+    ] {
         for path in ["/-/health", "/-/ready", "/-/metrics"] {
             proxy.ask("GET", path, &[field], b"").own_error(403, "forbidden_host");
         }
@@ -114,4 +124,84 @@ fn what_is_for_the_program_itself_is_not_logged_unless_it_fails() {
     proxy.get("/-/nothing");
     proxy.exchange("/-/nothing");
     assert!(!proxy.log().iter().any(|line| line.contains("/-/health")), "{:?}", proxy.log());
+}
+
+/// What is answered without a key under this `Host`, and with these fields.
+fn status_under(proxy: &Proxy, fields: &str) -> u16 {
+    let mut client = Client::of(proxy);
+    client.send_raw(format!("GET /-/exchanges.json HTTP/1.1\r\n{fields}\r\n"));
+    client.response().status
+}
+
+#[test]
+fn own_pages_need_a_key_under_a_name_that_others_can_point_here() {
+    let fake = Fake::listing(&models(&["a"]));
+    let keys = "server: {allowed_hosts: [llm.example], client_keys: [a-key-of-ours], \
+                allowed_origins: ['http://localhost:3000']}";
+    for (host, keys, refused) in
+        [("127.0.0.1", keys, 401), ("0.0.0.0", keys, 401), ("0.0.0.0", "", 403)]
+    {
+        let config = ConfigFile::new(&format!("{}{keys}", plain(&fake.url("/v1"), "api_key: k")));
+        let mut command = program();
+        command.arg("--config").arg(config.path()).args(["--host", host, "--port", "0"]);
+        let proxy = Proxy::spawn(command);
+        for good in [
+            "Host: localhost\r\n",
+            "Host: LOCALHOST.:8080\r\n",
+            "Host: 127.0.0.1:8080\r\n",
+            "Host: [::1]:8080\r\n",
+            "Host: 127.0.0.1:8080\r\nOrigin: http://127.0.0.1:8080\r\n",
+            "Host: llm.example\r\nX-Api-Key: a-key-of-ours\r\n",
+        ] {
+            if !good.contains("Key") || !keys.is_empty() {
+                assert_eq!(status_under(&proxy, good), 200, "{host} {good}");
+            }
+        }
+        for bad in [
+            "Host: llm.example\r\n",
+            "Host: localhost.llm.example\r\n",
+            "Host: 192.168.7.7\r\n",
+            "Host: \r\n",
+            "",
+            "Host: localhost\r\nHost: llm.example\r\n",
+            "Host: localhost:8080\r\nOrigin: http://localhost:3000\r\n",
+        ] {
+            let status = status_under(&proxy, bad);
+            let is_unknown_host = host == "127.0.0.1" && status == 403;
+            assert!(
+                status == refused || is_unknown_host || status == 400,
+                "{host} {bad}: {status}"
+            );
+        }
+    }
+}
+
+#[test]
+fn everything_of_ours_is_guarded_against_pages_of_others() {
+    let fake = Fake::answering(|_: &Request| json(200, "{}")).showing_lists();
+    let proxy = Proxy::before(&fake, "");
+    let origin = [("Origin", "http://localhost:3000"), ("Access-Control-Request-Method", "GET")];
+    for (method, target, fields) in [
+        ("GET", "/-/", &[] as &[(&str, &str)]),
+        ("GET", "/-", &[]),
+        ("GET", "/-/page.js", &[]),
+        ("GET", "/-/health", &[]),
+        ("GET", "/-/metrics", &[]),
+        ("GET", "/-/models.json", &[]),
+        ("GET", "/-/exchanges.json", &[]),
+        ("GET", "/-/nothing", &[]),
+        ("GET", "/-/health", &[FROM_ELSEWHERE]),
+        ("GET", "/v1/../x", &[]),
+        ("GET", "/v1/models", &[]),
+        ("OPTIONS", "/v1/models", &origin),
+    ] {
+        let answer = proxy.ask(method, target, fields, b"");
+        let policy = answer.header("content-security-policy").unwrap_or_default();
+        assert!(policy.contains("default-src 'none'"), "{target}: {answer:?}");
+        assert!(policy.contains("frame-ancestors 'none'"), "{target}: {answer:?}");
+        assert_eq!(answer.all("x-content-type-options"), ["nosniff"], "{target}");
+        assert_eq!(answer.all("cross-origin-resource-policy"), ["same-origin"], "{target}");
+        assert_eq!(answer.all("referrer-policy"), ["no-referrer"], "{target}");
+    }
+    assert_eq!(proxy.get("/v1/x").header("content-security-policy"), None, "the upstream's");
 }

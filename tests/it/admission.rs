@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use crate::client::{Client, Response};
 use crate::fake::{Fake, json, models, response};
 use crate::proxy::{ConfigFile, Proxy, program};
@@ -49,7 +51,6 @@ fn a_client_must_present_a_key() {
 #[test]
 fn without_a_right_key_there_is_401_and_nothing_reaches_the_upstream() {
     let fake = upstream();
-    let proxy = before(&fake, KEYS);
     let authorization = |value| vec![("Authorization", value)];
     for headers in [
         vec![],
@@ -68,6 +69,8 @@ fn without_a_right_key_there_is_401_and_nothing_reaches_the_upstream() {
         vec![("Cookie", "first-key-1")],
         vec![("Proxy-Authorization", "Bearer first-key-1")],
     ] {
+        // A new one each time: many wrong keys are slowed down.
+        let proxy = before(&fake, KEYS);
         for target in ["/v1/models", "/models", "/v1/models/a", "/v1/x", "/health", "/"] {
             let answer = proxy.ask("GET", target, &headers, b"");
             answer.own_error(401, "invalid_api_key");
@@ -76,6 +79,7 @@ fn without_a_right_key_there_is_401_and_nothing_reaches_the_upstream() {
             .ask("POST", "/v1/x", &headers, b"{\"model\":\"a\"}")
             .own_error(401, "invalid_api_key");
     }
+    let proxy = before(&fake, KEYS);
     proxy.ask("GET", "/v1/last", &[("x-api-key", "first-key-1")], b"");
     fake.wait_for("/v1/last");
     let others = fake.requests().into_iter().filter(|request| request.target() != "/v1/models");
@@ -181,7 +185,7 @@ fn what_a_page_may_read_is_ours_to_say_also_on_errors() {
         ("GET", "/v1/x", 200),
         ("GET", "/v1/models", 200),
         ("GET", "/v1/models/a", 200),
-        ("GET", "/-/nothing", 404),
+        ("GET", "/-/nothing", 403),
         ("GET", "/v1/../x", 400),
         ("OPTIONS", "/v1/x", 200),
     ] {
@@ -388,4 +392,40 @@ fn no_service_worker_is_given() {
         answer.own_error(403, "forbidden_host");
     }
     assert!(fake.requests().iter().all(|request| request.target() == "/v1/models"));
+}
+
+#[test]
+fn many_wrong_keys_are_slowed_down_and_right_ones_are_not() {
+    let fake = upstream();
+    let proxy = before(&fake, KEYS);
+    let status = |key: &str| proxy.ask("GET", "/v1/x", &[("x-api-key", key)], b"").status;
+    let timed = |key: &str| {
+        let began = Instant::now();
+        (status(key), began.elapsed() >= Duration::from_secs(1))
+    };
+    for _ in 0..20 {
+        proxy.get("/v1/x").own_error(401, "invalid_api_key"); // without a key: no guess
+    }
+    for number in 0..9 {
+        assert_eq!(timed(&format!("wrong-{number}")), (401, false), "{number}");
+    }
+    assert!(!proxy.log().iter().any(|line| line.contains("many wrong")));
+    assert_eq!(timed("wrong"), (401, true));
+    let line = proxy.wait_for_log("many wrong client keys");
+    assert!(line.contains("level=warn") && line.contains("client=127.0.0.1 "), "{line}");
+    assert_eq!(timed("first-key-1"), (200, false));
+    let key = [("X-Forwarded-For", "1.2.3.4"), ("x-api-key", "wrong")];
+    let began = Instant::now();
+    proxy.ask("GET", "/-/health", &key, b"").own_error(401, "invalid_api_key");
+    assert!(began.elapsed() >= Duration::from_secs(1), "below /-/ too");
+    // Many guesses at once keep nobody waiting.
+    std::thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| status("wrong"));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(timed("first-key-1"), (200, false));
+    });
+    let told = proxy.log().iter().filter(|line| line.contains("many wrong")).count();
+    assert_eq!(told, 1);
 }
