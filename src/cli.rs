@@ -32,7 +32,9 @@ Options of models:
   --kept, --hidden       show only these
   --json                 print JSON
   --from FILE            read a saved list (\"-\" for stdin) instead of asking upstreams
-  --key KEY              send this key as a client would, as Bearer token
+  --key KEY              send this key as a client would, as Bearer token; better
+                         os.environ/NAME or file:NAME, because all users of this
+                         machine can read the command line
 
 Options of health:
   --ready                also ask whether a list of models is available
@@ -99,7 +101,7 @@ pub struct Selection {
     pub json: bool,
     /// `--from`
     pub from: Option<PathBuf>,
-    /// `--key`
+    /// `--key`, which may name the key: `os.environ/NAME` or `file:NAME`.
     pub key: Option<Secret>,
     /// Text that the id must contain.
     pub word: Option<String>,

@@ -73,11 +73,12 @@ fn health(options: &Options, ready: bool) -> Result<ExitCode, Failure> {
 
 fn models(options: &Options, selection: &Selection) -> Result<ExitCode, Failure> {
     let config = config::load(options, &config::environment)?;
+    let key = config::client_key(selection, &config::environment)?;
     let offers = service::offers(&config)?;
     let mut out = io::stdout().lock();
     let colours = out.is_terminal() && config::environment("NO_COLOR").is_none_or(|v| v.is_empty());
     let mut text = Vec::new();
-    let complete = survey::show(&offers, selection, colours, &mut text)?;
+    let complete = survey::show(&offers, selection, key.as_ref(), colours, &mut text)?;
     // Whoever reads it may have read enough.
     let _ = out.write_all(&text);
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(1) })

@@ -10,11 +10,13 @@ use serde_json::json;
 
 use crate::catalog::inventories;
 use crate::cli::Selection;
+use crate::error::Error;
 use crate::facts::Entry;
 use crate::filter::{Filter, Rule, Verdict};
 use crate::headers::Headers;
 use crate::list::List;
 use crate::offer::{Inventory, Offer, Refusal};
+use crate::secret::Secret;
 use crate::text::one_line;
 
 /// The judged models of one upstream, or why there are none.
@@ -26,14 +28,15 @@ struct Survey<'a> {
     seconds: f64,
 }
 
-/// Fetches or reads the lists, judges the models and prints them. Returns whether every upstream
-/// had a list.
+/// Fetches or reads the lists, judges the models and prints them. `key` is the client's, as it is
+/// sent. Returns whether every upstream had a list.
 ///
 /// # Errors
-/// If a saved list cannot be read, or writing fails.
+/// If a saved list or the key cannot be read, or writing fails.
 pub fn show(
     offers: &[Arc<Offer>],
     selection: &Selection,
+    key: Option<&Secret>,
     colours: bool,
     out: &mut dyn Write,
 ) -> io::Result<bool> {
@@ -50,7 +53,7 @@ pub fn show(
             };
             saved(offers, &list.map_err(named)?)
         }
-        None => asked(offers, selection),
+        None => asked(offers, key).map_err(io::Error::other)?,
     };
     if selection.json {
         write_json(&surveys, selection, out)?;
@@ -62,9 +65,9 @@ pub fn show(
     Ok(surveys.iter().all(|survey| survey.models.is_ok()))
 }
 
-fn asked<'a>(offers: &'a [Arc<Offer>], selection: &Selection) -> Vec<Survey<'a>> {
+fn asked<'a>(offers: &'a [Arc<Offer>], key: Option<&Secret>) -> Result<Vec<Survey<'a>>, Error> {
     let mut headers = Headers::new();
-    if let Some(key) = &selection.key {
+    if let Some(key) = key {
         headers.push("Authorization", format!("Bearer {}", key.expose()));
     }
     let survey = |(offer, inventory): (&'a Offer, Result<Arc<Inventory>, Refusal>)| {
@@ -75,13 +78,12 @@ fn asked<'a>(offers: &'a [Arc<Offer>], selection: &Selection) -> Vec<Survey<'a>>
                 let body = String::from_utf8_lossy(&reply.body).into_owned();
                 format!("its list has status {}: {}", reply.status, one_line(&body))
             }
-            Refusal::Failed(error) => error.message.clone(),
+            Refusal::Failed(error) => error.in_full(),
         });
         Survey::new(offer, entries, seconds)
     };
-    // Only a client that left is an error, and there is none.
-    let inventories = inventories(offers, &headers, None).unwrap_or_default();
-    offers.iter().map(|offer| &**offer).zip(inventories).map(survey).collect()
+    let inventories = inventories(offers, &headers, None)?;
+    Ok(offers.iter().map(|offer| &**offer).zip(inventories).map(survey).collect())
 }
 
 /// Judges a saved list by the filter of each upstream.

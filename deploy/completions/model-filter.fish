@@ -14,5 +14,5 @@ complete -c model-filter -n '__fish_seen_subcommand_from models' -l kept -d 'sho
 complete -c model-filter -n '__fish_seen_subcommand_from models' -l hidden -d 'show the hidden models only'
 complete -c model-filter -n '__fish_seen_subcommand_from models' -l json -d 'print JSON'
 complete -c model-filter -n '__fish_seen_subcommand_from models' -l from -rF -d 'read a saved list instead of asking upstreams'
-complete -c model-filter -n '__fish_seen_subcommand_from models' -l key -x -d 'send this key as a client would, as Bearer token'
+complete -c model-filter -n '__fish_seen_subcommand_from models' -l key -x -d 'send this key as a client would: os.environ/NAME or file:NAME'
 complete -c model-filter -n '__fish_seen_subcommand_from health' -l ready -d 'also ask whether a list of models is available'

@@ -98,6 +98,27 @@ fn models_asks_with_the_key_that_is_given_as_a_client_would() {
     .showing_lists();
     let yaml = plain(&fake.url("/v1"), "");
     assert_eq!(command(&["models", "--key", "sk-1"], &yaml).0, 0);
+    let file = ConfigFile::new("sk-1\n");
+    let named = format!("file:{}", file.path().display());
+    assert_eq!(command(&["models", "--key", &named], &yaml).0, 0);
+    let config = ConfigFile::new(&yaml);
+    let mut with_variable = program();
+    with_variable.args(["models", "--key", "os.environ/OUR_KEY", "-c"]).arg(config.path());
+    with_variable.env("OUR_KEY", "sk-1");
+    assert!(run(with_variable).status.success());
+    for (key, why) in [
+        ("os.environ/NO_SUCH_KEY", "--key: the environment variable \"NO_SUCH_KEY\" is not set"),
+        ("os.environ/sk-hush", "--key: the environment variable (not shown) is not set"),
+        ("file:sk-hush", "--key: the file (not shown) below \".\": no such file or directory"),
+        ("file:/sk-hush", "--key: the file (not shown): no such file or directory"),
+        ("", "--key: the value is empty"),
+    ] {
+        let (status, _, err) = command(&["models", "--key", key], &yaml);
+        assert_eq!((status, err.contains(why), err.contains("hush")), (2, true, false), "{err}");
+    }
+    let ring = plain(&fake.url("/v1"), "authorization: keyring");
+    let (status, _, err) = command(&["models", "--key", "sk-1"], &ring);
+    assert_eq!((status, err.contains("name=secret")), (2, true), "{err}");
     let (status, out, _) = command(&["models"], &yaml);
     assert_eq!((status, out.contains("status 401: {\"error\":\"no key\"}")), (1, true), "{out}");
 }
