@@ -88,8 +88,8 @@ fn a_process_that_could_have_no_threads_serves_again() {
     ask(&mut first);
     assert_eq!(first.response().status, 200);
 
-    let threads = proxy.threads();
     lodger.limit_threads(&proxy, "1");
+    let threads = proxy.threads(); // none can be started any more
     // More than the present threads can serve.
     let connected = |_| {
         let mut client = Client::of(&proxy);
