@@ -85,14 +85,16 @@ impl Admission {
             return forbidden(format!("the host {:?} is not in server.allowed_hosts", cut(host)));
         }
         // It would answer for every path of ours from then on.
-        if headers.contains("service-worker") || fetches(headers, "dest", "serviceworker") {
+        if headers.contains("service-worker")
+            || headers.get_str("sec-fetch-dest") == Some("serviceworker")
+        {
             return forbidden("no service worker may be installed from here".to_owned());
         }
         // A link may lead to our own pages, but to no page of an upstream, which would be shown as
         // one of ours. A page's image or script is requested without Origin.
         let is_shown = is_navigation(headers);
         let may_come = if is_shown { is_own } else { headers.contains("origin") };
-        if fetches(headers, "site", "cross-site") && !may_come {
+        if headers.get_str("sec-fetch-site") == Some("cross-site") && !may_come {
             return forbidden("a web page of another site may not load this".to_owned());
         }
         if !headers.contains("origin") {
@@ -211,14 +213,10 @@ pub fn is_navigation(headers: &Headers) -> bool {
         let accepted = headers.get_all("accept").map(|value| String::from_utf8_lossy(value));
         accepted.map(|value| value.to_ascii_lowercase()).any(|value| value.contains("html"))
     };
-    fetches(headers, "mode", "navigate")
-        || DOCUMENTS.iter().any(|dest| fetches(headers, "dest", dest))
-        || (!headers.contains("sec-fetch-mode") && accepts_html())
-}
-
-/// Whether a browser sends this value as `Sec-Fetch-<name>`.
-fn fetches(headers: &Headers, name: &str, value: &str) -> bool {
-    headers.get_str(&format!("sec-fetch-{name}")) == Some(value)
+    let mode = headers.get_str("sec-fetch-mode");
+    mode == Some("navigate")
+        || headers.get_str("sec-fetch-dest").is_some_and(|dest| DOCUMENTS.contains(&dest))
+        || (mode.is_none() && accepts_html())
 }
 
 /// The wrong keys that were presented, by address.

@@ -72,7 +72,7 @@ impl Acceptor {
         let accepting = listener.as_raw_fd();
         // Nothing accepts at this moment, so all connections so far are the older servers'.
         let connections = &self.shared.connections;
-        connections.search();
+        connections.search_all();
         let last = connections.all().iter().map(Arc::downgrade).collect();
         let server = match catch_unwind(|| tiny_http::Server::from_listener(listener, None)) {
             Ok(server) => server.map_err(io::Error::other)?,

@@ -97,6 +97,11 @@ impl Connection {
         self.common.closing.get().is_some() || self.is_ended()
     }
 
+    /// All of its descriptors that are known, ours included. tiny_http may have closed its own.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        self.origin.library.iter().copied().chain([self.socket.as_raw_fd()])
+    }
+
     /// Whether the kernel still has it. If not, its addresses may belong to a new connection.
     pub(super) fn has_peer(&self) -> bool {
         self.socket.peer_addr().is_ok()

@@ -20,7 +20,7 @@ use crate::sys::epoll::Epoll;
 pub(super) const LISTENER: u64 = 0;
 
 /// How many free descriptors in a row count as the end of those in use.
-const GAP: RawFd = 64;
+const GAP: RawFd = 8;
 
 /// All client connections of a listener.
 pub(super) struct Connections {
@@ -32,7 +32,7 @@ pub(super) struct Connections {
     pub(super) exchanges: AtomicUsize,
     /// Requests that have arrived.
     pub(super) requests: AtomicU64,
-    /// The highest descriptor that was ever seen.
+    /// The highest open descriptor at the last search.
     highest: AtomicI32,
     table: Mutex<Table>,
 }
@@ -67,8 +67,8 @@ impl Connections {
             known()
         };
         let search_all = || {
-            self.find_highest();
-            search()
+            self.search_all();
+            known()
         };
         let found = known().or_else(search).or_else(search_all);
         found.filter(|connection| !connection.is_untouched())
@@ -107,14 +107,39 @@ impl Connections {
 
     /// Makes records of the connections that have none, and returns those.
     ///
-    /// It probes every number, since listing `/proc/self/fd` takes several times as long. The
-    /// kernel gives the lowest free number, so a new one is below the highest that was seen, or
-    /// close behind it.
+    /// It probes the numbers of no known connection, since listing `/proc/self/fd` takes several
+    /// times as long. The kernel gives the lowest free number, so a new one is below the highest
+    /// that was seen, or close behind it.
     pub(super) fn search(&self) -> Vec<Arc<Connection>> {
+        let mut known = Vec::new();
+        for connection in self.table().by_token.values() {
+            known.extend(connection.descriptors());
+        }
+        known.sort_unstable();
+        self.search_but(&known)
+    }
+
+    /// [`Connections::search`] that probes all numbers: tiny_http may have closed one of a known
+    /// connection, and another connection have got it.
+    pub(super) fn search_all(&self) -> Vec<Arc<Connection>> {
+        let listed = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+        let numbers = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        if let Some(highest) = numbers.max() {
+            self.highest.store(highest, Ordering::Relaxed);
+        }
+        self.search_but(&[])
+    }
+
+    /// Searches all numbers but these, which are sorted.
+    fn search_but(&self, known: &[RawFd]) -> Vec<Arc<Connection>> {
         let mut origins: HashMap<SocketAddr, Origin> = HashMap::new();
-        let (mut fd, mut highest) = (-1, self.highest.load(Ordering::Relaxed));
-        while fd < highest + GAP {
+        let (mut fd, mut highest) = (-1, known.last().copied().unwrap_or(0));
+        let before = self.highest.load(Ordering::Relaxed);
+        while fd < highest.max(before) + GAP {
             fd += 1;
+            if known.binary_search(&fd).is_ok() {
+                continue;
+            }
             let socket = descriptors::socket(fd);
             let local = match socket.local_addr() {
                 Err(error) if error.raw_os_error() == Some(libc::EBADF) => continue,
@@ -130,7 +155,7 @@ impl Connections {
                 false => cut(fd, peer),
             }
         }
-        self.highest.fetch_max(highest, Ordering::Relaxed);
+        self.highest.store(highest, Ordering::Relaxed);
         origins.into_values().filter_map(|origin| self.adopt(origin)).collect()
     }
 
@@ -165,13 +190,6 @@ impl Connections {
         table.by_token.insert(token, Arc::clone(&connection));
         METRICS.connections(table.by_token.len());
         Some(connection)
-    }
-
-    /// Lists the descriptors, in case there is a wide gap between them.
-    fn find_highest(&self) {
-        let listed = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
-        let numbers = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        self.highest.fetch_max(numbers.max().unwrap_or(0), Ordering::Relaxed);
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

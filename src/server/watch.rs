@@ -36,6 +36,9 @@ const HASTE: Duration = Duration::from_millis(10);
 /// Between two looks at all connections.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// One in so many looks at all connections searches all descriptors.
+const SEARCHES: u32 = 16;
+
 /// The pause before a look is longer by this for each connection, if no head is known to arrive:
 /// so the watch takes 2 % of a core at most.
 const PAUSE_EACH: Duration = Duration::from_micros(100);
@@ -53,8 +56,9 @@ pub(super) struct Watch {
     unsettled: Vec<Arc<Connection>>,
     /// Whether the last look found new connections: tiny_http may be about to accept more.
     is_growing: bool,
-    /// When all connections were last looked at.
+    /// When all connections were last looked at, and how often so far.
     swept: Instant,
+    sweeps: u32,
     /// The time between the next edge and the look that follows.
     pause: Duration,
     /// When a server that accepts no more can be replaced.
@@ -77,6 +81,7 @@ impl Watch {
             unsettled: Vec::new(),
             is_growing: false,
             swept: now,
+            sweeps: 0,
             pause: HASTE,
             reopens: None,
         };
@@ -124,11 +129,16 @@ impl Watch {
             self.poke();
         }
         let mut seen = std::mem::take(&mut self.unsettled);
-        let new = connections.search();
+        let sweeps = is_closing || now - self.swept >= SWEEP;
+        self.sweeps += u32::from(sweeps);
+        let new = match sweeps && self.sweeps % SEARCHES == 0 {
+            true => connections.search_all(),
+            false => connections.search(),
+        };
         self.is_growing = !new.is_empty() || edges.contains(&LISTENER);
         shared.has_stopped.fetch_or(has_stopped, Ordering::SeqCst);
         seen.extend(new);
-        if is_closing || now - self.swept >= SWEEP {
+        if sweeps {
             self.swept = now;
             seen = connections.all();
         } else {
