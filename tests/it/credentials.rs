@@ -1,6 +1,7 @@
 use crate::fake::{Fake, Request, json, models, response};
 use crate::proxy::{Proxy, plain};
 use crate::several::upstreams;
+use crate::wait::eventually;
 
 const CREDENTIALS: &[(&str, &str)] = &[
     ("Authorization", "Bearer client-secret"),
@@ -151,6 +152,7 @@ fn a_key_in_a_query_goes_only_where_credentials_go() {
     for settings in ["authorization: none", "authorization: keyring", "api_key: ours"] {
         let fake = upstream();
         let proxy = Proxy::before(&fake, settings);
+        eventually("the start has its list", || !fake.requests().is_empty());
         for name in QUERY_KEYS {
             for (asked, sent) in [
                 ("KEY=client-secret", ""),
@@ -252,6 +254,8 @@ fn a_keyring_that_does_not_parse_whole_goes_to_nobody() {
     let rule = "authorization: keyring";
     let yaml = upstreams(&[("one", &one.url("/v1"), rule), ("two", &two.url("/v1"), rule)]);
     let proxy = Proxy::start(&yaml);
+    let are_asked = || [&one, &two].iter().all(|fake| !fake.requests().is_empty());
+    eventually("the start has its lists", are_asked);
     let body = br#"{"model":"one/a"}"#;
     let chat = |token: &str| {
         let bearer = format!("Bearer {token}");
