@@ -23,6 +23,7 @@
 //! | [`upstream`] | one remote API: address, credentials, ureq, the transport |
 //! | [`sample`] | the built-in sample upstream |
 //! | [`server`] | the listener; hides tiny_http |
+//! | [`progress`] | pure: how far a client connection is, and what must be done about it |
 //! | [`config`] | YAML and environment to settings; every configuration error |
 //! | [`cli`] | the command line |
 //! | [`recent`] | the last exchanges and minutes, for the page |
@@ -76,6 +77,7 @@ pub mod metrics;
 pub mod model_field;
 pub mod offer;
 pub mod probe;
+pub mod progress;
 pub mod recent;
 pub mod record;
 pub mod relay;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::progress::{Progress, Seen, Tcp, Verdict};
+use crate::progress::{Progress, Seen, Tcp, Verdict};
 use crate::config::Limits;
 use crate::sys::descriptors;
 use crate::sys::socket::{self, TcpInfo};

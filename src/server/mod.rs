@@ -13,8 +13,7 @@
 //! | `exchange` | one request: its body, and the head of its response |
 //! | `response` | the response behind its head |
 //! | `leak` | dropping unread requests, and leaking those that cannot be dropped |
-//! | `connection` | the one record of a client connection |
-//! | `progress` | pure: how far it is, and what must be done about it |
+//! | `connection` | the one record of a client connection; [`crate::progress`] judges it |
 
 mod accept;
 mod connection;
@@ -22,7 +21,6 @@ mod connections;
 mod exchange;
 mod leak;
 mod listener;
-mod progress;
 mod response;
 mod watch;
 mod workers;
@@ -30,6 +28,5 @@ mod workers;
 pub use connection::OnLeak;
 pub use exchange::{Body, Exchange};
 pub use listener::{Listener, Server, bind, inherit};
-pub use progress::{Cause, Progress, Seen, Taken, Tcp, Verdict};
 pub use response::Response;
 pub use workers::Service;

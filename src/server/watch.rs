@@ -23,7 +23,7 @@ use super::accept::Acceptor;
 use super::connection::Connection;
 use super::connections::LISTENER;
 use super::leak;
-use super::progress::{Cause, Verdict};
+use crate::progress::{Cause, Verdict};
 use super::workers::Shared;
 use crate::metrics::METRICS;
 use crate::probe::reachable;

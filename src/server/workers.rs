@@ -18,7 +18,7 @@ use super::connection::Connection;
 use super::connections::Connections;
 use super::exchange::Exchange;
 use super::leak;
-use super::progress::Taken;
+use crate::progress::Taken;
 use crate::config::Limits;
 use crate::crew::{Crew, Lead, PATIENCE};
 use crate::error::{Code, Error};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use model_filter::config::Limits;
-use model_filter::server::{Cause, Progress, Seen, Taken, Tcp, Verdict};
+use model_filter::progress::{Cause, Progress, Seen, Taken, Tcp, Verdict};
 use proptest::prelude::*;
 
 use crate::cases;

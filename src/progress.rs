@@ -18,17 +18,17 @@ const STUCK: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Progress {
     /// Whether a request was ever accepted.
-    pub(super) has_requests: bool,
+    pub has_requests: bool,
     /// From `take` until `answer`: the response is not yet finished.
     is_unanswered: bool,
     /// Responses that have a writer: from `take` until `leave`.
-    pub(super) open: usize,
+    pub open: usize,
     /// Set by the response, if the client has asked for the end of the connection.
-    pub(super) is_last: bool,
+    pub is_last: bool,
     /// When the last response was finished; at first, when the connection was first seen.
     since: Instant,
     /// Since when no request is accepted. Set once, by `end`, a pipelined request or `judge`.
-    pub(super) ended: Option<Instant>,
+    pub ended: Option<Instant>,
     /// Bytes that had been read when `judge` first saw the last request, or its response finished.
     consumed: Option<u64>,
     /// When `judge` first saw the next request arrive; cleared by that request.
@@ -38,7 +38,7 @@ pub struct Progress {
     /// While a worker waits for more of a body: how much it had, and since when it has no more.
     stalled: Option<(u64, Instant)>,
     /// Whether it is counted as leaked: tiny_http will never close it.
-    pub(super) is_leaked: bool,
+    pub is_leaked: bool,
 }
 
 /// What becomes of a request that arrives.
@@ -180,12 +180,12 @@ impl Progress {
     }
 
     /// Whether tiny_http closes the connection by itself, and no response is under way.
-    pub(super) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.is_last && self.open == 0
     }
 
     /// Since when it is idle, and in front of that whether a head arrives; none if it is not idle.
-    pub(super) fn idle_since(&self) -> Option<(bool, Instant)> {
+    pub fn idle_since(&self) -> Option<(bool, Instant)> {
         let is_idle = self.open == 0 && self.ended.is_none();
         is_idle.then(|| (self.head.is_some(), self.head.unwrap_or(self.since)))
     }
