@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::progress::{Progress, Seen, Tcp, Verdict};
 use crate::config::Limits;
+use crate::progress::{Progress, Seen, Tcp, Verdict};
 use crate::sys::descriptors;
 use crate::sys::socket::{self, TcpInfo};
 use crate::wanted::Wanted;

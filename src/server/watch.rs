@@ -23,10 +23,10 @@ use super::accept::Acceptor;
 use super::connection::Connection;
 use super::connections::LISTENER;
 use super::leak;
-use crate::progress::{Cause, Verdict};
 use super::workers::Shared;
 use crate::metrics::METRICS;
 use crate::probe::reachable;
+use crate::progress::{Cause, Verdict};
 use crate::trim::Trim;
 
 /// Between an edge and the look that follows, so that many edges cost one look; and between two

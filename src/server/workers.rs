@@ -18,10 +18,10 @@ use super::connection::Connection;
 use super::connections::Connections;
 use super::exchange::Exchange;
 use super::leak;
-use crate::progress::Taken;
 use crate::config::Limits;
 use crate::crew::{Crew, Lead, PATIENCE};
 use crate::error::{Code, Error};
+use crate::progress::Taken;
 use crate::sys::memory;
 
 /// How long clients of a lent socket may still send requests when the program ends: each response
