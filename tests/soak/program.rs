@@ -84,7 +84,8 @@ impl Program {
     /// Log lines that no traffic may cause.
     pub fn complaints(&self) -> Vec<String> {
         let log = self.log();
-        let bad = ["level=error", "panicked", "started anew", "no connection could be accepted"];
+        let bad =
+            ["level=error", "panicked", "restarted the listener", "cannot accept a connection"];
         let lines = log.lines().filter(|line| bad.iter().any(|bad| line.contains(bad)));
         lines.map(str::to_owned).collect()
     }
