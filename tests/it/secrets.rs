@@ -67,7 +67,8 @@ fn no_upstream_sees_what_is_not_meant_for_it_and_each_sees_its_own() {
     }
     let asked = tally["list asked for"];
     let shown: usize = tally.iter().filter(|(w, _)| w.starts_with("list of")).map(|(_, n)| n).sum();
-    assert!(shown > asked + 50, "no list came from the cache: {tally:#?}");
+    // Without a cache each list that is shown is asked for, and so is each that judges a model.
+    assert!(shown > asked, "no list came from the cache: {tally:#?}");
 }
 
 fn run(number: usize, tally: &Tally) {
