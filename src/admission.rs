@@ -34,7 +34,7 @@ const DELAYED: usize = 16;
 /// How many addresses are counted at once.
 const ADDRESSES: usize = 4096;
 
-/// What a browser shows as a document: the values of `Sec-Fetch-Dest` of a navigation.
+/// The values of `Sec-Fetch-Dest` of a navigation: the browser shows the response as a document.
 const DOCUMENTS: [&str; 6] = ["document", "iframe", "frame", "object", "embed", "fencedframe"];
 
 /// The rules of who may call.
@@ -48,7 +48,7 @@ pub struct Admission {
     guesses: Guesses,
 }
 
-/// What a browser is told about cross-origin access; nothing for other clients.
+/// The answer to a browser's question about cross-origin access; empty for other clients.
 #[derive(Debug, Default)]
 pub struct Cors {
     /// Header fields for the response.

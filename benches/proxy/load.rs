@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::measure::{Cpu, quantile};
 use crate::target::Target;
 
-/// What the clients do.
+/// The work of the clients.
 pub struct Load<'a> {
     pub connections: usize,
     pub lasting: Duration,

@@ -32,7 +32,7 @@ mod small;
 mod start;
 /// Streams of tokens.
 mod stream;
-/// What is between client and upstream.
+/// The servers between client and upstream.
 mod target;
 /// The fake upstream.
 mod upstream;

@@ -290,7 +290,7 @@ fn machine(table: &Table, stage: &Stage, rounds: usize, took: Duration) -> Strin
     )
 }
 
-/// What a command prints to stdout and stderr.
+/// The output of a command, stdout and then stderr.
 fn printed(command: &mut Command) -> Option<String> {
     let output = command.output().ok()?;
     let text = [output.stdout, output.stderr].concat();

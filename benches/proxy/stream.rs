@@ -143,7 +143,7 @@ fn at_once<T: Send>(
 /// Finds the times in a stream that arrives in arbitrary pieces.
 #[derive(Default)]
 struct Stamps {
-    /// What may be the start of a time.
+    /// The end of the last piece, which may be the start of a time.
     rest: Vec<u8>,
     /// Nanoseconds.
     delays: Vec<f64>,

@@ -1,4 +1,4 @@
-//! What is between client and upstream: nothing, the program, or nginx.
+//! The server between client and upstream: none, the program, or nginx.
 //!
 //! Both proxies run as users run them, with one log line per request, here to `/dev/null`. The program has a cache and
 //! no filter. nginx is a plain proxy that keeps connections to the upstream and buffers no bodies. It has a worker per

@@ -28,7 +28,7 @@ pub const MODELS: usize = 340;
 /// The length of the small response.
 pub const PLAIN: usize = 1024;
 
-/// What precedes the time in an event, and the number of its digits.
+/// The text in front of the time in an event, and the number of digits of a time.
 pub const STAMP: &[u8] = b"\"t\":";
 pub const DIGITS: usize = 16;
 

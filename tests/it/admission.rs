@@ -312,7 +312,7 @@ fn who_is_exposed_has_many_names_but_pages_must_be_allowed_all_the_same() {
     assert!(fake.counts_within("/v1/x", 2, DEADLINE));
 }
 
-/// What a browser sends that follows a link, or fills a frame.
+/// The header fields of a browser that follows a link or fills a frame.
 fn navigation<'a>(site: &'a str, dest: &'a str) -> [(&'a str, &'a str); 3] {
     [("Sec-Fetch-Site", site), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", dest)]
 }
