@@ -56,8 +56,13 @@ pub struct Response {
 
 impl Client {
     pub fn of(proxy: &Proxy) -> Client {
+        Client::try_of(proxy).unwrap()
+    }
+
+    /// A client of a proxy that may have ended.
+    pub fn try_of(proxy: &Proxy) -> std::io::Result<Client> {
         let address = SocketAddr::from(([127, 0, 0, 1], proxy.port()));
-        Client::over(TcpStream::connect_timeout(&address, DEADLINE).unwrap())
+        TcpStream::connect_timeout(&address, DEADLINE).map(Client::over)
     }
 
     /// A client on a given source port (0: any). It closes with a reset, so that another client can use the port at
