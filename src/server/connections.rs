@@ -19,8 +19,9 @@ use crate::sys::epoll::Epoll;
 /// The token of the listening socket in epoll.
 pub(super) const LISTENER: u64 = 0;
 
-/// How many free descriptors in a row count as the end of those in use.
-const GAP: RawFd = 8;
+/// How many free descriptors in a row count as the end of those in use, behind the last one of a
+/// connection.
+const GAP: usize = 8;
 
 /// All client connections of a listener.
 pub(super) struct Connections {
@@ -32,7 +33,10 @@ pub(super) struct Connections {
     pub(super) exchanges: AtomicUsize,
     /// Requests that have arrived.
     pub(super) requests: AtomicU64,
-    /// The highest open descriptor at the last search.
+    /// The descriptors below are older than all connections. One of them may be closed and its
+    /// number be used again, for a connection that only a search from 0 finds.
+    first: RawFd,
+    /// The highest descriptor of a connection at the last search.
     highest: AtomicI32,
     table: Mutex<Table>,
 }
@@ -45,9 +49,10 @@ struct Table {
 }
 
 impl Connections {
-    pub(super) fn new(port: u16, epoll: Epoll, common: Common) -> Connections {
+    pub(super) fn new(port: u16, first: RawFd, epoll: Epoll, common: Common) -> Connections {
         Connections {
             port,
+            first,
             epoll,
             common: Arc::new(common),
             exchanges: AtomicUsize::default(),
@@ -63,7 +68,7 @@ impl Connections {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let known = || self.table().by_peer.get(&peer).filter(|known| known.has_peer()).cloned();
         let search = || {
-            self.search();
+            self.search_but(&self.known(), self.first, Some(peer));
             known()
         };
         let search_all = || {
@@ -109,14 +114,18 @@ impl Connections {
     ///
     /// It probes the numbers of no known connection, since listing `/proc/self/fd` takes several
     /// times as long. The kernel gives the lowest free number, so a new one is below the highest
-    /// that was seen, or close behind it.
+    /// one of a connection, or close behind it. An inherited descriptor may be far above.
     pub(super) fn search(&self) -> Vec<Arc<Connection>> {
-        let mut known = Vec::new();
-        for connection in self.table().by_token.values() {
-            known.extend(connection.descriptors());
-        }
+        self.search_but(&self.known(), 0, None)
+    }
+
+    /// The descriptors of the connections that have records, sorted.
+    fn known(&self) -> Vec<RawFd> {
+        let table = self.table();
+        let all = table.by_token.values().flat_map(|connection| connection.descriptors());
+        let mut known: Vec<_> = all.collect();
         known.sort_unstable();
-        self.search_but(&known)
+        known
     }
 
     /// [`Connections::search`] that probes all numbers: tiny_http may have closed one of a known
@@ -127,35 +136,53 @@ impl Connections {
         if let Some(highest) = numbers.max() {
             self.highest.store(highest, Ordering::Relaxed);
         }
-        self.search_but(&[])
+        self.search_but(&[], 0, None)
     }
 
-    /// Searches all numbers but these, which are sorted.
-    fn search_but(&self, known: &[RawFd]) -> Vec<Arc<Connection>> {
+    /// Probes all numbers from `first` on but those in `known`, or fewer if the connection of
+    /// `wanted` was found.
+    fn search_but(
+        &self,
+        known: &[RawFd],
+        first: RawFd,
+        wanted: Option<SocketAddr>,
+    ) -> Vec<Arc<Connection>> {
         let mut origins: HashMap<SocketAddr, Origin> = HashMap::new();
-        let (mut fd, mut highest) = (-1, known.last().copied().unwrap_or(0));
+        let mut highest = known.last().copied().unwrap_or(0);
         let before = self.highest.load(Ordering::Relaxed);
-        while fd < highest.max(before) + GAP {
-            fd += 1;
+        let mut free = 0;
+        for fd in first.. {
+            if free >= GAP && fd > highest.max(before) {
+                self.highest.store(highest, Ordering::Relaxed);
+                break;
+            }
             if known.binary_search(&fd).is_ok() {
+                free = 0;
                 continue;
             }
             let socket = descriptors::socket(fd);
             let local = match socket.local_addr() {
-                Err(error) if error.raw_os_error() == Some(libc::EBADF) => continue,
+                Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
+                    free += 1;
+                    continue;
+                }
                 local => local.ok().filter(|local| local.port() == self.port),
             };
+            free = 0;
+            let Some(local) = local else { continue };
             highest = highest.max(fd);
-            let peer = local.and_then(|_| socket.peer_addr().ok());
-            let Some((local, peer)) = local.zip(peer) else { continue };
+            let Ok(peer) = socket.peer_addr() else { continue };
             let origin = Origin { peer, local, library: Vec::new() };
             let origin = origins.entry(peer).or_insert(origin);
             match origin.local == local {
                 true => origin.library.push(fd),
                 false => cut(fd, peer),
             }
+            if wanted == Some(peer) && origin.library.len() == 2 {
+                self.highest.fetch_max(highest, Ordering::Relaxed);
+                break;
+            }
         }
-        self.highest.store(highest, Ordering::Relaxed);
         origins.into_values().filter_map(|origin| self.adopt(origin)).collect()
     }
 

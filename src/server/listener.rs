@@ -97,7 +97,8 @@ impl Listener {
         on_leak: Box<OnLeak>,
     ) -> io::Result<Server> {
         let common = Common { closing: OnceLock::new(), leaked: AtomicUsize::new(0), on_leak };
-        let connections = Connections::new(self.address.port(), Epoll::new()?, common);
+        let (port, first) = (self.address.port(), self.socket.as_raw_fd());
+        let connections = Connections::new(port, first, Epoll::new()?, common);
         let is_lent = self.is_lent;
         let has_stopped = AtomicBool::new(false);
         let shared = Arc::new(Shared { service, limits, connections, is_lent, has_stopped });

@@ -27,14 +27,11 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
 }
 
-/// A file, whatever its descriptor: its device and its number on it.
-pub type Identity = (u64, u64);
-
-/// The file that a descriptor refers to.
+/// The file that a descriptor refers to: its device and its number on it.
 ///
 /// # Errors
 /// `EBADF` for a number that is not open.
-pub fn identity(fd: RawFd) -> io::Result<Identity> {
+pub fn identity(fd: RawFd) -> io::Result<(u64, u64)> {
     // SAFETY: as in `socket`.
     let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) }).metadata()?;
     Ok((file.st_dev(), file.st_ino()))
