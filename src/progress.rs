@@ -33,6 +33,9 @@ pub struct Progress {
     consumed: Option<u64>,
     /// When `judge` first saw the next request arrive; cleared by that request.
     head: Option<Instant>,
+    /// Whether `judge` last found it idle, with every byte read. Until the next byte arrives,
+    /// which is an edge in epoll, only its deadline can pass.
+    is_settled: bool,
     /// Whether no bytes had been read when `judge` last looked, though there was cause.
     was_untouched: bool,
     /// While a worker waits for more of a body: how much it had, and since when it has no more.
@@ -137,6 +140,7 @@ impl Progress {
             ended: None,
             consumed: Some(0),
             head: None,
+            is_settled: false,
             was_untouched: false,
             stalled: None,
             is_leaked: false,
@@ -152,7 +156,7 @@ impl Progress {
             self.end(now);
             return Taken::Pipelined;
         }
-        (self.has_requests, self.is_unanswered) = (true, true);
+        (self.has_requests, self.is_unanswered, self.is_settled) = (true, true, false);
         self.open += 1;
         (self.consumed, self.head) = (None, None);
         Taken::Accepted
@@ -164,7 +168,7 @@ impl Progress {
         self.is_unanswered = false;
         self.since = now;
         // What is unread belongs to the next request.
-        (self.consumed, self.head) = (None, None);
+        (self.consumed, self.head, self.is_settled) = (None, None, false);
     }
 
     /// Notes that a response has no writer any more. From now on tiny_http can close the
@@ -188,6 +192,12 @@ impl Progress {
     pub fn idle_since(&self) -> Option<(bool, Instant)> {
         let is_idle = self.open == 0 && self.ended.is_none();
         is_idle.then(|| (self.head.is_some(), self.head.unwrap_or(self.since)))
+    }
+
+    /// Whether `judge` would find what it found before, if no edge was seen since.
+    pub fn is_settled(&self, limits: &Limits, now: Instant) -> bool {
+        let is_idle = self.open == 0 && self.ended.is_none();
+        self.is_settled && is_idle && now - self.since <= limits.idle_timeout
     }
 
     /// Updates the progress by what is seen of the connection now, and decides what must be
@@ -217,6 +227,7 @@ impl Progress {
             };
         }
         self.head = (seen.received > start).then(|| self.head.unwrap_or(now));
+        self.is_settled = self.head.is_none() && seen.tcp == Tcp::Open;
         let cause = match self.head {
             Some(since) if now - since > limits.head_timeout => Cause::HeadTimeout,
             // The body may come with the head, so what is unread does not count.

@@ -43,4 +43,9 @@ impl Trim {
             memory::return_memory();
         }
     }
+
+    /// Whether there is nothing to return before the next request.
+    pub fn is_done(&self) -> bool {
+        self.left == 0
+    }
 }

@@ -8,6 +8,7 @@
 //! | `listener` | the listening socket: bound or inherited, served, closed |
 //! | `watch` | deadlines and limits of all connections, on one thread |
 //! | `accept` | tiny_http's servers on the socket, one after another |
+//! | `arrivals` | wakes the watch for the first connection |
 //! | `workers` | the threads that take requests |
 //! | `connections` | all connections, and how they are found |
 //! | `exchange` | one request: its body, and the head of its response |
@@ -16,6 +17,7 @@
 //! | `connection` | the one record of a client connection; [`crate::progress`] judges it |
 
 mod accept;
+mod arrivals;
 mod connection;
 mod connections;
 mod exchange;

@@ -9,9 +9,10 @@
 //! - **A dead accept thread**: see [`super::accept`].
 //!
 //! It waits in epoll on the listener and on all connections. 10 ms after an edge it searches for
-//! new connections, and looks at those that have edges by then. Once a second it looks at all of
-//! them: deadlines pass without an edge, and epoll drops the edge of the listener if tiny_http has
-//! accepted the connection before this thread has woken up.
+//! new connections, and looks at those that have edges by then. Once a second it looks at all that
+//! are not settled: deadlines pass without an edge, and epoll drops the edge of the listener if
+//! tiny_http has accepted the connection before this thread has woken up. While there is no
+//! connection it waits without a limit: see [`super::arrivals`].
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use super::accept::Acceptor;
+use super::arrivals::Arrivals;
 use super::connection::Connection;
 use super::connections::LISTENER;
 use super::leak;
@@ -63,6 +65,19 @@ pub(super) struct Watch {
     pause: Duration,
     /// When a server that accepts no more can be replaced.
     reopens: Option<Instant>,
+    arrivals: Arrivals,
+    rest: Rest,
+}
+
+/// Whether there is anything to do before the next connection arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// There may be.
+    No,
+    /// There is not, and signals are asked for. A connection may have come just before that.
+    Signals,
+    /// The search since then has found none.
+    Complete,
 }
 
 impl Watch {
@@ -72,7 +87,9 @@ impl Watch {
     /// No thread can be started, or no file descriptor is free.
     pub(super) fn start(shared: Arc<Shared>, listener: TcpListener) -> io::Result<()> {
         let (address, now) = (listener.local_addr()?, Instant::now());
-        shared.connections.epoll.add(&listener, LISTENER)?;
+        let epoll = &shared.connections.epoll;
+        epoll.add(&listener, LISTENER)?;
+        let arrivals = Arrivals::new(&listener, epoll)?;
         let watch = Watch {
             acceptor: Acceptor::start(Arc::clone(&shared), listener)?,
             shared,
@@ -84,6 +101,8 @@ impl Watch {
             sweeps: 0,
             pause: HASTE,
             reopens: None,
+            arrivals,
+            rest: Rest::No,
         };
         thread::Builder::new().name("watch".into()).spawn(move || watch.run()).map(drop)
     }
@@ -98,7 +117,24 @@ impl Watch {
             self.reopens = self.acceptor.keep_up();
             let requests = self.shared.connections.requests.load(Ordering::Relaxed);
             self.trim.keep_up(now, requests);
+            self.keep_rest();
         }
+    }
+
+    /// Decides whether the next wait needs a limit.
+    fn keep_rest(&mut self) {
+        let connections = &self.shared.connections;
+        let is_idle = connections.count() == 0 && !connections.are_closing();
+        let is_done = is_idle && self.reopens.is_none() && self.trim.is_done();
+        self.rest = match (self.rest, is_done) {
+            (Rest::No, true) if self.arrivals.signal().is_ok() => Rest::Signals,
+            (Rest::No, _) => Rest::No,
+            (_, true) => Rest::Complete,
+            (_, false) => {
+                self.arrivals.rest();
+                Rest::No
+            }
+        };
     }
 
     /// Waits until it is time to look, and collects the edges since the last look.
@@ -107,8 +143,8 @@ impl Watch {
         if self.unsettled.is_empty() && !self.is_growing {
             let pause = if self.shared.connections.are_closing() { HASTE } else { SWEEP };
             let at = self.reopens.map_or(self.swept + pause, |at| at.min(self.swept + pause));
-            let within = Some(at.saturating_duration_since(Instant::now()));
-            epoll.wait(within, edges);
+            let within = at.saturating_duration_since(Instant::now());
+            epoll.wait((self.rest != Rest::Complete).then_some(within), edges);
             if edges.is_empty() {
                 return;
             }
@@ -138,15 +174,16 @@ impl Watch {
         self.is_growing = !new.is_empty() || edges.contains(&LISTENER);
         shared.has_stopped.fetch_or(has_stopped, Ordering::SeqCst);
         seen.extend(new);
+        seen.extend(edges.iter().filter_map(|token| connections.get(*token)));
+        let accepts = shared.accepts();
         if sweeps {
             self.swept = now;
-            seen = connections.all();
-        } else {
-            seen.extend(edges.iter().filter_map(|token| connections.get(*token)));
-            seen.sort_unstable_by_key(|connection| connection.token);
-            seen.dedup_by_key(|connection| connection.token);
+            let mut all = connections.all();
+            all.retain(|one| !accepts || !one.progress().is_settled(&shared.limits, now));
+            seen.extend(all);
         }
-        let accepts = shared.accepts();
+        seen.sort_unstable_by_key(|connection| connection.token);
+        seen.dedup_by_key(|connection| connection.token);
         let (mut forgotten, mut arriving) = (0, false);
         for connection in &seen {
             let verdict = connection.judge(&shared.limits, accepts, now);

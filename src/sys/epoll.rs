@@ -12,7 +12,6 @@ const BATCH: usize = 64;
 pub struct Epoll(OwnedFd);
 
 impl Epoll {
-    /// Makes an empty set.
     pub fn new() -> io::Result<Epoll> {
         // SAFETY: a plain system call.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };

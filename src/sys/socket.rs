@@ -5,7 +5,6 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
-/// How many connections may wait for `accept`.
 pub fn set_backlog(listener: &TcpListener, connections: i32) -> io::Result<()> {
     // SAFETY: a plain system call on a descriptor that `listener` owns.
     check(unsafe { libc::listen(listener.as_raw_fd(), connections) })
@@ -19,15 +18,22 @@ pub fn set_keep_alive(socket: &TcpStream) -> io::Result<()> {
     set(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 20)
 }
 
-/// Sets the size of the kernel's receive buffer.
 pub fn set_receive_buffer(socket: &TcpStream, bytes: i32) -> io::Result<()> {
     set(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, bytes)
 }
 
-/// Whether a socket listens.
 pub fn is_listening(socket: &impl AsRawFd) -> bool {
     let mut listening: libc::c_int = 0;
     get(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ACCEPTCONN, &mut listening) && listening == 1
+}
+
+/// Has the kernel send SIGIO to this process, or no more, for each connection that arrives.
+pub fn signal_arrivals(listener: &TcpListener, signals: bool) -> io::Result<()> {
+    let (fd, mut signals) = (listener.as_raw_fd(), libc::c_int::from(signals));
+    // SAFETY: a plain system call on a descriptor that `listener` owns.
+    check(unsafe { libc::fcntl(fd, libc::F_SETOWN, std::process::id()) })?;
+    // SAFETY: FIOASYNC reads one int.
+    check(unsafe { libc::ioctl(fd, libc::FIOASYNC, &raw mut signals) })
 }
 
 /// Breaks a connection with a RST.
@@ -46,9 +52,7 @@ pub fn reset(socket: &TcpStream) {
 /// What a read from a socket would find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pending {
-    /// Nothing has arrived.
     Nothing,
-    /// There are bytes to read.
     Bytes,
     /// The peer closed, or the connection broke.
     Closed,
@@ -86,7 +90,6 @@ pub struct TcpInfo {
     pub received: u64,
 }
 
-/// Asks for the counters of a connection.
 pub fn tcp_info(socket: &TcpStream) -> Option<TcpInfo> {
     // The fields lie where `linux/tcp.h` has had them since Linux 4.1.
     const LAST_DATA_RECEIVED: usize = 52;

@@ -83,6 +83,36 @@ fn what_was_ended_is_cut_and_at_last_leaked() {
     assert_eq!(after(Tcp::Closed, 11), Verdict::Stuck);
 }
 
+/// The watch skips settled connections.
+#[test]
+fn a_settled_connection_is_fine_until_its_deadline_or_a_request() {
+    let (now, limits) = (Instant::now(), Limits::default());
+    let mut progress = Progress::new(now);
+    let at = |seconds| now + SECOND * seconds;
+    assert!(!progress.is_settled(&limits, now), "no look so far");
+    let read = Seen { received: 100, ..OPEN };
+    for (seen, settled) in [
+        (OPEN, true),
+        (Seen { tcp: Tcp::ClientClosed, ..OPEN }, false),
+        (Seen { received: 10, unread: 10, ..OPEN }, false),
+        (read, false),
+    ] {
+        let mut progress = Progress::new(now);
+        progress.judge(&seen, &limits, true, now);
+        assert_eq!(progress.is_settled(&limits, now), settled, "{seen:?}");
+    }
+    progress.take(now);
+    assert!(!progress.is_settled(&limits, now), "an exchange is under way");
+    progress.answer(now);
+    progress.leave(now);
+    assert!(!progress.is_settled(&limits, now), "the next request may have arrived meanwhile");
+    assert_eq!(progress.judge(&read, &limits, true, at(1)), Verdict::Fine);
+    assert!(progress.is_settled(&limits, at(75)));
+    assert_eq!(progress.judge(&read, &limits, true, at(75)), Verdict::Fine);
+    assert!(!progress.is_settled(&limits, at(76)));
+    assert_eq!(progress.judge(&read, &limits, true, at(76)), Verdict::Ended(Cause::Idle));
+}
+
 /// Something that happens to a connection.
 #[derive(Debug, Clone)]
 enum Event {
