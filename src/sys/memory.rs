@@ -27,7 +27,6 @@ pub fn keep_little_memory() {
     }
 }
 
-/// Returns freed memory to the system.
 pub fn return_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it may be called at any time from any thread.
@@ -36,21 +35,24 @@ pub fn return_memory() {
     }
 }
 
-/// Frames of the calls that release the stack, in bytes, with room to spare.
-const OWN_FRAMES: usize = 1024;
-
 /// Returns the part of this thread's stack that is not in use. A thread that waits may do so
 /// for minutes, and the deep calls are behind it.
 pub fn release_stack() {
-    let mark = 0_u8;
     // SAFETY: a plain question.
     let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(65536);
-    // A page that was released in part would be released whole.
-    let end = (&raw const mark as usize).saturating_sub(OWN_FRAMES) / page * page;
+    // A page that is released in part is released whole. 128 bytes are for the call itself.
+    let end = below_this_frame().saturating_sub(128) / page * page;
     let Some(lowest) = lowest_of_stack().filter(|lowest| *lowest < end) else { return };
     // SAFETY: these pages are this thread's stack, below all frames in use and those of the call
     // itself. Nobody reads them before they are written again.
     unsafe { libc::madvise(lowest as *mut libc::c_void, end - lowest, libc::MADV_DONTNEED) };
+}
+
+/// An address below the caller's frame.
+#[inline(never)]
+fn below_this_frame() -> usize {
+    let mark = 0_u8;
+    &raw const mark as usize
 }
 
 /// The lowest address of this thread's stack, which grows downwards.
