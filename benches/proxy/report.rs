@@ -173,7 +173,7 @@ fn goals(table: &Table) -> Vec<(String, String, String)> {
             values: vec![table.ratio(bulk::SMALLER, "MB/s", Kind::Direct)],
         },
         Goal {
-            what: "memory at rest",
+            what: "memory when idle",
             asked: Asked::AtMost(6.0, "MB"),
             timed: None,
             values: vec![table.get(rest::IDLE, rest::MEMORY, Kind::Filter)],

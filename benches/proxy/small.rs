@@ -36,7 +36,7 @@ pub fn plain(bench: &mut Bench) -> io::Result<()> {
         let name = plain_name(connections);
         bench.interleaved(|table, target| {
             let outcome = measured(target, connections, &request, false)?;
-            tell(table, &name, target, &outcome);
+            record(table, &name, target, &outcome);
             Bench::peak(table, &name, target);
             Ok(())
         })?;
@@ -48,7 +48,7 @@ pub fn list(bench: &mut Bench) -> io::Result<()> {
     bench.interleaved(|table, target| {
         let request = client::get(target.list());
         let outcome = measured(target, SEVERAL, &request, false)?;
-        tell(table, LIST, target, &outcome);
+        record(table, LIST, target, &outcome);
         table.add(LIST, "MB/s", target.kind, outcome.bytes / outcome.took / 1e6);
         Ok(())
     })
@@ -58,7 +58,7 @@ pub fn connect(bench: &mut Bench) -> io::Result<()> {
     let request = client::chat("/v1/plain");
     bench.interleaved(|table, target| {
         let outcome = measured(target, SEVERAL, &request, true)?;
-        tell(table, CONNECT, target, &outcome);
+        record(table, CONNECT, target, &outcome);
         Ok(())
     })
 }
@@ -73,7 +73,7 @@ fn measured(
     Load { connections, lasting: LASTING, request, fresh }.run(target)
 }
 
-fn tell(table: &mut Table, name: &str, target: &Target, outcome: &Outcome) {
+fn record(table: &mut Table, name: &str, target: &Target, outcome: &Outcome) {
     let mut add = |unit, value| table.add(name, unit, target.kind, value);
     add("requests/s", outcome.exchanges / outcome.took);
     add("median, µs", outcome.median * 1e6);

@@ -46,7 +46,7 @@ struct Running {
     stop: Option<Command>,
 }
 
-/// What is needed to start targets.
+/// The parts that targets need to start.
 pub struct Stage {
     upstream: u16,
     folder: PathBuf,

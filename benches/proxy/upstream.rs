@@ -138,7 +138,7 @@ impl Shared {
                 }
                 "hold" => {
                     wire.write(&[EVENT_STREAM.as_bytes(), &self.event].concat())?;
-                    // Nothing arrives but the end of the connection.
+                    // Only the end of the connection arrives.
                     wire.part(&mut Framing::Length(1))?;
                     return Ok(());
                 }

@@ -1,5 +1,5 @@
-//! What the documentation says is true: its configurations load, its commands print what it shows, its
-//! tables are complete, and its links lead somewhere.
+//! The documentation is true: its configurations load, its commands print the output that it shows,
+//! its tables are complete, and its links lead somewhere.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use model_filter::error::Code;
 use crate::fake::{Fake, models};
 use crate::proxy::{Proxy, program, run};
 
-/// A code block: where it begins, what follows its fence, and its lines.
+/// A code block: its place, the words after its fence, and its lines.
 struct Block {
     place: String,
     info: String,
