@@ -38,6 +38,10 @@ soak: ## Runs mixed traffic for MINUTES and checks every byte; not part of `test
 bench: ## Measures the cost beside direct and nginx: make bench ARGS="plain list" ROUNDS=9; about 4 minutes, longer on a busy machine
 	@ulimit -n $$(ulimit -H -n) && $(CARGO) bench --locked --bench proxy -- --rounds $(ROUNDS) $(ARGS)
 
+compare: ## Compares with nginx, Caddy and the Python original, if they are here: make compare PYTHON_ORIGINAL=DIR PYTHON=python3
+	@ulimit -n $$(ulimit -H -n) && PYTHON_ORIGINAL="$(PYTHON_ORIGINAL)" PYTHON="$(or $(PYTHON),python3)" \
+	  $(CARGO) bench --locked --bench proxy -- --rounds $(ROUNDS) --compare $(ARGS)
+
 fuzz: MINUTES = 15
 fuzz: ## Fuzzes the parsers of bodies for MINUTES in total; needs nightly Rust, installs cargo-fuzz if it is missing
 	@rustup run nightly rustc --version || { echo "make fuzz needs nightly: rustup toolchain install nightly"; exit 1; }

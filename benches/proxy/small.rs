@@ -31,7 +31,7 @@ pub const LIST: &str = "cached list, 8 connections";
 const CONNECT: &str = "new connection for each request, 8 at once";
 
 pub fn plain(bench: &mut Bench) -> io::Result<()> {
-    let request = client::chat("/v1/plain");
+    let request = client::chat("/v1/chat/completions");
     for connections in CONNECTIONS {
         let name = plain_name(connections);
         bench.interleaved(|table, target| {
@@ -54,8 +54,19 @@ pub fn list(bench: &mut Bench) -> io::Result<()> {
     })
 }
 
+/// The list as each program gives it: model-filter and the Python original from their caches, the others relay it.
+pub fn relayed_list(bench: &mut Bench) -> io::Result<()> {
+    let request = client::get("/v1/models");
+    bench.interleaved(|table, target| {
+        let outcome = measured(target, SEVERAL, &request, false)?;
+        record(table, "list of 340 models, 8 connections", target, &outcome);
+        Bench::peak(table, "list of 340 models, 8 connections", target);
+        Ok(())
+    })
+}
+
 pub fn connect(bench: &mut Bench) -> io::Result<()> {
-    let request = client::chat("/v1/plain");
+    let request = client::chat("/v1/chat/completions");
     bench.interleaved(|table, target| {
         let outcome = measured(target, SEVERAL, &request, true)?;
         record(table, CONNECT, target, &outcome);
