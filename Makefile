@@ -1,4 +1,4 @@
-# `make run` builds and runs the proxy, `make test` runs the tests. Nothing but cargo is needed.
+# `make run` builds and runs the proxy, `make test` runs the tests. They need cargo and a C compiler.
 
 CARGO   ?= cargo
 PREFIX  ?= /usr/local
@@ -7,16 +7,17 @@ MINUTES ?= 10
 ROUNDS  ?= 5
 BODIES  ?= 30000
 
-# What this machine is, and the static target that goes with it: musl where rustup and a compiler have it, else glibc.
+# The target of this machine, and the static one that belongs to it: musl if rustup and a compiler have it, else glibc.
 HOST    = $(shell rustc -vV | sed -n 's/^host: //p')
 MUSL    = $(subst -gnu,-musl,$(HOST))
 STATIC  = $(shell command -v musl-gcc >/dev/null && rustup target list --installed | grep -x $(MUSL) || echo $(HOST))
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 TARGET ?=
-# Where cargo puts things.
+# The folder that cargo writes to.
 OUT     = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run build test test-browser soak bench fuzz differential check install static cross deb dist release-check image clean
+.PHONY: run build test test-browser soak bench compare fuzz differential check install static cross deb dist release-check image \
+  image-files clean
 
 run: ## Builds and runs: make run ARGS="--port 9000"
 	$(CARGO) run --release --locked -- $(ARGS)
@@ -30,15 +31,19 @@ test: ## Runs all tests
 test-browser: ## Tests the page in headless Chromium; needs Debian's chromium and chromium-driver, or the like
 	$(CARGO) test --locked --test browser -- --test-threads 2
 
-soak: ## Mixed traffic for MINUTES, and what it leaves behind; not part of `test`
+soak: ## Runs mixed traffic for MINUTES and checks every byte; not part of `test`
 	$(CARGO) test --release --locked --test soak -- $(MINUTES)
 
-# A thousand streams have both their ends in one process: more files than a shell is usually allowed at first.
-bench: ## What it costs, beside direct and nginx: make bench ARGS="plain list" ROUNDS=9; about 4 minutes with neither, longer where others use the machine
+# Both ends of 1,000 streams are in one process, which needs more files than a shell's soft limit.
+bench: ## Measures the cost beside direct and nginx: make bench ARGS="plain list" ROUNDS=9; about 4 minutes, longer on a busy machine
 	@ulimit -n $$(ulimit -H -n) && $(CARGO) bench --locked --bench proxy -- --rounds $(ROUNDS) $(ARGS)
 
+compare: ## Compares with nginx, Caddy and the Python original, if they are here: make compare PYTHON_ORIGINAL=DIR PYTHON=python3
+	@ulimit -n $$(ulimit -H -n) && PYTHON_ORIGINAL="$(PYTHON_ORIGINAL)" PYTHON="$(or $(PYTHON),python3)" \
+	  $(CARGO) bench --locked --bench proxy -- --rounds $(ROUNDS) --compare $(ARGS)
+
 fuzz: MINUTES = 15
-fuzz: ## Hostile bodies for MINUTES, shared by the targets; needs nightly Rust, installs cargo-fuzz if it is missing
+fuzz: ## Fuzzes the parsers of bodies for MINUTES in total; needs nightly Rust, installs cargo-fuzz if it is missing
 	@rustup run nightly rustc --version || { echo "make fuzz needs nightly: rustup toolchain install nightly"; exit 1; }
 	@$(CARGO) fuzz --version || { echo "cargo-fuzz is missing: installing it"; $(CARGO) install --locked cargo-fuzz; }
 	for target in json_splice multipart_splice; do \
@@ -47,16 +52,16 @@ fuzz: ## Hostile bodies for MINUTES, shared by the targets; needs nightly Rust, 
 	    -dict=fuzz/dict -max_len=4096 -max_total_time=$$(($(MINUTES) * 30)) -print_final_stats=1 || exit 1; \
 	done
 
-differential: build ## Whether the parsers of Python, Node and Go read hidden models in BODIES hostile bodies; needs python3, npm and go
+differential: build ## Checks that no parser of Python, Node or Go reads a hidden model in BODIES hostile bodies; needs python3, npm and go
 	python3 tests/differential/run.py $(OUT)/release/model-filter $(BODIES)
 
-check: ## Everything that must hold before a change lands
+check: ## Runs what CI runs
 	.ci/run
 
 target/release/model-filter:
 	$(MAKE) build
 
-install: target/release/model-filter ## Installs below $(DESTDIR)$(PREFIX); never overwrites a configuration
+install: target/release/model-filter ## Installs below $(DESTDIR)$(PREFIX); keeps an existing configuration
 	install -D -m 755 target/release/model-filter $(DESTDIR)$(PREFIX)/bin/model-filter
 	install -D -m 644 deploy/model-filter.1 $(DESTDIR)$(PREFIX)/share/man/man1/model-filter.1
 	install -D -m 644 deploy/completions/model-filter.bash \
@@ -67,14 +72,14 @@ install: target/release/model-filter ## Installs below $(DESTDIR)$(PREFIX); neve
 	test -e $(DESTDIR)$(PREFIX)/etc/model-filter/config.yaml || \
 	  install -D -m 644 config.yaml $(DESTDIR)$(PREFIX)/etc/model-filter/config.yaml
 
-# As an explicit target, even where it is this machine's own: then the flags are not for build scripts and macros.
+# With an explicit target, even if it is this machine's own, the flags do not apply to build scripts and macros.
 static: TRIPLE = $(STATIC)
-static: ## Builds target/static/model-filter, which needs no library: see STATIC above
+static: ## Builds target/static/model-filter, which needs no library
 	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static" $(CARGO) build --release --locked --target $(TRIPLE)
 	install -D -m 755 $(OUT)/$(TRIPLE)/release/model-filter $(OUT)/static/model-filter
 	@! command -v file >/dev/null || file -b $(OUT)/static/model-filter
 
-# The same for another machine, by way of zig: cross TARGET=…
+# The same for another machine, with zig as its linker: cross TARGET=…
 cross:
 	@test -n "$(TARGET)" || { echo "which machine? TARGET=aarch64-unknown-linux-musl, for example"; exit 1; }
 	@rustup target list --installed | grep -qx $(TARGET) || rustup target add $(TARGET)
@@ -95,18 +100,27 @@ dist: cross ## Builds dist/model-filter-VERSION-TARGET.tar.gz and its sum: make 
 	rm -rf $(OUT)/dist/$(DIST)
 	mkdir -p $(OUT)/dist/$(DIST)/completions dist
 	install -m 755 $(OUT)/$(TARGET)/release/model-filter $(OUT)/dist/$(DIST)
-	install -m 644 config.yaml LICENSE README.md CHANGELOG.md docs/operating.md deploy/model-filter.1 \
+	install -m 644 config.yaml LICENSE README.md CHANGELOG.md deploy/model-filter.1 \
 	  deploy/model-filter.service deploy/model-filter.socket $(OUT)/dist/$(DIST)
 	install -m 644 deploy/completions/* $(OUT)/dist/$(DIST)/completions
+	install -D -m 644 -t $(OUT)/dist/$(DIST)/docs docs/*.md docs/page.png
 	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$$(git log -1 --format=%ct) \
 	  -C $(OUT)/dist -cf - $(DIST) | gzip -9n > dist/$(DIST).tar.gz
 	cd dist && sha256sum $(DIST).tar.gz > $(DIST).tar.gz.sha256
 
-release-check: # That a tag is this version: release-check TAG=v…
+release-check: # Checks that a tag is this version: release-check TAG=v…
 	@test "$(TAG)" = "v$(VERSION)" || { echo "the tag $(TAG) is not v$(VERSION), which Cargo.toml says"; exit 1; }
 
-image: ## Builds the container image model-filter:VERSION
-	docker build -t model-filter:$(VERSION) -t model-filter:latest .
+# The files of the image for an architecture, as the Dockerfile expects them: image-files PROGRAM=… ARCH=armv7
+image-files:
+	install -D -m 755 $(PROGRAM) dist/image/$(ARCH)/model-filter
+	install -D -m 644 config.yaml dist/image/$(ARCH)/etc/model-filter/config.yaml
+
+ENGINE ?= docker
+ARCH    = $(subst aarch64,arm64,$(subst x86_64,amd64,$(firstword $(subst -, ,$(HOST)))))
+image: static ## Builds the container image model-filter:VERSION for this machine, with docker or ENGINE=podman
+	$(MAKE) image-files PROGRAM=$(OUT)/static/model-filter ARCH=$(ARCH)
+	$(ENGINE) build $(if $(filter podman,$(ENGINE)),--format docker) -t model-filter:$(VERSION) -t model-filter:latest --build-arg TARGETARCH=$(ARCH) .
 
 clean:
 	$(CARGO) clean

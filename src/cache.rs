@@ -59,7 +59,7 @@ enum Outcome<V, E> {
     Panicked,
 }
 
-/// Where an answer came from.
+/// The origin of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The cache, or a fetch that another caller began.
@@ -70,7 +70,7 @@ pub enum Origin {
     Fetch,
 }
 
-/// A value or a failure, and where it came from.
+/// A value or a failure, and its origin.
 pub type Answer<V, E> = (Result<V, E>, Origin);
 
 /// A question to the cache, whose fetch may still be running.

@@ -1,6 +1,6 @@
 //! The command line: arguments to a [`Command`].
 //!
-//! Nothing is printed here and nothing exits; help and version are commands too. Limits: of the
+//! This module never prints and never exits: help and version are commands too. Limits: of the
 //! values only ports are checked; [`crate::config`] checks paths and hosts.
 
 use std::ffi::OsString;
@@ -55,7 +55,7 @@ Environment:
 /// What `--version` prints.
 pub const VERSION: &str = concat!("model-filter ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// What the program shall do.
+/// The command to run.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     /// Run the proxy.
@@ -66,7 +66,7 @@ pub enum Command {
     Check(Options),
     /// Ask the running proxy whether it is healthy.
     Health {
-        /// Where it listens.
+        /// The options, which say where it listens.
         options: Options,
         /// Whether it must also have a list of models.
         ready: bool,

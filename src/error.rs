@@ -124,9 +124,9 @@ pub struct Error {
     pub source: Source,
     /// The code for the client.
     pub code: Code,
-    /// What failed and why, in lower case and without a credential, as the client reads it.
+    /// The failure and its reason, in lower case and without a credential, as the client reads it.
     pub message: String,
-    /// What only the log shows beside it: the address of the upstream.
+    /// The address of the upstream, which only the log shows.
     pub address: Option<String>,
 }
 

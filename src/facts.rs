@@ -1,4 +1,4 @@
-//! What a list says about a model: its owner, its context window and its prices.
+//! Facts about a model in a list: its owner, its context window and its prices.
 //!
 //! No standard names these fields. The names here are those that OpenRouter, vLLM, Groq and
 //! Mistral use. Limits: the first name that is present decides.

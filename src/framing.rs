@@ -101,7 +101,7 @@ impl Framing {
         }
     }
 
-    /// What is written in front of a part of this length, which is not 0, and behind it.
+    /// The framing before a part of this length, which is not 0, and after it.
     pub fn around(self, length: usize, room: &mut [u8; SIZE_LINE]) -> (&[u8], &'static [u8]) {
         if self != Framing::Chunked {
             return (&[], &[]);
@@ -119,7 +119,7 @@ impl Framing {
         matches!(self, Framing::None | Framing::Length { left: 0 })
     }
 
-    /// What is written behind the last part.
+    /// The framing after the last part.
     pub fn end(self) -> &'static [u8] {
         if self == Framing::Chunked { b"0\r\n\r\n" } else { &[] }
     }

@@ -1,9 +1,9 @@
 //! A small proxy in front of an OpenAI-compatible API that lists only the models you want.
 //!
-//! `/v1/models` is answered with the models that a filter keeps; everything else is relayed
-//! as it is, streams included. Synchronous: one thread for each exchange, from a pool.
+//! It answers `/v1/models` with the models that a filter keeps, and relays everything else
+//! unchanged, streams included. Synchronous: one thread for each exchange, from a pool.
 //!
-//! # Where things are
+//! # Map
 //!
 //! In import order: imports point down this list.
 //!
@@ -18,12 +18,12 @@
 //! | [`catalog`] | the list that clients see: the union of the offers |
 //! | [`offer`] | one upstream's list: fetched, filtered, cached |
 //! | [`list`] | pure: every shape of a list of models |
-//! | [`facts`] | pure: what a list says about a model |
+//! | [`facts`] | pure: facts about a model in a list |
 //! | [`admission`] | who may call: client keys, and what browsers may do |
 //! | [`upstream`] | one remote API: address, credentials, ureq, the transport |
 //! | [`sample`] | the built-in sample upstream |
 //! | [`server`] | the listener; hides tiny_http |
-//! | [`progress`] | pure: how far a client connection is, and what must be done about it |
+//! | [`progress`] | pure: the state of a client connection, and the action that it needs |
 //! | [`config`] | YAML and environment to settings; every configuration error |
 //! | [`cli`] | the command line |
 //! | [`recent`] | the last exchanges and minutes, for the page |
@@ -37,7 +37,7 @@
 //! | [`cache`] | a TTL cache with single-flight fetches |
 //! | [`reply`] | whole responses, and the shape of our own errors |
 //! | [`filter`] | pure: patterns to kept or hidden |
-//! | [`route`] | pure: method and target to where a request goes |
+//! | [`route`] | pure: method and target to the destination of a request |
 //! | [`model_field`] | pure: the model's name in a body, found and replaced |
 //! | [`json`] | pure: one member of an object, as it stands in the text |
 //! | [`framing`] | pure: HTTP/1.1 framing of requests and responses |
@@ -48,7 +48,7 @@
 //! | [`error`] | the errors of an exchange |
 //! | [`text`] | pure: shortens and shows text of others; loopback hosts |
 //!
-//! # What always holds
+//! # Invariants
 //!
 //! - Only [`server`] names tiny_http and only [`upstream`] names ureq.
 //! - Only [`config`] reads the environment; only `main.rs` prints, and [`logging`] writes the log.

@@ -70,7 +70,7 @@ pub fn start(level: LevelFilter, is_journal: bool) {
     }
     let (sender, entries) = sync_channel(QUEUE);
     let writer = thread::Builder::new().name("log".into());
-    // Without a thread, each line is written where it is logged.
+    // Without a thread, each caller writes its own line.
     if let Ok(writer) = writer.spawn(move || write_all(&entries)) {
         let _ = LOGGER.queue.set(Queue { entries: sender, writer: writer.thread().clone() });
     }

@@ -11,10 +11,10 @@ use model_filter::{probe, service, survey};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// How long the running proxy has to say how it is.
+/// The deadline of `health`.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The same where it may have to ask its upstreams first, for up to `list_timeout`.
+/// The deadline of `health --ready`: the proxy may ask its upstreams first, for up to `list_timeout`.
 const READINESS: Duration = Duration::from_secs(15);
 
 fn main() -> ExitCode {
@@ -79,7 +79,7 @@ fn models(options: &Options, selection: &Selection) -> Result<ExitCode, Failure>
     let colours = out.is_terminal() && config::environment("NO_COLOR").is_none_or(|v| v.is_empty());
     let mut text = Vec::new();
     let complete = survey::show(&offers, selection, key.as_ref(), colours, &mut text)?;
-    // Whoever reads it may have read enough.
+    // A closed pipe is no error: the reader has seen enough.
     let _ = out.write_all(&text);
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

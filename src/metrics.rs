@@ -73,7 +73,7 @@ struct Histogram {
     sum: f64,
 }
 
-/// What became of a list of models.
+/// The outcome of fetching a list of models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ListEvent {
     /// It was fetched.

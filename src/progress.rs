@@ -1,4 +1,4 @@
-//! How far a client connection is, and what must be done about it: pure.
+//! The state of a client connection, and the action that it needs: pure.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ pub struct Progress {
     pub is_leaked: bool,
 }
 
-/// What becomes of a request that arrives.
+/// The fate of a request that arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
     /// It is answered.
@@ -62,7 +62,7 @@ pub struct Seen {
     pub tcp: Tcp,
     /// Bytes that the client has sent so far.
     pub received: u64,
-    /// How many of them nobody has read.
+    /// How many of them are unread.
     pub unread: u64,
     /// How long ago the last of them arrived.
     pub silence: Duration,
@@ -83,12 +83,12 @@ pub enum Tcp {
     Closed,
 }
 
-/// What must be done about a connection.
+/// The action that a connection needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing.
     Fine,
-    /// Nobody has read from it yet: look again soon.
+    /// No byte has been read from it yet: look again soon.
     New,
     /// tiny_http has forgotten it in its queue: have it start a thread.
     Forgotten,
@@ -167,7 +167,7 @@ impl Progress {
     pub fn answer(&mut self, now: Instant) {
         self.is_unanswered = false;
         self.since = now;
-        // What is unread belongs to the next request.
+        // Unread bytes belong to the next request.
         (self.consumed, self.head, self.is_settled) = (None, None, false);
     }
 

@@ -7,7 +7,7 @@ use crate::error::{Code, Error};
 use crate::route::Class;
 use crate::text::loggable;
 
-/// The facts of one exchange. What was sent is added when it has ended.
+/// The facts of one exchange. [`Record::sent`] is added when it has ended.
 #[derive(Debug)]
 pub struct Record {
     /// The address of the client.
@@ -22,13 +22,13 @@ pub struct Record {
     pub model: Option<String>,
     /// The name of the upstream that was chosen.
     pub upstream: Option<String>,
-    /// What was sent to the client.
+    /// The response as it was sent.
     pub sent: Sent,
-    /// What went wrong, on whichever side.
+    /// The failure, on any side.
     pub error: Option<Error>,
 }
 
-/// What was sent to the client, and how long it took.
+/// The response as it was sent: status, times and sizes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sent {
     /// The status of the response.

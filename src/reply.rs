@@ -65,8 +65,8 @@ impl Reply {
 /// The Content-Security-Policy of what is no page.
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// What every response of ours tells a browser: a page of another site must not frame it, guess
-/// its type or embed it, and learns no address from it.
+/// Header fields for browsers in all our responses: a page of another site must not frame the
+/// response, guess its type or embed it, and learns no address from it.
 fn guarded(policy: &str) -> Headers {
     Headers::new()
         .with("Content-Security-Policy", policy)

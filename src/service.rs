@@ -1,5 +1,5 @@
-//! The running proxy: put together from a configuration, taken apart when it is told to,
-//! and put together anew when its configuration changes.
+//! The running proxy: built from a configuration, rebuilt when that changes, and shut down on a
+//! signal.
 //!
 //! A reload makes a new [`Relay`] for new requests, and lets running exchanges end under the
 //! old one. Limits: what the listener was started with stays until the next start.
@@ -27,8 +27,8 @@ use crate::{sample, server};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// How many connections may leak before the program ends, to be started anew: one in so many
-/// of the files that may be open, within these bounds.
+/// How many connections may leak before the program ends and the service manager restarts it: one
+/// in `LEAK_SHARE` of the files that may be open, within the bounds of `LEAKS`.
 const LEAK_SHARE: usize = 8;
 const LEAKS: std::ops::RangeInclusive<usize> = 4..=1000;
 
@@ -50,10 +50,10 @@ struct Service {
     relay: RwLock<Arc<Relay>>,
 }
 
-/// Serves until it is told to end.
+/// Serves until a signal ends it.
 ///
 /// # Errors
-/// A configuration that is wrong, a port that cannot be had; in one line.
+/// An invalid configuration, or a port that cannot be bound; in one line.
 pub fn serve(options: Options) -> Result<(), Failure> {
     memory::limit_stacks();
     memory::keep_little_memory();
@@ -68,7 +68,7 @@ pub fn serve(options: Options) -> Result<(), Failure> {
         server::bind(host, port).map_err(|error| format!("{host}:{port}: {error}"))?
     };
     let address = listener.address();
-    // Before anybody is told that it runs: a signal would end it, SIGHUP too.
+    // Before the start is announced: until then any signal, also SIGHUP, ends the program.
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     announce(&config, address);
     let service = Arc::new(Service {
@@ -116,7 +116,7 @@ impl Service {
                 ending = Some(signal);
                 break;
             }
-            // Where one waits already, it will read the file as it is now.
+            // If a reload is already queued, it will read the file as it is now.
             if let Err(TrySendError::Disconnected(())) = reloads.try_send(()) {
                 log::error!("msg=\"not reloaded: an earlier reload ended in a panic\"");
             }
@@ -188,7 +188,7 @@ impl Service {
     }
 }
 
-/// What has changed and is only read at the start.
+/// The settings that have changed and are only read at the start.
 fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
     let (old, new) = (&old.server, &new.server);
     let changes = [
@@ -204,7 +204,7 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
 fn end_beyond_bearable_leaks(leaked: usize) {
     let files = process::raise_file_limit();
     if leaked >= (files / LEAK_SHARE).clamp(*LEAKS.start(), *LEAKS.end()) {
-        log::error!("msg=\"too many leaked connections: ending, to be started anew\"");
+        log::error!("msg=\"too many leaked connections: exiting for a restart\"");
         log::logger().flush();
         std::process::exit(1);
     }
@@ -213,7 +213,7 @@ fn end_beyond_bearable_leaks(leaked: usize) {
 /// The upstreams of a configuration.
 ///
 /// # Errors
-/// Where one of them cannot be set up; the text names it.
+/// An upstream that cannot be set up; the text names it.
 pub fn offers(config: &Config) -> Result<Vec<Arc<Offer>>, Failure> {
     let among_others = config.upstreams.len() > 1;
     let mut offers = Vec::new();

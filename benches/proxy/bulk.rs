@@ -53,7 +53,7 @@ fn once(
     megabytes: usize,
 ) -> io::Result<()> {
     let mut client = Client::connect(target.port)?;
-    client.exchange(&client::chat("/v1/plain"))?;
+    client.exchange(&client::chat("/v1/chat/completions"))?;
     let (before, began) = (target.cpu(), Instant::now());
     client.exchange(request)?;
     let took = began.elapsed().as_secs_f64();

@@ -33,6 +33,13 @@ pub fn chat(target: &str) -> Vec<u8> {
     post(target, "application/json", body)
 }
 
+/// The same, for a stream.
+pub fn streamed_chat(target: &str) -> Vec<u8> {
+    let body =
+        br#"{"model":"vendor-7/model-7","stream":true,"max_tokens":256,"prompt":"Say hello."}"#;
+    post(target, "application/json", body)
+}
+
 impl Client {
     pub fn connect(port: u16) -> io::Result<Client> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;

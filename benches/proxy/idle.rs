@@ -65,6 +65,6 @@ pub fn idle(bench: &mut Bench) -> io::Result<()> {
 
 fn connect(target: &Target) -> io::Result<Client> {
     let mut client = Client::connect(target.port)?;
-    client.exchange(&client::chat("/v1/plain"))?;
+    client.exchange(&client::chat("/v1/chat/completions"))?;
     Ok(client)
 }

@@ -8,8 +8,9 @@
 //! machines. If other processes use the machine, times mean little: the report gives their share of the cores, and
 //! goals about time are then not judged.
 //!
-//! Arguments: names of scenarios (default: all) and `--rounds N`. Exits with 1 if the harness fails, not if a goal is
-//! missed.
+//! Arguments: names of scenarios (default: all) and `--rounds N`; or `--compare`, which also measures Caddy, if it is
+//! installed, and the Python original, if `PYTHON_ORIGINAL` names its folder (`PYTHON` its interpreter). Exits with 1 if
+//! the harness fails, not if a goal is missed.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // has no test harness that would print
 
 /// Large responses and uploads.
@@ -22,6 +23,8 @@ mod idle;
 mod load;
 /// CPU, memory and wake-ups of processes; quantiles.
 mod measure;
+/// How Caddy and the Python original are started.
+mod others;
 /// The table and the goals.
 mod report;
 /// Open streams without traffic.
@@ -63,6 +66,10 @@ const SCENARIOS: &[Scenario] = &[
     ("start", start::start),
 ];
 
+/// The scenarios of a comparison: paths that the Python original relays.
+const COMPARED: &[Scenario] =
+    &[("chat", small::plain), ("list", small::relayed_list), ("stream", stream::completions)];
+
 /// The default of `--rounds`.
 const ROUNDS: usize = 5;
 
@@ -74,7 +81,7 @@ struct Bench {
 }
 
 fn main() -> ExitCode {
-    let outcome = arguments().and_then(|(rounds, scenarios)| run(rounds, &scenarios));
+    let outcome = arguments().and_then(|run| run.measure());
     match outcome {
         Ok(report) => {
             println!("{report}");
@@ -87,11 +94,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// Rounds and scenarios. Cargo adds `--bench`.
-fn arguments() -> io::Result<(usize, Vec<&'static Scenario>)> {
+/// What to measure.
+struct Run {
+    rounds: usize,
+    scenarios: Vec<&'static Scenario>,
+    compares: bool,
+}
+
+/// Reads the arguments. Cargo adds `--bench`.
+fn arguments() -> io::Result<Run> {
+    let mut words: Vec<String> =
+        std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let compares = words.iter().any(|word| word == "--compare");
+    words.retain(|word| word != "--compare");
+    let all = if compares { COMPARED } else { SCENARIOS };
     let mut rounds = ROUNDS;
-    let mut chosen = Vec::new();
-    let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
+    let mut scenarios = Vec::new();
+    let mut words = words.into_iter();
     while let Some(word) = words.next() {
         if word == "--rounds" {
             let number = words.next().and_then(|number| number.parse().ok());
@@ -99,34 +118,38 @@ fn arguments() -> io::Result<(usize, Vec<&'static Scenario>)> {
             rounds = number.filter(|rounds| *rounds > 0).ok_or_else(missing)?;
             continue;
         }
-        let known = SCENARIOS.iter().find(|(name, _)| *name == word);
-        chosen.push(known.ok_or_else(|| {
-            let names: Vec<&str> = SCENARIOS.iter().map(|(name, _)| *name).collect();
-            io::Error::other(format!("{word:?} is no scenario; there are {}", names.join(", ")))
+        let known = all.iter().find(|(name, _)| *name == word);
+        scenarios.push(known.ok_or_else(|| {
+            let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+            io::Error::other(format!("{word:?} is not a scenario; there are {}", names.join(", ")))
         })?);
     }
-    if chosen.is_empty() {
-        chosen.extend(SCENARIOS);
+    if scenarios.is_empty() {
+        scenarios.extend(all);
     }
-    Ok((rounds, chosen))
+    Ok(Run { rounds, scenarios, compares })
 }
 
-fn run(rounds: usize, scenarios: &[&Scenario]) -> io::Result<String> {
-    let began = Instant::now();
-    let upstream = Upstream::start()?;
-    let stage = Stage::new(upstream.port())?;
-    let mut bench = Bench { rounds, stage, table: Table::default() };
-    if bench.stage.nginx().is_none() {
-        eprintln!("bench: nginx is not installed: its column stays empty");
+impl Run {
+    fn measure(self) -> io::Result<String> {
+        let Run { rounds, scenarios, compares } = self;
+        let began = Instant::now();
+        let upstream = Upstream::start()?;
+        let stage = Stage::new(upstream.port(), compares)?;
+        let mut bench = Bench { rounds, stage, table: Table::default() };
+        if bench.stage.nginx().is_none() {
+            eprintln!("bench: nginx is not installed: its column stays empty");
+        }
+        for (name, measure) in scenarios {
+            eprintln!("bench: {name}, after {:.0} s", began.elapsed().as_secs_f64());
+            let before = Machine::now();
+            measure(&mut bench).map_err(|error| io::Error::other(format!("{name}: {error}")))?;
+            bench.table.disturbed(name, Machine::now().others_since(before));
+        }
+        let took = began.elapsed();
+        let report = if compares { report::comparison } else { report::report };
+        Ok(report(&bench.table, &bench.stage, rounds, took))
     }
-    for (name, measure) in scenarios {
-        eprintln!("bench: {name}, after {:.0} s", began.elapsed().as_secs_f64());
-        let before = Machine::now();
-        measure(&mut bench).map_err(|error| io::Error::other(format!("{name}: {error}")))?;
-        bench.table.disturbed(name, Machine::now().others_since(before));
-    }
-    let took = began.elapsed();
-    Ok(report::report(&bench.table, &bench.stage, rounds, took))
 }
 
 impl Bench {

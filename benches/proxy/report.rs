@@ -27,7 +27,7 @@ struct Row {
     what: String,
     unit: &'static str,
     /// By [`Kind`], one value per round.
-    values: [Vec<f64>; 3],
+    values: [Vec<f64>; Kind::ALL.len()],
 }
 
 impl Table {
@@ -74,8 +74,16 @@ impl Row {
         };
         let direct = self.median(Kind::Direct)?;
         let added = |kind| self.median(kind).map(|delay| delay - direct).into_iter().collect();
-        let values = [Vec::new(), added(Kind::Filter), added(Kind::Nginx)];
+        let mut values: [Vec<f64>; Kind::ALL.len()] = Kind::ALL.map(added);
+        values[Kind::Direct as usize].clear();
         Some(Row { what: self.what.clone(), unit, values })
+    }
+
+    /// The figures of these kinds.
+    fn figures(&self, kinds: &[Kind]) -> String {
+        let figure = |kind: &Kind| self.median(*kind).map_or("–".to_owned(), figure);
+        let figures: Vec<String> = kinds.iter().map(figure).collect();
+        format!("| {} | {} | {} |", self.what, self.unit, figures.join(" | "))
     }
 
     fn line(&self) -> String {
@@ -104,6 +112,29 @@ fn figure(value: f64) -> String {
         at_least if at_least >= 9.995 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     }
+}
+
+/// The table of a comparison, with a column for each program.
+pub fn comparison(table: &Table, stage: &Stage, rounds: usize, took: Duration) -> String {
+    let kinds = stage.kinds();
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    let mut text = format!("{}\n\n", machine(table, stage, rounds, took));
+    text += &format!("| what | figure | {} |\n", names.join(" | "));
+    text += &format!("|---|---|{}\n", "--:|".repeat(kinds.len()));
+    for row in &table.rows {
+        // `make bench` has the other rows.
+        if ["p99, µs", "of that in user mode, µs", "threads", stream::MEDIAN, stream::P99]
+            .contains(&row.unit)
+        {
+            if let Some(added) = row.added() {
+                text += &format!("{}\n", added.figures(&kinds));
+            }
+            continue;
+        }
+        text += &format!("{}\n", row.figures(&kinds));
+    }
+    text.truncate(text.trim_end().len());
+    text
 }
 
 pub fn report(table: &Table, stage: &Stage, rounds: usize, took: Duration) -> String {
@@ -173,7 +204,7 @@ fn goals(table: &Table) -> Vec<(String, String, String)> {
             values: vec![table.ratio(bulk::SMALLER, "MB/s", Kind::Direct)],
         },
         Goal {
-            what: "memory at rest",
+            what: "memory when idle",
             asked: Asked::AtMost(6.0, "MB"),
             timed: None,
             values: vec![table.get(rest::IDLE, rest::MEMORY, Kind::Filter)],
@@ -271,6 +302,14 @@ fn machine(table: &Table, stage: &Stage, rounds: usize, took: Duration) -> Strin
         .iter()
         .map(|(scenario, others)| format!("{scenario} {:.0} %", others * 100.0))
         .collect();
+    let mut programs = String::new();
+    if let Some(caddy) = &stage.others().caddy {
+        let version = printed(Command::new(caddy).arg("version")).unwrap_or_default();
+        programs += &format!(" Caddy {}, as a plain proxy.", version.trim_start_matches('v'));
+    }
+    if stage.others().python.is_some() {
+        programs += " model_filter.py with uvicorn, one process.";
+    }
     let nginx = match stage.nginx() {
         Some(program) => printed(Command::new(program).arg("-v"))
             .unwrap_or_else(|| "nginx of unknown version".to_owned())
@@ -280,7 +319,7 @@ fn machine(table: &Table, stage: &Stage, rounds: usize, took: Duration) -> Strin
     format!(
         "{cores} cores ({model}), Linux {}, {date}. model-filter {}; {nginx}, a worker for each \
          core, no buffering, connections kept; both with a log line for each request, to \
-         /dev/null. All on loopback: upstream and clients share the cores with a proxy, and with \
+         /dev/null.{programs} All on loopback: upstream and clients share the cores with a proxy, and with \
          direct have them alone. Medians of {rounds} interleaved rounds, {:.0} s in all. Others \
          took of the cores: {}.",
         kernel.trim(),

@@ -20,14 +20,14 @@ const STREAMS: [usize; 2] = [200, 1000];
 /// Time for what happens after a response, such as log lines, and for the program to treat a stream as idle.
 const SETTLING: Duration = Duration::from_secs(2);
 
-pub const IDLE: &str = "at rest, no stream";
+pub const IDLE: &str = "idle, no stream";
 pub const EACH: &str = "memory for each stream, KB";
 pub const MEMORY: &str = "memory, MB";
 
 pub fn name(streams: usize) -> String {
     match streams {
-        1000 => "1,000 open streams at rest".to_owned(),
-        _ => format!("{streams} open streams at rest"),
+        1000 => "1,000 open idle streams".to_owned(),
+        _ => format!("{streams} open idle streams"),
     }
 }
 

@@ -31,12 +31,12 @@ pub const LIST: &str = "cached list, 8 connections";
 const CONNECT: &str = "new connection for each request, 8 at once";
 
 pub fn plain(bench: &mut Bench) -> io::Result<()> {
-    let request = client::chat("/v1/plain");
+    let request = client::chat("/v1/chat/completions");
     for connections in CONNECTIONS {
         let name = plain_name(connections);
         bench.interleaved(|table, target| {
             let outcome = measured(target, connections, &request, false)?;
-            tell(table, &name, target, &outcome);
+            record(table, &name, target, &outcome);
             Bench::peak(table, &name, target);
             Ok(())
         })?;
@@ -48,17 +48,28 @@ pub fn list(bench: &mut Bench) -> io::Result<()> {
     bench.interleaved(|table, target| {
         let request = client::get(target.list());
         let outcome = measured(target, SEVERAL, &request, false)?;
-        tell(table, LIST, target, &outcome);
+        record(table, LIST, target, &outcome);
         table.add(LIST, "MB/s", target.kind, outcome.bytes / outcome.took / 1e6);
         Ok(())
     })
 }
 
+/// The list as each program gives it: model-filter and the Python original from their caches, the others relay it.
+pub fn relayed_list(bench: &mut Bench) -> io::Result<()> {
+    let request = client::get("/v1/models");
+    bench.interleaved(|table, target| {
+        let outcome = measured(target, SEVERAL, &request, false)?;
+        record(table, "list of 340 models, 8 connections", target, &outcome);
+        Bench::peak(table, "list of 340 models, 8 connections", target);
+        Ok(())
+    })
+}
+
 pub fn connect(bench: &mut Bench) -> io::Result<()> {
-    let request = client::chat("/v1/plain");
+    let request = client::chat("/v1/chat/completions");
     bench.interleaved(|table, target| {
         let outcome = measured(target, SEVERAL, &request, true)?;
-        tell(table, CONNECT, target, &outcome);
+        record(table, CONNECT, target, &outcome);
         Ok(())
     })
 }
@@ -73,7 +84,7 @@ fn measured(
     Load { connections, lasting: LASTING, request, fresh }.run(target)
 }
 
-fn tell(table: &mut Table, name: &str, target: &Target, outcome: &Outcome) {
+fn record(table: &mut Table, name: &str, target: &Target, outcome: &Outcome) {
     let mut add = |unit, value| table.add(name, unit, target.kind, value);
     add("requests/s", outcome.exchanges / outcome.took);
     add("median, µs", outcome.median * 1e6);

@@ -1,4 +1,4 @@
-//! The server between client and upstream: none, the program, or nginx.
+//! The server between client and upstream: none, the program, nginx, or another program of a comparison.
 //!
 //! Both proxies run as users run them, with one log line per request, here to `/dev/null`. The program has a cache and
 //! no filter. nginx is a plain proxy that keeps connections to the upstream and buffers no bodies. It has a worker per
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{self, Client};
 use crate::measure::{self, Activity, Cpu, Footprint};
+use crate::others::Others;
 
 /// The longest wait for the first response of a proxy.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,6 +32,8 @@ pub enum Kind {
     Direct,
     Filter,
     Nginx,
+    Caddy,
+    Python,
 }
 
 /// A server on a port; stopped when dropped.
@@ -46,22 +49,23 @@ struct Running {
     stop: Option<Command>,
 }
 
-/// What is needed to start targets.
+/// The parts that targets need to start.
 pub struct Stage {
     upstream: u16,
     folder: PathBuf,
     nginx: Option<PathBuf>,
+    others: Others,
 }
 
 impl Stage {
-    pub fn new(upstream: u16) -> io::Result<Stage> {
+    /// `compares`: the programs of a comparison are also started.
+    pub fn new(upstream: u16, compares: bool) -> io::Result<Stage> {
         let folder =
             std::env::temp_dir().join(format!("model-filter-bench-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-        let nginx = folders.map(|folder| folder.join("nginx")).find(|file| file.is_file());
-        let stage = Stage { upstream, folder, nginx };
+        let nginx = installed("nginx");
+        let others = if compares { Others::found() } else { Others::default() };
+        let stage = Stage { upstream, folder, nginx, others };
         let mut list = Vec::new();
         let mut client = Client::connect(upstream)?;
         client.begin(&client::get("/v1/models"))?;
@@ -76,10 +80,25 @@ impl Stage {
         self.nginx.as_deref()
     }
 
+    /// The kinds that are available.
+    pub fn kinds(&self) -> Vec<Kind> {
+        let is_there = |kind: &Kind| match kind {
+            Kind::Direct | Kind::Filter => true,
+            Kind::Nginx => self.nginx.is_some(),
+            Kind::Caddy => self.others.caddy.is_some(),
+            Kind::Python => self.others.python.is_some(),
+        };
+        Kind::ALL.into_iter().filter(is_there).collect()
+    }
+
+    /// The programs of a comparison.
+    pub fn others(&self) -> &Others {
+        &self.others
+    }
+
     /// Starts a target of each available kind and waits for its first response.
     pub fn targets(&self) -> io::Result<Vec<Target>> {
-        let kinds = [Kind::Direct, Kind::Filter, Kind::Nginx];
-        let kinds = kinds.into_iter().filter(|kind| *kind != Kind::Nginx || self.nginx.is_some());
+        let kinds = self.kinds().into_iter();
         kinds.map(|kind| self.target(kind).map(|(target, _)| target)).collect()
     }
 
@@ -96,7 +115,7 @@ impl Stage {
             io::Error::new(error.kind(), format!("starting {}: {error}", kind.name()))
         })?;
         let mut target = Target { kind, port, process: Some(Running { child, stop }) };
-        let plain = client::chat("/v1/plain");
+        let plain = client::chat("/v1/chat/completions");
         loop {
             match Client::connect(port).and_then(|mut client| client.exchange(&plain)) {
                 Ok(_) => return Ok((target, began.elapsed())),
@@ -121,6 +140,11 @@ impl Stage {
             Kind::Direct => Ok(None),
             Kind::Filter => self.filter().map(Some),
             Kind::Nginx => self.nginx.as_deref().map(|nginx| self.plain_proxy(nginx)).transpose(),
+            Kind::Caddy | Kind::Python => {
+                let port = free_port()?;
+                let start = self.others.command(kind, self.upstream, port, &self.folder)?;
+                Ok(start.map(|start| Start { port, start, stop: None }))
+            }
         }
     }
 
@@ -224,12 +248,24 @@ fn free_port() -> io::Result<u16> {
         .ok_or_else(|| io::Error::other(format!("no port is free from {first}")))
 }
 
+/// The file of an installed program.
+pub fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.find_map(|folder| Some(folder.join(name)).filter(|file| file.is_file()))
+}
+
 impl Kind {
+    /// In the order of a report's columns.
+    pub const ALL: [Kind; 5] = [Kind::Direct, Kind::Filter, Kind::Nginx, Kind::Caddy, Kind::Python];
+
     pub fn name(self) -> &'static str {
         match self {
             Kind::Direct => "direct",
             Kind::Filter => "model-filter",
             Kind::Nginx => "nginx",
+            Kind::Caddy => "Caddy",
+            Kind::Python => "model_filter.py",
         }
     }
 }

@@ -3,7 +3,8 @@
 //! There is one thread per connection, and always a few more that wait in `accept`, so that a new connection does not
 //! wait for a new thread. The target of the request says how to respond:
 //!
-//! - `/v1/plain`: 1 KB of JSON
+//! - `/v1/chat/completions`: 1 KB of JSON
+//! - `/v1/completions`: 100 events that hold the time, one every 20 ms
 //! - `/v1/models`: the list
 //! - `/v1/bytes/N`: N bytes
 //! - `/v1/upload`: an empty object; all requests have their body read
@@ -40,6 +41,10 @@ const STACK: usize = 128 * 1024;
 
 /// The size of a write, for large bodies and floods.
 const BATCH: usize = 64 * 1024;
+
+/// The tokens of `/v1/completions`, and the pause between two of them.
+pub const TOKENS: usize = 100;
+pub const PAUSE: Duration = Duration::from_millis(20);
 
 const EVENT_STREAM: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -127,7 +132,8 @@ impl Shared {
             let mut numbers = words.filter_map(|word| word.parse::<u64>().ok());
             let mut number = || numbers.next().unwrap_or_default();
             match word {
-                "plain" => wire.write(&self.plain)?,
+                "chat" => wire.write(&self.plain)?,
+                "completions" => tokens(&mut wire, TOKENS as u64, PAUSE)?,
                 "models" => wire.write(&self.models)?,
                 "bytes" => self.bytes(&mut wire, number())?,
                 "upload" => wire.write(&answer("application/json", b"{}"))?,
@@ -138,7 +144,7 @@ impl Shared {
                 }
                 "hold" => {
                     wire.write(&[EVENT_STREAM.as_bytes(), &self.event].concat())?;
-                    // Nothing arrives but the end of the connection.
+                    // Only the end of the connection arrives.
                     wire.part(&mut Framing::Length(1))?;
                     return Ok(());
                 }

@@ -1,4 +1,4 @@
-//! What must hold of every body in which a model was found.
+//! Invariants of every body in which a model was found.
 
 use model_filter::model_field::{BodyKind, Form, ModelField, find};
 

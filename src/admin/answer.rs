@@ -57,7 +57,7 @@ pub fn answer(
     let reads = matches!(method, "GET" | "HEAD");
     let name = path.trim_start_matches("/-").trim_start_matches('/');
     let file = assets::file(name).filter(|_| reads);
-    // The page itself needs no key, because it is where the key is typed in.
+    // The page itself needs no key, because the key is typed in there.
     if file.is_none() || !admission.has_keys() {
         admission.check_own(peer, headers)?;
     }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 /// Looks up an environment variable: [`environment`], except in tests.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Looks up a variable of the process. Bytes that are not UTF-8 are replaced, so that the value
-/// is rejected where it is read.
+/// Looks up a variable of the process. Bytes that are not UTF-8 are replaced, so that the reader
+/// of the value rejects it.
 pub fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }

@@ -1,8 +1,8 @@
-//! What clients may take, in time and number.
+//! Limits for clients, in time and number.
 
 use std::time::Duration;
 
-/// What clients may take, in time and number.
+/// Limits for clients, in time and number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// For a whole head to arrive.

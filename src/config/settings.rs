@@ -1,4 +1,4 @@
-//! What a configuration means, checked and compiled.
+//! The meaning of a configuration, checked and compiled.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::secret::Secret;
 pub struct Config {
     /// The file it was read from, as it was given.
     pub file: PathBuf,
-    /// Where to listen.
+    /// The listening side.
     pub server: Server,
     /// The remote APIs, in the order of the file; at least one.
     pub upstreams: Vec<Upstream>,
-    /// What to log, from `LLM_MF_LOG`.
+    /// The level of the log, from `LLM_MF_LOG`.
     pub log_level: LevelFilter,
     /// Warnings for the log, one line each.
     pub warnings: Vec<String>,
@@ -41,7 +41,7 @@ pub struct Server {
     /// Origins whose pages may call beside loopback ones and our own, as browsers write them:
     /// `scheme://host[:port]` in lower case, without the default port of the scheme.
     pub allowed_origins: Vec<String>,
-    /// What clients may use at most.
+    /// Limits for clients.
     pub limits: Limits,
     /// How long a graceful shutdown waits for exchanges to end.
     pub shutdown_timeout: Duration,
@@ -85,7 +85,7 @@ pub struct Upstream {
     pub proxy: Option<Secret>,
     /// Which models are kept.
     pub filter: Filter,
-    /// What happens to requests that name a hidden model.
+    /// The treatment of requests that name a hidden model.
     pub hidden: Hidden,
 }
 
@@ -98,7 +98,7 @@ pub enum BaseUrl {
     Remote(String),
 }
 
-/// What happens to the client's credentials.
+/// The treatment of the client's credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Authorization {
     /// They are sent on unchanged.
@@ -110,7 +110,7 @@ pub enum Authorization {
     Keyring,
 }
 
-/// What happens to requests that name a hidden model.
+/// The treatment of requests that name a hidden model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hidden {
     /// They are relayed like any other.

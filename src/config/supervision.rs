@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::environment::{Environment, variable};
 
-/// What a service manager offers and expects.
+/// The offers and expectations of a service manager.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Supervision {
     /// The socket for status messages: a path, or `@` and an abstract name.

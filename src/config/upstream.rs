@@ -44,7 +44,7 @@ const MAPPINGS: [&str; 3] = ["headers", "exclude", "tls"];
 const MISSING: &str = "base_url is missing";
 const NO_SETTINGS: &str = "expected an upstream's settings: a mapping with a base_url";
 
-/// What applies to every upstream beside its own settings.
+/// The context of every upstream, beside its own settings.
 pub(super) struct Around<'a> {
     pub(super) sources: Sources<'a>,
     /// Whether `server.client_keys` is given.

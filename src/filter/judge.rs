@@ -1,4 +1,4 @@
-//! What a filter decides about each model.
+//! The decision of a filter about each model.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -139,7 +139,7 @@ fn folded(id: &str, case_sensitive: bool) -> String {
     if case_sensitive { id.to_owned() } else { id.to_lowercase() }
 }
 
-/// What was decided about one model.
+/// The decision about one model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// Whether clients see it.

@@ -13,7 +13,7 @@ pub struct PatternError {
     pub key: String,
     /// The pattern as the user typed it.
     pub pattern: String,
-    /// What is wrong with it: one line, in lower case.
+    /// The mistake: one line, in lower case.
     pub message: String,
 }
 

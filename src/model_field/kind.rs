@@ -79,7 +79,7 @@ fn is_boundary(text: &str) -> bool {
     (1..=70).contains(&text.len()) && text.bytes().all(is_part)
 }
 
-/// Refuses UTF-16 and UTF-32, in which some servers read JSON without being told.
+/// Refuses UTF-16 and UTF-32, in which some servers read JSON without a charset.
 ///
 /// # Errors
 /// 400 for their byte order marks, and for a NUL among the first two bytes that are not blank.

@@ -1,4 +1,4 @@
-//! Where a request goes, by its method and target. Pure.
+//! The destination of a request, by its method and target. Pure.
 
 mod class;
 mod model_id;

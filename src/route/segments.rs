@@ -40,7 +40,7 @@ impl Segment {
 /// The segments of a path. `None` if it is percent-encoded too many times.
 pub(super) fn split(path: &str) -> Option<Vec<Segment>> {
     let mut bytes = path.as_bytes().to_vec();
-    // Where in the raw path each byte begins, and the path ends.
+    // The position in the raw path of each byte, and of the end.
     let mut starts: Vec<usize> = (0..=bytes.len()).collect();
     let mut layers = 0;
     while decode_in_place(&mut bytes, &mut starts) {

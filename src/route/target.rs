@@ -1,9 +1,9 @@
-//! What a request is for.
+//! The destination of a request.
 //!
 //! The list of models and the program's own paths are recognised as the most lenient server would
 //! read them: percent-decoded to the end, in any case, without doubled and trailing slashes, and
-//! without parameters, blanks, encoded queries and encoded fragments behind a segment. What is
-//! relayed is a part of the target as it came, with one slash in front. Limits: the choice of the
+//! without parameters, blanks, encoded queries and encoded fragments behind a segment. The
+//! relayed part of the target stays as it came, with one slash in front. Limits: the choice of the
 //! upstream is made elsewhere.
 
 use super::percent::decode;
@@ -11,7 +11,7 @@ use super::segments::{Segment, split};
 use crate::error::{Code, Error};
 use crate::text::{cut, loggable};
 
-/// What a request is for. Borrowed parts are raw parts of the target.
+/// The destination of a request. Borrowed parts are raw parts of the target.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<'a> {
     /// `GET` or `HEAD` of `/models`, or of a path that ends with `/v1/models`.
@@ -49,7 +49,7 @@ pub enum Route<'a> {
     },
 }
 
-/// What a request is for. `root_path` (such as `/llm`, or empty) is stripped from the front of the
+/// The destination of a request. `root_path` (such as `/llm`, or empty) is stripped from the front of the
 /// path if it is there: a reverse proxy in front may have done so already.
 ///
 /// # Errors
@@ -160,7 +160,7 @@ fn before_query(segments: &[Segment]) -> &[Segment] {
     &segments[..count]
 }
 
-/// What of a target is relayed: what follows an offset, with one slash in front. A server may read
+/// The relayed part of a target: everything after an offset, with one slash in front. A server may read
 /// the first segment behind two slashes as the name of a host (RFC 3986 §4.2), and the path as what
 /// follows. `None` if the slash before the next segment is encoded.
 fn relayed<'t>(target: &'t str, from: usize, next: Option<&Segment>) -> Option<&'t str> {

@@ -44,7 +44,7 @@ pub fn release_stack() {
     let end = below_this_frame().saturating_sub(128) / page * page;
     let Some(lowest) = lowest_of_stack().filter(|lowest| *lowest < end) else { return };
     // SAFETY: these pages are this thread's stack, below all frames in use and those of the call
-    // itself. Nobody reads them before they are written again.
+    // itself. They are written before they are read again.
     unsafe { libc::madvise(lowest as *mut libc::c_void, end - lowest, libc::MADV_DONTNEED) };
 }
 

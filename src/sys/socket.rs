@@ -49,7 +49,7 @@ pub fn reset(socket: &TcpStream) {
     }
 }
 
-/// What a read from a socket would find.
+/// The result that a read from a socket would have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pending {
     Nothing,
@@ -71,7 +71,7 @@ pub fn pending(socket: &TcpStream) -> Pending {
     }
 }
 
-/// How many bytes have arrived that nobody has read yet.
+/// How many bytes have arrived and are unread.
 pub fn unread(socket: &TcpStream) -> u64 {
     let mut unread: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int.
@@ -79,7 +79,7 @@ pub fn unread(socket: &TcpStream) -> u64 {
     if result == 0 { u64::try_from(unread).unwrap_or(0) } else { 0 }
 }
 
-/// What is read of the kernel's `struct tcp_info`, of which the libc crate has the beginning only.
+/// The fields in use of the kernel's `struct tcp_info`. The libc crate has only its beginning.
 #[derive(Debug, Clone, Copy)]
 pub struct TcpInfo {
     /// One of the numbers of `tcp_states.h`.

@@ -19,7 +19,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// What an error means that came before the head of the response. `within` is the deadline
+    /// The meaning of an error before the head of the response. `within` is the deadline
     /// of the whole exchange, if it has one.
     pub(super) fn failure(
         &self,
@@ -58,7 +58,7 @@ impl Endpoint {
         }
     }
 
-    /// What an error means that came while the body of the response was read.
+    /// The meaning of an error while the body of the response was read.
     pub(super) fn failure_in_body(&self, error: &ureq::Error, call: &Call) -> Error {
         if call.client_left() {
             return Error::client_left();

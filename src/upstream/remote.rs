@@ -232,7 +232,7 @@ impl Upstream {
     /// configured ones.
     ///
     /// # Errors
-    /// 401 for a keyring that cannot be read: nobody gets a part of it.
+    /// 401 for a keyring that cannot be read: no upstream gets a part of it.
     pub fn decide_credentials(&self, headers: &mut Headers, place: Place<'_>) -> Result<(), Error> {
         let own_part = match self.authorization {
             Authorization::Keyring => keyring_part(headers, self.name())?,

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::headers::Headers;
 use crate::text::cut;
 
-/// Where a request goes.
+/// The destination of a request.
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'a> {
     /// `<base_url><rest>`.
@@ -35,7 +35,7 @@ pub enum Upload<'a> {
 pub struct Request<'a> {
     /// The method.
     pub method: &'a str,
-    /// Where it goes.
+    /// Its destination.
     pub place: Place<'a>,
     /// Header fields, without those that frame the body.
     pub headers: Headers,

@@ -33,7 +33,7 @@ impl Browser {
         });
         let root = format!("http://127.0.0.1:{}/session", started.expect("chromedriver's port"));
         let window = format!("--window-size={width},{height}");
-        // In a container there is no sandbox to be had; the rest keeps the browser from
+        // In a container the browser's sandbox is not available; the rest keeps the browser from
         // talking to anybody but us.
         let args = [
             "--headless=new",
@@ -60,7 +60,7 @@ impl Browser {
         self.post("url", &json!({"url": url}));
     }
 
-    /// What a script returns.
+    /// The result of a script.
     pub fn script(&self, script: &str) -> Value {
         self.post("execute/sync", &json!({"script": script, "args": []}))
     }

@@ -65,7 +65,7 @@ func forms(contentType string, body []byte) ([]string, error) {
 	return found, nil
 }
 
-// What was read before an error counts.
+// Values read before an error count.
 func parts(contentType string, body []byte) ([]string, error) {
 	_, parameters, err := mime.ParseMediaType(contentType)
 	if err != nil {

@@ -33,7 +33,7 @@ function withinSecond(promise) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-// What was read before an error counts.
+// Values read before an error count.
 function byEvents(make) {
   return (type, body) =>
     new Promise((resolve) => {

@@ -126,7 +126,7 @@ fn what_is_for_the_program_itself_is_not_logged_unless_it_fails() {
     assert!(!proxy.log().iter().any(|line| line.contains("/-/health")), "{:?}", proxy.log());
 }
 
-/// What is answered without a key under this `Host`, and with these fields.
+/// The status without a key, under this `Host` and with these fields.
 fn status_under(proxy: &Proxy, fields: &str) -> u16 {
     let mut client = Client::of(proxy);
     client.send_raw(format!("GET /-/exchanges.json HTTP/1.1\r\n{fields}\r\n"));

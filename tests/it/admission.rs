@@ -418,7 +418,7 @@ fn many_wrong_keys_are_slowed_down_and_right_ones_are_not() {
     let began = Instant::now();
     proxy.ask("GET", "/-/health", &key, b"").own_error(401, "invalid_api_key");
     assert!(began.elapsed() >= Duration::from_secs(1), "below /-/ too");
-    // Many guesses at once keep nobody waiting.
+    // Many guesses at once do not delay other clients.
     std::thread::scope(|scope| {
         for _ in 0..64 {
             scope.spawn(|| status("wrong"));
@@ -427,6 +427,6 @@ fn many_wrong_keys_are_slowed_down_and_right_ones_are_not() {
         eventually("most guesses are answered at once", || refused() >= 60);
         assert_eq!(timed("first-key-1"), (200, false));
     });
-    let told = proxy.log().iter().filter(|line| line.contains("many wrong")).count();
-    assert_eq!(told, 1);
+    let warnings = proxy.log().iter().filter(|line| line.contains("many wrong")).count();
+    assert_eq!(warnings, 1);
 }

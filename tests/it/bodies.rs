@@ -3,7 +3,7 @@ use crate::fake::{Fake, LAST_CHUNK, chunk, json};
 use crate::proxy::Proxy;
 use crate::wait::DEADLINE;
 
-/// What the upstream receives of a body if ids have the prefix `my/`.
+/// The body that the upstream receives if ids have the prefix `my/`.
 fn relayed(content_type: Option<&str>, body: &[u8]) -> Vec<u8> {
     let fake = Fake::answering(|_| json(200, "{}"));
     let proxy = Proxy::with_prefix(&fake, "");
@@ -17,7 +17,7 @@ fn relayed_json(body: &str) -> String {
     String::from_utf8(relayed(Some("application/json"), body.as_bytes())).unwrap()
 }
 
-/// What the client gets for a body that is not relayed.
+/// The response to a body that is not relayed.
 fn refused(content_type: &str, body: &str) -> Response {
     let fake = Fake::answering(|_| json(200, "{}"));
     let proxy = Proxy::with_prefix(&fake, "max_body: 1000");

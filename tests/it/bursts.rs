@@ -78,7 +78,7 @@ fn of_a_burst_of_clients_that_stay_none_is_forgotten() {
 }
 
 /// If the listen queue is full, the kernel does not refuse a client but lets it retry: here until the deadline, because
-/// the stopped proxy accepts nobody.
+/// the stopped proxy accepts no connection.
 #[test]
 fn three_hundred_clients_may_connect_before_the_first_is_looked_at() {
     let _turn = crowd();

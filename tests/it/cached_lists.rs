@@ -100,7 +100,7 @@ fn lists_of_many_clients_take_a_bounded_room() {
     assert_eq!(fake.lists_for("Bearer a"), 2, "the oldest made room");
 }
 
-/// What a parser might take for a credential, or not: in any case it stays here.
+/// Values that a parser might or might not take for a credential: none is relayed.
 #[test]
 fn a_credential_in_a_trailer_or_an_odd_spelling_goes_nowhere() {
     let recorder = Recorder::answering(|_| json(200, "{}"));

@@ -188,14 +188,14 @@ fn within_cache_ttl_the_upstream_is_asked_once() {
 #[test]
 fn credentials_do_not_share_a_cached_list() {
     let fake = Fake::answering(|request| {
-        json(200, &models(&[request.header("authorization").unwrap_or("nobody")]))
+        json(200, &models(&[request.header("authorization").unwrap_or("no-key")]))
     })
     .showing_lists();
     let proxy = Proxy::before(&fake, "cache_ttl: 60");
     for token in ["Bearer a", "Bearer b", "Bearer a"] {
         assert_eq!(list_for(&proxy, token).ids(), [token]);
     }
-    assert_eq!(proxy.get("/v1/models").ids(), ["nobody"]);
+    assert_eq!(proxy.get("/v1/models").ids(), ["no-key"]);
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn many_clients_at_once_cost_one_fetch() {
 fn with_cache_stale_a_failed_refresh_serves_the_old_list() {
     let fake = failing(1..usize::MAX, json(500, "{}"));
     let proxy = Proxy::before(&fake, "cache_ttl: 1\ncache_stale: 60");
-    eventually("the list is asked for anew", || {
+    eventually("the list is requested again", || {
         assert_eq!(list_for(&proxy, "Bearer a").ids(), ["a"]);
         fake.lists_for("Bearer a") > 1
     });

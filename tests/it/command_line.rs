@@ -28,7 +28,7 @@ fn complaint(yaml: &str) -> String {
     line[at + place.len()..].to_string()
 }
 
-/// What a successful command prints to stdout.
+/// The standard output of a successful command.
 fn printed(arg: &str) -> String {
     let mut command = program();
     command.arg(arg);
@@ -218,7 +218,7 @@ fn each_invalid_file_is_refused_as_its_first_line_says() {
         let expected = expected.unwrap_or_else(|| panic!("{path} does not say its error"));
         let line = refusal(&["--config", path, "--port", "0"], &[]);
         if !line.ends_with(&format!("{path}: {expected}")) {
-            wrong.push(format!("{line}\n    where {expected} was expected"));
+            wrong.push(format!("{line}\n    expected {expected}"));
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));

@@ -46,7 +46,7 @@ fn upstream() -> Fake {
     Fake::answering(|_| json(200, &models(&["a"]))).showing_lists()
 }
 
-/// What the upstream receives of a request with every kind of credential.
+/// The credentials that the upstream receives of a request with every kind of them.
 fn seen(settings: &str, target: &str) -> Request {
     let fake = upstream();
     let proxy = Proxy::before(&fake, settings);
@@ -293,7 +293,7 @@ fn a_keyring_that_does_not_parse_whole_goes_to_nobody() {
             assert!(message.contains("name=secret") && !message.contains("sk-"), "{message}");
         }
     }
-    assert_eq!((one.requests().len(), two.requests().len()), asked, "nobody was asked");
+    assert_eq!((one.requests().len(), two.requests().len()), asked, "no upstream was asked");
 }
 
 #[test]

@@ -173,7 +173,7 @@ fn a_silent_upstream_does_not_hold_up_the_start() {
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
-/// What is answered for an upstream behind an HTTP proxy that does this with a request for a
+/// The response for an upstream behind an HTTP proxy that does this with a request for a
 /// tunnel.
 fn behind(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> String {
     let message = asked_behind(script, "").own_error(502, "upstream_unreachable");

@@ -101,7 +101,7 @@ fn a_length_beyond_this_machines_memory_does_not_end_the_process() {
     assert_eq!(proxy.get("/v1/after").text(), "/v1/after");
 }
 
-/// What they leak cannot be released, so the process ends after a number of them.
+/// Their leaks cannot be released, so the process ends after a number of them.
 #[test]
 fn before_giant_lengths_have_taken_all_files_the_program_ends() {
     let fake = upstream();
@@ -250,7 +250,7 @@ fn a_chunk_that_cannot_be_understood_ends_the_connection() {
     assert_nothing_was_relayed(&proxy, &fake);
 }
 
-/// Where other servers respond with 400, tiny_http closes the connection without a response.
+/// Other servers respond with 400; tiny_http closes the connection without a response.
 #[test]
 fn a_header_that_is_not_ascii_closes_the_connection_without_an_answer() {
     let fake = upstream();

@@ -5,7 +5,7 @@
 
 use crate::fake::{LAST_CHUNK, chunk};
 
-/// What may carry a client's credential to an upstream.
+/// The fields that may carry a client's credential to an upstream.
 pub const CREDENTIALS: [&str; 12] = [
     "authorization",
     "x-api-key",
@@ -66,7 +66,7 @@ pub struct Upstream {
     pub rule: Rule,
     pub api_key: String,
     pub headers: Vec<(&'static str, String)>,
-    /// Nobody listens there.
+    /// A port on which no process listens.
     pub dead: bool,
     pub settings: String,
 }
@@ -79,18 +79,18 @@ pub struct World {
     wallets: Vec<Wallet>,
 }
 
-/// What one client has: a value for each credential, and a keyring.
+/// The credentials of one client: a value for each, and a keyring.
 #[derive(Clone)]
 struct Wallet {
     values: Vec<String>,
     keyring: String,
 }
 
-/// Where an exchange goes.
+/// The destination of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
-    Nobody,
-    /// To whoever has a list.
+    None,
+    /// To all upstreams that have a list.
     Catalog,
     One(usize),
 }
@@ -107,7 +107,7 @@ pub struct Exchange {
     pub to: To,
     /// Whether it goes below the upstream's `base_url`.
     pub below: bool,
-    /// Nothing is sent behind it on its connection before it is answered.
+    /// Its client waits for the response before it sends more.
     pub last: bool,
 }
 
@@ -154,7 +154,7 @@ impl World {
             settings += &format!("    prefix: \"{prefix}\"\n");
         }
         let keyed = !self.client_keys.is_empty();
-        // A client's whole ring of keys is for nobody: the two do not stand side by side.
+        // No upstream may see a client's whole keyring: the two settings exclude each other.
         let has = |rule| self.upstreams.iter().any(|upstream| upstream.rule == rule);
         let (passing, ringed) = (has(Rule::Passthrough), has(Rule::Keyring));
         let rule = match self.random.below(4) {
@@ -222,7 +222,7 @@ impl World {
             headers: vec![("X-Exchange".into(), id)],
             body: Vec::new(),
             query: Vec::new(),
-            to: To::Nobody,
+            to: To::None,
             below: true,
             last: false,
         };
@@ -390,7 +390,7 @@ impl World {
             };
             exchange.to = match &key {
                 Some(key) if self.client_keys.contains(key) => exchange.to,
-                _ => To::Nobody,
+                _ => To::None,
             };
             match key {
                 Some(key) if self.random.percent(50) => {

@@ -104,7 +104,7 @@ fn a_second_content_type_is_no_way_around() {
     }
     assert_eq!(proxy.ask("POST", "/v1/x", &[other, form_type], b"").status, 200);
     assert_eq!(fake.request().all("content-type"), [kinds[1], kinds[0]]);
-    // Where nobody asks for the model, they are the upstream's affair.
+    // If no rule needs the model, such bodies are relayed.
     let proxy = Proxy::before(&fake, "");
     let answer = proxy.ask("POST", "/v1/x", &[other, form_type], form.as_bytes());
     assert_eq!(answer.status, 200);
@@ -221,7 +221,7 @@ fn an_id_is_judged_as_any_server_may_read_it() {
     assert!(proxy.get("/v1/models;x").text().starts_with("{\"object\":\"list\""));
 }
 
-/// What is left of the path would be that of the upstream's list.
+/// The rest of the path would be that of the upstream's list.
 #[test]
 fn an_id_that_is_nothing_but_a_prefix_names_no_model() {
     let (fake, _) = with_list(&["cheap", "secret"]);

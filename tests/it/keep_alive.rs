@@ -190,7 +190,7 @@ fn a_get_survives_several_idle_connections_that_are_dead() {
     assert_eq!(asked, 2, "once over one that was dead, and once over a new one");
 }
 
-/// What is behind the first of them is dropped, and its client sends it again: RFC 9112, 9.3.2.
+/// The requests behind the first are dropped, and their client sends them again: RFC 9112, 9.3.2.
 #[test]
 fn of_pipelined_requests_the_first_is_answered_and_the_connection_closed() {
     let gate = Gate::new();
@@ -226,7 +226,7 @@ fn gated(gate: &Gate, length: usize) -> Fake {
 
 const DROPPED: &str = "dropped a pipelined request";
 
-/// A connection that is closed over bytes that nobody read is reset, and what was on its way is
+/// A connection that is closed with unread bytes is reset, and what was on its way is
 /// lost.
 #[test]
 fn a_client_that_still_sends_gets_its_answer_whole() {
@@ -378,7 +378,7 @@ fn a_client_that_has_closed_its_side_gets_no_answer_before_its_turn() {
     fake.wait_for("/v1/slow");
     client.send("POST", "/v1/../x", &[("Content-Length", "900000")], b"the beginning");
     client.writer().shutdown(std::net::Shutdown::Write).unwrap();
-    // The first is given up because its client seems to have left; the second has no turn.
+    // The first is aborted because its client seems to have left; the second is not served.
     assert!(client.answer_or_close().is_none_or(|answer| answer.status != 400));
     gate.open();
 }

@@ -64,7 +64,7 @@ fn headers_without_an_end_are_ended() {
     assert_is_ended("GET /v1/x HTTP/1.1\r\n", "X-Many: x\r\n");
 }
 
-/// What the kernel has buffered of each connection is read before it ends.
+/// The bytes that the kernel has buffered of each connection are read before it ends.
 #[test]
 fn many_heads_without_an_end_do_not_add_up() {
     let fake = upstream();
@@ -149,7 +149,7 @@ fn who_uses_the_port_again_of_one_that_was_cut_is_cut_in_time_too() {
     }
 }
 
-/// tiny_http tells connections by their peer alone, so that one of these could do as it likes.
+/// tiny_http distinguishes connections by their peer alone, so that one of these could escape the limits.
 #[test]
 fn of_two_connections_from_one_port_to_two_of_our_addresses_the_second_is_closed() {
     let fake = upstream();

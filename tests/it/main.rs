@@ -23,6 +23,7 @@ mod clients; // bodies as real clients write them
 mod command_line; // arguments, environment, and every error of the configuration
 mod commands; // models, check and health
 mod credentials; // which key is sent to which upstream
+mod documentation; // README.md and docs/ are true and complete
 mod failures; // 502 and 504, and what they say
 mod framing; // a body is never taken for a request
 mod going_down; // SIGTERM and SIGINT

@@ -4,7 +4,7 @@
 use crate::generated::{CREDENTIALS, Exchange, Rule, To, World};
 
 impl World {
-    /// Where a request for this model goes.
+    /// The destination of a request for this model.
     pub fn place_of(&self, model: Option<&str>) -> To {
         let mut longest: Option<usize> = None;
         for (index, upstream) in self.upstreams.iter().enumerate() {
@@ -17,7 +17,7 @@ impl World {
         match (longest, self.upstreams.len()) {
             (Some(index), _) => To::One(index),
             (None, 1) => To::One(0),
-            (None, _) => To::Nobody,
+            (None, _) => To::None,
         }
     }
 
@@ -79,7 +79,7 @@ impl World {
         let fields = exchange.headers.iter().map(|(n, v)| (n.to_lowercase(), v.clone()));
         let sent: Vec<_> = fields.filter(|(name, _)| !listed.contains(name)).collect();
         let asked = |index: usize| match exchange.to {
-            To::Nobody => false,
+            To::None => false,
             To::Catalog => true,
             To::One(only) => only == index,
         };

@@ -15,7 +15,7 @@ fn preview(proxy: &Proxy, upstream: &str, rules: &Value) -> Value {
     parsed(&proxy.post("/-/preview", &question))
 }
 
-/// What is kept, by the indices of the models.
+/// The kept models, by their indices.
 fn kept(verdicts: &Value) -> Vec<usize> {
     let rules = verdicts["rules"].as_array().unwrap();
     let models = verdicts["models"].as_array().unwrap();
@@ -84,7 +84,7 @@ fn models_json_has_all_models_with_what_decided() {
 #[test]
 fn a_list_is_shown_to_the_credentials_that_it_was_fetched_with() {
     let fake = Fake::answering(|request: &Request| {
-        answer(200, &models(&[request.header("authorization").unwrap_or("nobody")]))
+        answer(200, &models(&[request.header("authorization").unwrap_or("no-key")]))
     })
     .showing_lists();
     let proxy = Proxy::before(&fake, "");
@@ -133,7 +133,7 @@ fn what_cannot_be_judged_is_an_error() {
     proxy.ask("POST", "/-/preview", &page, b"{}").own_error(403, "forbidden_host");
 }
 
-/// Loading the lines that are to be pasted gives the list that was shown.
+/// A configuration with the lines of "Copy as YAML" gives the list that the page showed.
 #[test]
 fn the_yaml_means_what_was_shown() {
     let ids = [
@@ -196,9 +196,9 @@ fn the_last_exchanges_are_told_without_bodies_queries_and_credentials() {
         let target = format!("/v1/{number}?key=query-secret");
         let headers = [("Authorization", "Bearer header-secret")];
         proxy.ask("POST", &target, &headers, br#"{"model":"m","x":"body-secret"}"#);
+        // The exchange is recorded and logged after its client has the whole response.
+        proxy.exchange(&format!("/v1/{number}"));
     }
-    // An exchange is told of, and then logged, when its client has its answer already.
-    proxy.exchange("/v1/59");
     let answer = proxy.get("/-/exchanges.json");
     assert!(!answer.text().contains("secret"), "{}", answer.text());
     let recent = parsed(&answer);

@@ -201,7 +201,7 @@ fn a_header_that_is_not_ascii_closes_the_connection() {
     let mut client = Client::of(&proxy);
     client.send("GET", "/v1/x", &[("X-Name", "é")], b"");
     assert!(client.is_closed());
-    assert_eq!(proxy.get("/v1/x").status, 200); // and nobody else's
+    assert_eq!(proxy.get("/v1/x").status, 200); // and no other path's
 }
 
 #[test]

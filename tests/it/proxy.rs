@@ -119,11 +119,11 @@ impl Proxy {
         path.to_owned()
     }
 
-    /// Reloads the configuration and waits for `told` in the log.
-    pub fn reload(&self, yaml: &str, told: &str) {
+    /// Reloads the configuration and waits for `logged` in the log.
+    pub fn reload(&self, yaml: &str, logged: &str) {
         self.rewrite(yaml);
         self.signal("HUP");
-        self.wait_for_log(told);
+        self.wait_for_log(logged);
     }
 
     pub fn log(&self) -> Vec<String> {

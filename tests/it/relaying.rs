@@ -210,12 +210,12 @@ fn interim_responses_do_not_stand_for_the_final_one() {
 
 /// Sends an interim response to each upload, notifies the test, and responds with the length of the body.
 fn going_on(interim: &'static str) -> (Fake, Receiver<()>) {
-    let (told, goes_on) = channel();
-    let told = Mutex::new(told);
+    let (sender, goes_on) = channel();
+    let sender = Mutex::new(sender);
     let fake = Fake::scripted(move |conn| {
         while let Some(request) = conn.read_head() {
             conn.write(interim);
-            told.lock().unwrap().send(()).unwrap();
+            sender.lock().unwrap().send(()).unwrap();
             let Some(body) = conn.read_body(&request) else { return };
             conn.write(json(200, &body.len().to_string()));
         }

@@ -7,7 +7,7 @@ use crate::several::upstreams;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
-/// `a/` and `a/b/`, and `bare` where there is one with the empty prefix.
+/// `a/` and `a/b/`, and `bare` if there is one with the empty prefix.
 struct Three {
     fakes: Vec<(&'static str, Fake)>,
     proxy: Proxy,
@@ -34,7 +34,7 @@ impl Three {
         Three { fakes, proxy }
     }
 
-    /// Who got the only request that was relayed since the last call, and the request.
+    /// The upstream that got the only request since the last call, and the request.
     fn reached(&self, before: &[usize]) -> (&'static str, Request) {
         let new = self.fakes.iter().zip(before);
         let mut new: Vec<_> = new

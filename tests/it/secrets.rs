@@ -1,5 +1,5 @@
 //! No credential reaches the wrong upstream or client: thousands of generated exchanges, with upstreams that record
-//! every byte. Who may see what is decided by a second implementation of the rules (`oracle`), and again, in few words,
+//! every byte. The permitted readers come from a second implementation of the rules (`oracle`), and again, in few words,
 //! by [`allowed`].
 
 use std::collections::{HashMap, HashSet};
@@ -96,7 +96,7 @@ fn run(number: usize, tally: &Tally) {
         if batch.len() > 1 {
             count(tally, "pipelined");
         }
-        // What is behind the first of a batch may be dropped: then it is sent again.
+        // Requests behind the first of a batch may be dropped, and are sent again.
         let (mut open, mut dropped) = (true, Vec::new());
         for exchange in batch {
             let Some(answer) = open.then(|| client.answer_or_close()).flatten() else {
@@ -169,13 +169,13 @@ fn recorder(name: &'static str, index: usize, urls: Arc<OnceLock<Vec<String>>>) 
 /// The fields of a request that the oracle speaks about.
 fn fields(seen: &Seen) -> Vec<(String, String)> {
     let fields = seen.headers.iter().map(|(n, v)| (n.to_lowercase(), v.clone()));
-    let told = |name: &str| CREDENTIALS.contains(&name) || name == "x-up-token";
-    let mut fields: Vec<_> = fields.filter(|(name, _)| told(name)).collect();
+    let is_secret = |name: &str| CREDENTIALS.contains(&name) || name == "x-up-token";
+    let mut fields: Vec<_> = fields.filter(|(name, _)| is_secret(name)).collect();
     fields.sort();
     fields
 }
 
-/// Tells whose list it is without telling the secret. FNV-1a.
+/// A name for a list that identifies its credentials without showing them. FNV-1a.
 fn digest(fields: &[(String, String)], keys_in_query: &[String]) -> String {
     let text: String = fields.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
     let text = text + &keys_in_query.concat();
@@ -209,7 +209,7 @@ fn judge_answer(world: &World, exchange: &Exchange, answer: &Response, tally: &T
         return;
     }
     match exchange.to {
-        To::Nobody => {
+        To::None => {
             let refused = (400..500).contains(&answer.status) || answer.status == 204;
             assert!(refused, "{exchange:?}: {answer:?}");
         }
@@ -218,7 +218,7 @@ fn judge_answer(world: &World, exchange: &Exchange, answer: &Response, tally: &T
     }
 }
 
-/// A list tells with which credentials it was fetched: those that this client's request comes to.
+/// The id in a list identifies the credentials that it was fetched with: those of this client's request.
 fn judge_list(world: &World, exchange: &Exchange, answer: &Response, tally: &Tally) {
     let ids = answer.ids();
     for (index, upstream) in world.upstreams.iter().enumerate() {
@@ -326,7 +326,7 @@ fn allowed(secret: &str, upstream: &Upstream) -> bool {
     }
 }
 
-/// What a secret is, and whose.
+/// A secret, and its owner.
 fn kind(secret: &str) -> (&str, &str) {
     let mut parts = secret.split('-').skip(2);
     (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())

@@ -92,8 +92,8 @@ fn a_dead_upstream_costs_its_own_models_and_nothing_else() {
     assert_eq!(list.ids(), ["alive/a"]);
     assert_eq!(list.header(MISSING), Some("dead, broken"));
     for name in ["dead", "broken"] {
-        let told = |line: &String| line.contains("no list") && line.contains(name);
-        eventually("it is told in the log", || proxy.warnings().iter().any(told));
+        let is_logged = |line: &String| line.contains("no list") && line.contains(name);
+        eventually("the failure is logged", || proxy.warnings().iter().any(is_logged));
     }
     assert_eq!(proxy.ask("HEAD", "/v1/models", &[], b"").header(MISSING), Some("dead, broken"));
 }
@@ -231,8 +231,8 @@ fn a_failed_refresh_is_told_in_the_log_though_the_old_list_serves() {
         proxy.get("/v1/models");
         lists_asked(&dying) > asked
     });
-    let told = |line: &String| line.contains("dying") && line.contains("500");
-    eventually("it is told", || proxy.warnings().iter().any(told));
+    let is_logged = |line: &String| line.contains("dying") && line.contains("500");
+    eventually("the status is logged", || proxy.warnings().iter().any(is_logged));
 }
 
 #[test]

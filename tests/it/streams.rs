@@ -135,7 +135,7 @@ fn a_complete_stream_ends_cleanly_and_the_connection_goes_on() {
     }
 }
 
-/// What a client on a kept connection gets if the upstream closes after `beginning`; it must arrive within 1 s.
+/// The response on a kept connection if the upstream closes after `beginning`; it must arrive within 1 s.
 fn after_the_cut(settings: &str, beginning: Vec<u8>) -> (Vec<u8>, End) {
     let gate = Gate::new();
     let opened = gate.clone();
@@ -333,13 +333,13 @@ fn idle_timeout_is_about_each_silence_and_not_their_sum() {
 /// Asserts that the upstream's connection is closed soon after the client leaves, and that this is logged. `begin` is
 /// what the upstream sends before.
 fn assert_leaving_is_noticed(method: &str, begin: impl Fn(&mut Conn) + Send + Sync + 'static) {
-    let (told, closed) = channel();
-    let told = Mutex::new(told);
+    let (sender, closed) = channel();
+    let sender = Mutex::new(sender);
     let fake = Fake::scripted(move |conn| {
         if conn.read_request().is_some() {
             begin(conn);
             let closed = conn.wait_until_closed();
-            told.lock().unwrap().send(closed).unwrap();
+            sender.lock().unwrap().send(closed).unwrap();
         }
     });
     let proxy = Proxy::before(&fake, "");
@@ -389,12 +389,12 @@ fn a_client_that_leaves_while_a_short_body_is_read_ends_it() {
 
 #[test]
 fn a_client_that_leaves_in_mid_upload_ends_the_request() {
-    let (told, closed) = channel();
-    let told = Mutex::new(told);
+    let (sender, closed) = channel();
+    let sender = Mutex::new(sender);
     let fake = Fake::scripted(move |conn| {
         if conn.read_head().is_some() {
             let closed = conn.wait_until_closed();
-            told.lock().unwrap().send(closed).unwrap();
+            sender.lock().unwrap().send(closed).unwrap();
         }
     });
     let proxy = Proxy::before(&fake, "");

@@ -24,7 +24,7 @@ impl Manager {
         Manager { socket, path }
     }
 
-    fn told(&self) -> String {
+    fn notification(&self) -> String {
         let mut buffer = [0; 1000];
         let length = self.socket.recv(&mut buffer).unwrap();
         String::from_utf8(buffer[..length].to_vec()).unwrap()
@@ -44,17 +44,17 @@ fn a_service_manager_is_told_how_things_are() {
     let yaml = plain(&fake.url("/v1"), "");
     let variable = [("NOTIFY_SOCKET", manager.path.to_str().unwrap())];
     let mut proxy = Proxy::start_with(&yaml, &[], &variable);
-    assert!(manager.told().starts_with("READY=1\nSTATUS=answering on 127.0.0.1:"));
+    assert!(manager.notification().starts_with("READY=1\nSTATUS=answering on 127.0.0.1:"));
     proxy.signal("HUP");
-    assert!(manager.told().starts_with("RELOADING=1\nMONOTONIC_USEC="));
-    assert!(manager.told().starts_with("READY=1\n"));
+    assert!(manager.notification().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert!(manager.notification().starts_with("READY=1\n"));
     proxy.rewrite("nothing");
     proxy.signal("HUP");
-    manager.told();
-    let told = manager.told();
-    assert!(told.contains("STATUS=not reloaded: ") && !told.trim_end().ends_with(':'), "{told}");
+    manager.notification();
+    let state = manager.notification();
+    assert!(state.contains("STATUS=not reloaded: ") && !state.trim_end().ends_with(':'), "{state}");
     proxy.signal("TERM");
-    assert!(manager.told().starts_with("STOPPING=1"));
+    assert!(manager.notification().starts_with("STOPPING=1"));
     assert_eq!(proxy.exit_code(), Some(0));
 }
 
@@ -65,18 +65,18 @@ fn the_watchdog_is_fed_with_what_the_listener_answers() {
     let path = manager.path.to_str().unwrap();
     let variables = [("NOTIFY_SOCKET", path), ("WATCHDOG_USEC", "150000")];
     let proxy = Proxy::start_with(&plain(&fake.url("/v1"), ""), &[], &variables);
-    assert!(manager.told().starts_with("READY=1"));
+    assert!(manager.notification().starts_with("READY=1"));
     for _ in 0..3 {
-        assert_eq!(manager.told(), "WATCHDOG=1");
+        assert_eq!(manager.notification(), "WATCHDOG=1");
     }
     drop(proxy);
     let other = [("NOTIFY_SOCKET", path), ("WATCHDOG_USEC", "1000"), ("WATCHDOG_PID", "1")];
     let proxy = Proxy::start_with(&plain(&fake.url("/v1"), ""), &[], &other);
-    let mut states: Vec<String> = std::iter::repeat_with(|| manager.told())
-        .take_while(|told| !told.starts_with("READY=1"))
+    let mut states: Vec<String> = std::iter::repeat_with(|| manager.notification())
+        .take_while(|state| !state.starts_with("READY=1"))
         .collect();
     proxy.signal("TERM");
-    states.push(manager.told());
+    states.push(manager.notification());
     assert!(states.last().unwrap().starts_with("STOPPING=1"), "{states:?}");
 }
 

@@ -80,13 +80,13 @@ fn each_event_arrives_before_the_next_is_sent() {
 /// Asserts that the upstream's connection is closed soon after the client leaves. `begin` is what the client gets
 /// before.
 fn assert_leaving_is_noticed(begin: &'static str) {
-    let (told, closed) = channel();
-    let told = Mutex::new(told);
+    let (sender, closed) = channel();
+    let sender = Mutex::new(sender);
     let fake = Fake::scripted_tls(move |conn| {
         if conn.read_request().is_some() {
             conn.write(begin);
             let closed = conn.wait_until_closed();
-            told.lock().unwrap().send(closed).unwrap();
+            sender.lock().unwrap().send(closed).unwrap();
         }
     });
     let proxy = trusting(&fake);
@@ -115,7 +115,7 @@ fn a_client_that_leaves_before_the_head_ends_the_request() {
     assert_leaving_is_noticed("");
 }
 
-/// What the client gets of a body that ends with its connection.
+/// The response of a body that ends with its connection.
 fn until_the_end(end: impl Fn(&mut Conn) + Send + Sync + 'static) -> End {
     let gate = Gate::new();
     let opened = gate.clone();
@@ -186,7 +186,7 @@ fn new_keys_behind_an_answer_do_not_cost_the_connection() {
         }
     });
     let proxy = trusting(&fake);
-    proxy.wait_for_log("msg=\"models\""); // its connection is at rest by then
+    proxy.wait_for_log("msg=\"models\""); // its connection is idle by then
     for target in ["/v1/long", "/v1/keys", "/v1/next"] {
         assert_eq!(proxy.get(target).status, 200);
     }
@@ -266,7 +266,7 @@ fn what_is_left_of_one_answer_is_not_the_answer_to_the_next_request() {
             }
         });
         let proxy = trusting(&fake);
-        proxy.wait_for_log("msg=\"models\""); // its connection is at rest by then
+        proxy.wait_for_log("msg=\"models\""); // its connection is idle by then
         assert_eq!(proxy.get("/v1/long").body.len(), 400_000);
         assert_eq!(proxy.get("/v1/two").status, 200);
         assert_eq!(proxy.get("/v1/next").text(), "/v1/next", "{length}");

@@ -226,7 +226,7 @@ proptest! {
         prop_assert!(one.iter().all(|(name, _)| !is_credential(name) && !is_hop_by_hop(name)));
     }
 
-    /// Nothing is kept back from an upstream but hop-by-hop fields, and cookies of browsers.
+    /// Only hop-by-hop fields and cookies of browsers are kept from an upstream.
     #[test]
     fn cookies_go_if_a_browser_sent_the_request(fields in fields()) {
         let is_browsers = |name: &str| name == "origin" || name.starts_with("sec-fetch-");

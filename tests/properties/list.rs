@@ -59,7 +59,7 @@ proptest! {
         list.filter(|models| models.retain(|_| verdicts.next().unwrap()));
         let written = list.write(&prefix);
         let kept = models.iter().filter(|(.., kept)| *kept);
-        // Both spell an id in the shortest way, so that the judge can write it anew.
+        // Both spell an id in the shortest way, so that the judge can write it again.
         let kept: Vec<String> =
             kept.map(|(id, x, _)| object(&format!("{prefix}{id}"), x, blank)).collect();
         prop_assert_eq!(&written.body[written.models], kept.join(","));

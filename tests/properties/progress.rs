@@ -1,4 +1,4 @@
-//! What is decided about client connections, over any sequence of events.
+//! The decisions about client connections, over any sequence of events.
 
 use std::time::{Duration, Instant};
 

@@ -233,7 +233,7 @@ fn path_of(target: &str) -> &str {
     target.split('?').next().unwrap()
 }
 
-/// What a target means.
+/// The meaning of a target.
 #[derive(Debug, PartialEq)]
 enum Naive {
     Refused,
@@ -301,7 +301,7 @@ fn naive(method: &str, target: &str) -> Naive {
     if first_slash_is_raw(path) { Naive::Beside } else { Naive::Refused }
 }
 
-/// Where the first word of a raw path begins: all words are behind it, and a slash is before it.
+/// The position of the first word of a raw path: all words are behind it, and a slash is before it.
 fn start_of_word(raw_path: &str) -> Option<usize> {
     let all = words(&plain(raw_path)?);
     let starts = (0..raw_path.len()).rev().filter(|start| raw_path.is_char_boundary(*start));

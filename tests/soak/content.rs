@@ -81,7 +81,7 @@ fn model(prefix: &str, name: &str, number: u32) -> String {
     format!("{{\"id\":\"{prefix}{name}-{number}\",\"object\":\"model\",\"created\":{number}}}")
 }
 
-/// What the upstream must do with a request. It is encoded in the query, which the program relays unchanged.
+/// The treatment of a request by the upstream. It is encoded in the query, which the program relays unchanged.
 #[derive(Clone, Copy, Debug)]
 pub struct Order {
     pub task: Task,

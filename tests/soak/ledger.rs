@@ -31,7 +31,7 @@ pub struct Count {
     pub slowest: Duration,
 }
 
-/// What a client must get while the upstream is up.
+/// The response that a client must get while the upstream is up.
 pub enum Expected<'a> {
     /// 200 and exactly this body.
     Whole(&'a [u8]),
@@ -122,7 +122,7 @@ fn is_honest(result: &io::Result<Answer>) -> bool {
 }
 
 impl Expected<'_> {
-    /// What is wrong with the response, if anything.
+    /// The fault of the response, if any.
     fn differs(&self, answer: &Answer) -> Option<String> {
         let status = match self {
             Expected::Refusal(status) => *status,
@@ -150,12 +150,12 @@ impl Expected<'_> {
             Expected::Cut(sent) => differs(sent, body),
             Expected::CutEvents(events) => {
                 let (sent, rest) = body.split_at(body.len().min(events.len()));
-                let told = rest.starts_with(b"data: {\"error\":") && rest.ends_with(b"\n\n");
+                let has_reason = rest.starts_with(b"data: {\"error\":") && rest.ends_with(b"\n\n");
                 let untold = || {
                     let (rest, cut) = (String::from_utf8_lossy(rest), cut.unwrap_or_default());
                     format!("no error after {} bytes, but {rest:?}; {cut}", sent.len())
                 };
-                differs(events, sent).or_else(|| (!told).then(untold))
+                differs(events, sent).or_else(|| (!has_reason).then(untold))
             }
         }
     }

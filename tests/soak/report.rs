@@ -26,7 +26,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// What has grown by more than 10 %, and by more than 2 threads or descriptors. Memory is judged without what giant
+    /// The values that have grown by more than 10 %, and by more than 2 threads or descriptors. Memory is judged without what giant
     /// requests leak, so that their leak does not raise the limit.
     pub fn growth(&self) -> Vec<String> {
         let Report { before, after, .. } = self;

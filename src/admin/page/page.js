@@ -478,7 +478,7 @@ function search() {
 	return found;
 }
 
-// What passed lately
+// The last exchanges
 
 function showExchanges({ exchanges, buckets }) {
 	const body = find("#exchanges tbody");
@@ -499,7 +499,7 @@ function showPlots({ seconds, requests, first_byte_ms }) {
 	const bar = (height, x) => `M${x + 0.15} 20v${-height}h.7v${height}z`;
 	draw("requests", bar, requests, `in 15 min, at most ${Math.max(...requests)} in ${seconds} s`);
 
-	// A line with gaps: where a value stands alone, it is a dot.
+	// A line with gaps: a value without neighbours is a dot.
 	const point = (height, x) => ((first_byte_ms[x - 1] ?? null) === null ? "M" : "L") + `${x + 0.5} ${20 - height}h.01`;
 	draw("first-byte", point, first_byte_ms, `in 15 min, at most ${durationText(Math.max(...first_byte_ms))}`);
 }

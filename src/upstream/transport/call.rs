@@ -22,7 +22,7 @@ pub struct Call {
     room: Room,
     /// How many connections are being established: to a proxy, and through it.
     connecting: Cell<u32>,
-    /// ureq starts this timeout anew for each read.
+    /// ureq restarts this timeout for each read.
     connect_deadline: Cell<Option<Deadline>>,
     has_connected: Cell<bool>,
     client_left: Cell<bool>,

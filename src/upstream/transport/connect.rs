@@ -2,7 +2,7 @@
 //!
 //! The addresses are tried in their order. If one does not respond soon, the next is tried
 //! beside it (RFC 8305), since in many networks IPv6 packets are silently dropped. Limits: an
-//! attempt that nobody waits for any more goes on for at most as long again.
+//! attempt goes on for at most as long again after its last caller has left.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};

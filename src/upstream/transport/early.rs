@@ -1,7 +1,7 @@
 //! Notices a response that begins while its request is still being sent.
 //!
-//! An upstream may refuse a request before it has read all of it (413), and close. What was not
-//! read by then is lost, so the response is looked for between two parts of the request. After
+//! An upstream may refuse a request before it has read all of it (413), and close. Unread bytes
+//! of the request are then lost, so the response is looked for between two parts of the request. After
 //! a refusal nothing more of the request is sent. After a success all of it is: an upstream that
 //! echoes or transcribes may respond while it reads.
 

@@ -4,7 +4,7 @@
 //! socket is waited for in slices, and between two of them the client is checked. Two more
 //! faults of ureq are corrected: a connection that breaks is never taken for the end of a body,
 //! and a response that comes before the whole request is sent (413) is read. Limits: looking up
-//! a name goes on when nobody waits for it any more; `ureq::unversioned` is not covered by
+//! a name goes on after its last caller has left; `ureq::unversioned` is not covered by
 //! semver, hence the pinned version.
 
 mod buffers;

@@ -1,4 +1,4 @@
-//! What ureq does not report of a connection, or reports wrongly.
+//! Facts about a connection that ureq does not report, or reports wrongly.
 
 use std::io;
 use std::net::TcpStream;

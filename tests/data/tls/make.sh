@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes the three files beside this one anew, with OpenSSL 3: ca.pem, a certificate authority of
+# Makes the three files beside this one again, with OpenSSL 3: ca.pem, a certificate authority of
 # our own; upstream.pem, a certificate that it signed for 127.0.0.1, localhost and upstream.test;
 # upstream.key, the key to that. They are valid from 2020 to 2119, since a test must not end by
-# the calendar, and worth nothing: nobody trusts the authority, and its own key is thrown away
+# the calendar, and worthless: no client trusts the authority, and its own key is thrown away
 # here.
 set -eu
 cd "$(dirname "$0")"

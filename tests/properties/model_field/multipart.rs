@@ -119,7 +119,7 @@ fn header() -> impl Strategy<Value = String> {
     })
 }
 
-/// What is likely to be taken for something else.
+/// Texts that are easily mistaken for something else.
 pub(super) fn content(boundary: String) -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => "[a-z/.-]{0,6}".prop_map(String::into_bytes),
