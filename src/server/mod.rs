@@ -12,10 +12,12 @@
 //! | `connections` | all connections, and how they are found |
 //! | `exchange` | one request: its body, and the head of its response |
 //! | `response` | the response behind its head |
+//! | `chunks` | chunked bodies that tiny_http does not decode |
 //! | `leak` | dropping unread requests, and leaking those that cannot be dropped |
 //! | `connection` | the one record of a client connection; [`crate::progress`] judges it |
 
 mod accept;
+mod chunks;
 mod connection;
 mod connections;
 mod exchange;
