@@ -19,6 +19,23 @@ pub fn set_keep_alive(socket: &TcpStream) -> io::Result<()> {
     set(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 20)
 }
 
+/// Has the kernel break a connection whose peer acknowledges nothing for this long, be it data or the
+/// probes that it sends while the connection is silent (tcp(7), `TCP_USER_TIMEOUT`).
+pub fn set_path_timeout(socket: &TcpStream, within: Duration) -> io::Result<()> {
+    let fd = socket.as_raw_fd();
+    let seconds = i32::try_from(within.as_secs()).unwrap_or(i32::MAX);
+    set(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, seconds.saturating_mul(1000))?;
+    set(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
+    // Probes begin at half of the time, so that a healthy connection needs few.
+    set(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, (seconds / 2).max(1))?;
+    set(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, (seconds / 6).max(1))
+}
+
+/// Whether an error says that the peer acknowledged nothing for too long.
+pub fn is_path_timeout(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ETIMEDOUT)
+}
+
 /// Sets the size of the kernel's receive buffer.
 pub fn set_receive_buffer(socket: &TcpStream, bytes: i32) -> io::Result<()> {
     set(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, bytes)
@@ -113,11 +130,46 @@ fn get<T: Copy>(fd: RawFd, level: i32, name: i32, value: &mut T) -> bool {
 }
 
 fn set(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
-    let length = size_of::<i32>() as libc::socklen_t;
+    set_any(fd, level, name, &value)
+}
+
+fn set_any<T>(fd: RawFd, level: i32, name: i32, value: &T) -> io::Result<()> {
+    let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: pointer and length describe `value`.
-    check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) })
+    check(unsafe { libc::setsockopt(fd, level, name, (&raw const *value).cast(), length) })
 }
 
 fn check(result: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    /// Has the kernel drop everything that arrives at a socket, so that it acknowledges nothing.
+    fn make_deaf(socket: &TcpStream) {
+        // RET 0: an empty packet is left.
+        let mut program = [libc::sock_filter { code: 6, jt: 0, jf: 0, k: 0 }];
+        let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
+        set_any(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter).unwrap();
+    }
+
+    #[test]
+    fn a_path_that_died_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for sends in [true, false] {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (peer, _) = listener.accept().unwrap();
+            set_path_timeout(&client, Duration::from_secs(1)).unwrap();
+            make_deaf(&peer);
+            if sends {
+                client.write_all(b"unheard").unwrap();
+            }
+            let error = client.read(&mut [0]).unwrap_err();
+            assert!(is_path_timeout(&error), "{error:?}");
+        }
+    }
 }
