@@ -7,6 +7,6 @@ mod segments;
 mod target;
 
 pub use self::class::Class;
-pub use self::model_id::{by_prefix, folded, strip_raw_prefix};
+pub use self::model_id::{by_prefix, folded, strip_raw_prefix, without_method};
 pub use self::percent::decode;
-pub use self::target::{Route, is_read, route};
+pub use self::target::{Route, by_name, is_read, origin_form, route};
