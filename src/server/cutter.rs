@@ -9,29 +9,29 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::response::Response;
-
 /// Between the last bytes and the cut.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The queue of the thread, once it is started.
-static QUEUE: Mutex<Option<Sender<(Instant, Response)>>> = Mutex::new(None);
+/// A response, which is cut when it is dropped.
+type Cut = Box<dyn Send>;
 
-/// Cuts a response after the pause. The caller does not wait.
-pub(super) fn cut_later(response: Response) {
+/// The queue of the thread, once it is started.
+static QUEUE: Mutex<Option<Sender<(Instant, Cut)>>> = Mutex::new(None);
+
+/// Drops a response after the pause. The caller does not wait.
+pub(super) fn drop_later(response: Cut) {
     let mut queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
     if queue.is_none() {
         *queue = start();
     }
-    // Dropping a response cuts it.
     match &*queue {
         Some(sender) => drop(sender.send((Instant::now() + PAUSE, response))),
         None => drop(response),
     }
 }
 
-fn start() -> Option<Sender<(Instant, Response)>> {
-    let (sender, responses) = channel::<(Instant, Response)>();
+fn start() -> Option<Sender<(Instant, Cut)>> {
+    let (sender, responses) = channel::<(Instant, Cut)>();
     let cut_all = move || {
         for (at, response) in responses {
             thread::sleep(at.saturating_duration_since(Instant::now()));

@@ -167,7 +167,7 @@ impl Response {
         }
         self.buffer = Vec::new();
         let sent = Sent { total: self.start.started.elapsed(), ..self.start.sent };
-        cutter::cut_later(self);
+        cutter::drop_later(Box::new(self));
         sent
     }
 

@@ -160,7 +160,7 @@ fn a_request_id_of_either_side_stands_in_the_line() {
         let is_it = |line: &&String| line.contains(&format!(" path={path} "));
         let count = 1 + usize::from(target.contains('?'));
         eventually("the line", || proxy.log().iter().filter(is_it).count() == count);
-        let line = Fields(proxy.log().iter().filter(is_it).next_back().unwrap().clone());
+        let line = Fields(proxy.log().iter().rfind(is_it).unwrap().clone());
         let seen = ["request_id", "upstream_request_id"].map(|key| line.get(key));
         assert_eq!(seen.each_ref().map(|id| id.as_deref()), ids, "{line:?}");
     }

@@ -23,7 +23,7 @@ use crate::sys::socket::{Pending, is_path_timeout, pending, set_path_timeout};
 
 /// After how long without an acknowledgement a path counts as dead: the machine was suspended, or its
 /// network has changed.
-pub(in crate::upstream) const PATH_TIMEOUT: Duration = Duration::from_secs(30);
+pub const PATH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How much of a request is held until more of it is there, in bytes: what fits into few
 /// segments.
