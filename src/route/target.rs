@@ -17,13 +17,13 @@ use crate::text::{cut, loggable};
 /// What a request is for. Borrowed parts are raw parts of the target.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// `GET` or `HEAD` of `/models`, or of a path that ends with `/v1/models`.
+    /// `GET` or `HEAD` of `/models`, or of a path that ends with `/v1/models` or `/openai/models`.
     Catalog {
         /// The query, without the `?`.
         query: Option<&'a str>,
     },
     /// `/v1/models/{id}` or `/models/{id}`, any method; `…/v1/models/{id}` if it is read or a method
-    /// of Gemini's API (`{id}:generateContent`). `v1beta` counts as `v1` here.
+    /// of Gemini's API (`{id}:generateContent`). `v1beta` and `openai` count as `v1` here.
     Model {
         /// The id, decoded, without slashes around it; not empty.
         id: String,
@@ -178,9 +178,9 @@ pub fn by_name<'t, 'n>(
     Some((index, &target[first.end..]))
 }
 
-/// Whether `models` at this place is the list of an API: at the front of the path, or below a version.
+/// Whether `models` at this place is the list of an API: at the front of the path, or below its root.
 fn is_root(segments: &[Segment], at: usize) -> bool {
-    at == 0 || ["v1", "v1beta"].iter().any(|version| segments[at - 1].is(version))
+    at == 0 || ["v1", "v1beta", "openai"].iter().any(|root| segments[at - 1].is(root))
 }
 
 /// Whether a path is an endpoint of the API without the `/v1` that clients forget in their base URL.
@@ -224,10 +224,12 @@ pub fn is_read(method: &str) -> bool {
 }
 
 /// Whether an upstream may answer a path with its list. Many mount their API below several paths,
-/// so anything may be before `v1`.
+/// so anything may be before `v1`, or before the `openai` of Azure's and Gemini's APIs.
 fn is_list(segments: &[Segment]) -> bool {
     match segments {
-        [.., v1, last] => v1.may_be("v1") && last.may_be("models"),
+        [.., root, last] => {
+            ["v1", "openai"].iter().any(|name| root.may_be(name)) && last.may_be("models")
+        }
         [only] => only.may_be("models"),
         [] => false,
     }
@@ -323,6 +325,8 @@ mod tests {
             "/v1%252Fmodels%25252F",
             "/v1%5Cmodels",
             "/openai/v1/models",
+            "/openai/models",
+            "/v1beta/openai/models",
             "//host/v1/models/",
             "/v1/x/V1%2fmodels;a",
             "/v1/x%3f/v1/models",

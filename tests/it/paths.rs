@@ -69,6 +69,8 @@ fn the_catalog_cannot_be_got_around() {
         "/v1/%256dodels",
         "/v1%5Cmodels",
         "/openai/v1/models",
+        "/openai/models?api-version=2024-06-01",
+        "/v1beta/openai/models",
         "/v1/models.json",
         "//host/v1/models",
     ] {

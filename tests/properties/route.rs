@@ -52,6 +52,7 @@ fn word() -> impl Strategy<Value = String> {
         "...",
         "a.b",
         "v1beta",
+        "openai",
         "completions",
         "files",
         "audio",
@@ -216,7 +217,7 @@ fn is_list(raw_path: &str) -> bool {
         let words = words(path);
         let before = words.iter().rev().nth(1);
         words.last().is_some_and(|last| may_be(last, "models"))
-            && before.is_none_or(|before| may_be(before, "v1"))
+            && before.is_none_or(|before| may_be(before, "v1") || may_be(before, "openai"))
     })
 }
 
@@ -271,7 +272,8 @@ fn naive(method: &str, target: &str) -> Naive {
     if lists(method) && is_list(path) {
         return Naive::Catalog;
     }
-    let is_root = |at: usize| at == 0 || ["v1", "v1beta"].contains(&words[at - 1].as_str());
+    let is_root =
+        |at: usize| at == 0 || ["v1", "v1beta", "openai"].contains(&words[at - 1].as_str());
     let at = (0..words.len()).find(|&at| words[at] == "models" && is_root(at));
     let at = at.filter(|at| at + 1 < words.len() && !is_of_router(method, path));
     if let Some(at) = at {
