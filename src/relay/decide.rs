@@ -106,11 +106,7 @@ impl Router {
         target: &str,
         record: &mut Record,
     ) -> Result<Outcome<'_>, Error> {
-        let names = self.named.iter().filter_map(|view| view.name.as_deref());
-        let (view, target, root_path) = match by_name(target, &self.root_path, names) {
-            Some((index, rest)) => (&self.named[index], rest, ""),
-            None => (&self.whole, target, self.root_path.as_str()),
-        };
+        let (view, target, root_path) = self.view_of(target);
         let route = route(exchange.method(), target, root_path);
         if let Some(error) = exchange.refusal() {
             // Health and metrics answer even if all workers are busy.
@@ -164,6 +160,20 @@ impl Router {
             Refusal::Mirrored(reply) => Ok(Outcome::List(Catalog::Mirrored(reply))),
             Refusal::Failed(error) => Err(error),
         })
+    }
+
+    /// The view that a target names, and the target and the root path to route within it.
+    fn view_of<'s: 't, 't>(&'s self, target: &'t str) -> (&'s View, &'t str, &'t str) {
+        let names = self.named.iter().filter_map(|view| view.name.as_deref());
+        // Most configurations have no names, and need not split the path for them.
+        let found = match self.named.is_empty() {
+            true => None,
+            false => by_name(target, &self.root_path, names),
+        };
+        match found {
+            Some((index, rest)) => (&self.named[index], rest, ""),
+            None => (&self.whole, target, &self.root_path),
+        }
     }
 
     /// One of the program's own paths.
