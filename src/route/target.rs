@@ -6,11 +6,10 @@
 //! relayed is a part of the target as it came, with one slash in front. Limits: the choice of the
 //! upstream is made elsewhere.
 
-use std::borrow::Cow;
-
+use super::kinds::{is_bare_endpoint, is_list, is_of_router, is_other_list, is_read, is_root};
 use super::model_id::without_method;
 use super::percent::{LAYERS, decode};
-use super::segments::{Segment, split};
+use super::segments::{Segment, ends_a_raw_segment, split, without_root};
 use crate::error::{Code, Error};
 use crate::text::{cut, loggable};
 
@@ -143,67 +142,6 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
     }
 }
 
-/// The target in origin form: of a target in absolute form (RFC 9112 §3.2.2), what follows the host.
-/// The host decides nothing here.
-pub fn origin_form(target: &str) -> Cow<'_, str> {
-    let Some((scheme, rest)) = target.split_once("://") else { return Cow::Borrowed(target) };
-    let is_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match &rest[end..] {
-        _ if !is_http || end == 0 => Cow::Borrowed(target),
-        path if path.starts_with('/') => Cow::Borrowed(path),
-        query => Cow::Owned(format!("/{query}")),
-    }
-}
-
-/// The upstream whose name begins a path, as its index in `names`, and the target behind that name:
-/// `/<name>/v1/…`, and the paths of native APIs, `/<name>/v1beta/…` and `/<name>/api/…`. The name
-/// `v1` has no path of its own.
-pub fn by_name<'t, 'n>(
-    target: &'t str,
-    root_path: &str,
-    names: impl IntoIterator<Item = &'n str>,
-) -> Option<(usize, &'t str)> {
-    let path = target.split('?').next().unwrap_or_default();
-    let mut segments = split(path)?;
-    segments.retain(|segment| !segment.name().is_empty());
-    let root = split(root_path).unwrap_or_default();
-    let (_, segments) = without_root(path, &segments, &root);
-    let [first, second, ..] = segments else { return None };
-    let is_api = ["v1", "v1beta", "api"].iter().any(|name| second.is(name));
-    if !is_api || first.is("v1") || first.is("-") || !path[first.end..].starts_with('/') {
-        return None;
-    }
-    let index = names.into_iter().position(|name| first.text == name)?;
-    Some((index, &target[first.end..]))
-}
-
-/// Whether `models` at this place is the list of an API: at the front of the path, or below its root.
-fn is_root(segments: &[Segment], at: usize) -> bool {
-    at == 0 || ["v1", "v1beta", "openai"].iter().any(|root| segments[at - 1].is(root))
-}
-
-/// Whether a path is an endpoint of the API without the `/v1` that clients forget in their base URL.
-/// `/completions` and `/embeddings` are not among them: llama.cpp has others of these names.
-fn is_bare_endpoint(segments: &[Segment]) -> bool {
-    let is = |at: usize, word: &str| segments.get(at).is_some_and(|segment| segment.text == word);
-    let has_more = segments.len() > 1;
-    (is(0, "chat") && is(1, "completions"))
-        || (has_more && ["audio", "images"].iter().any(|word| is(0, word)))
-        || ["responses", "messages", "moderations", "files", "batches"].iter().any(|w| is(0, w))
-}
-
-/// Whether a path is one of those that llama.cpp's router has beside `/v1`, to load, unload and watch
-/// its models.
-fn is_of_router(method: &str, segments: &[Segment]) -> bool {
-    let [models, action] = segments else { return false };
-    let is_action = match is_read(method) {
-        true => action.text == "sse",
-        false => ["load", "unload"].contains(&action.text.as_str()),
-    };
-    models.text == "models" && is_action
-}
-
 /// What follows the slash behind `models`, if another slash comes before the id.
 fn slashed(path: &str, models_end: usize, id_start: usize) -> Option<&str> {
     let slashes = &path[models_end..id_start];
@@ -217,29 +155,6 @@ fn folded_slashes(text: &str) -> String {
 }
 
 const ENCODED_SLASH: &str = "begins with an encoded slash";
-
-/// Whether a method reads: the paths of models are then filtered.
-pub fn is_read(method: &str) -> bool {
-    method.eq_ignore_ascii_case("GET") || method.eq_ignore_ascii_case("HEAD")
-}
-
-/// Whether an upstream may answer a path with its list. Many mount their API below several paths,
-/// so anything may be before `v1`, or before the `openai` of Azure's and Gemini's APIs.
-fn is_list(segments: &[Segment]) -> bool {
-    match segments {
-        [.., root, last] => {
-            ["v1", "openai"].iter().any(|name| root.may_be(name)) && last.may_be("models")
-        }
-        [only] => only.may_be("models"),
-        [] => false,
-    }
-}
-
-/// Whether a path is that of some other list below a `v1`, such as `/v1/embeddings/models`.
-fn is_other_list(segments: &[Segment]) -> bool {
-    let last = segments.last();
-    last.is_some_and(|last| last.may_be("models")) && segments.iter().any(|s| s.may_be("v1"))
-}
 
 /// The segments that a server sees which reads an encoded `?` or `#` as the end of the path.
 fn before_query(segments: &[Segment]) -> &[Segment] {
@@ -260,26 +175,6 @@ fn relayed<'t>(target: &'t str, from: usize, next: Option<&Segment>) -> Option<&
         rest = &rest[1..];
     }
     Some(rest)
-}
-
-/// The start of the path behind the root path, and the segments from there.
-fn without_root<'s>(
-    path: &str,
-    segments: &'s [Segment],
-    root: &[Segment],
-) -> (usize, &'s [Segment]) {
-    let Some(last) = root.len().checked_sub(1).and_then(|last| segments.get(last)) else {
-        return (0, segments);
-    };
-    let is_there = segments.iter().zip(root).all(|(segment, root)| segment.text == root.text)
-        && ends_a_raw_segment(&path[last.end..]);
-    if is_there { (last.end, &segments[root.len()..]) } else { (0, segments) }
-}
-
-/// Whether the rest of a path may follow an upstream's URL. An encoded slash may not: behind
-/// `http://host` it would become part of the host name.
-fn ends_a_raw_segment(following: &str) -> bool {
-    following.is_empty() || following.starts_with('/')
 }
 
 #[cfg(test)]
@@ -469,37 +364,6 @@ mod tests {
             assert_eq!(get(path), Route::Beside { path });
         }
         assert_eq!(refusal("/files/models").code, Code::NotFound);
-    }
-
-    #[test]
-    fn a_target_in_absolute_form_means_its_path() {
-        for (target, path) in [
-            ("http://host/v1/models?a", "/v1/models?a"),
-            ("HTTPS://me:x@host:1//v1", "//v1"),
-            ("http://host", "/"),
-            ("http://host?a", "/?a"),
-            ("/http://x", "/http://x"),
-            ("*", "*"),
-            ("http:///x", "http:///x"),
-            ("ftp://host/x", "ftp://host/x"),
-        ] {
-            assert_eq!(origin_form(target), path);
-        }
-    }
-
-    #[test]
-    fn a_name_in_front_chooses_its_upstream() {
-        let named = |target| by_name(target, "/llm", ["up", "UP", "api", "v1"]);
-        assert_eq!(named("/up/v1/files?a"), Some((0, "/v1/files?a")));
-        assert_eq!(named("//UP//v1"), Some((1, "//v1")));
-        assert_eq!(named("/llm/u%70/v1/models"), Some((0, "/v1/models")));
-        assert_eq!(named("/up/api/tags"), Some((0, "/api/tags")));
-        assert_eq!(named("/api/v1/x"), Some((2, "/v1/x")));
-        for target in
-            ["/up", "/up/", "/up/x", "/Up/v1", "/v1/v1/x", "/up%2Fv1/x", "/v1/up", "/x/v1"]
-        {
-            assert_eq!(named(target), None, "{target}");
-        }
     }
 
     #[test]

@@ -37,10 +37,8 @@ fn there_its_models_have_no_prefix() {
     let (_one, two, proxy) = two("api_key: of-two, cache_ttl: 60");
     for _ in 0..2 {
         assert_eq!(proxy.get("/v1/models").ids(), ["one/a", "two/a", "two/b/c"]);
-        for target in ["/two/v1/models", "/two/models/../v1/models", "//t%77o/v1/models/"] {
-            if !target.contains("..") {
-                assert_eq!(proxy.get(target).ids(), ["a", "b/c"], "{target}");
-            }
+        for target in ["/two/v1/models", "//t%77o/v1/models/"] {
+            assert_eq!(proxy.get(target).ids(), ["a", "b/c"], "{target}");
         }
     }
     let list = proxy.get("/two/v1/models");
@@ -71,7 +69,7 @@ fn its_rules_hold_there_too() {
 }
 
 #[test]
-fn a_request_without_a_model_is_told_of_these_paths() {
+fn the_refusal_of_a_request_without_a_model_names_these_paths() {
     let (_one, _two, proxy) = two("");
     let message = proxy.get("/v1/files").own_error(400, "bad_request");
     assert!(message.contains("/one/v1/…") && message.contains("/two/v1/…"), "{message}");
