@@ -194,7 +194,7 @@ impl Headers {
         self.iter().filter(|(name, _)| is_credential(name))
     }
 
-    /// The keys that a client presents: `Bearer` tokens, then those of [`KEYS`].
+    /// The keys that a client presents: `Bearer` tokens, then those in `x-api-key` and its like.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
         let text = |value| std::str::from_utf8(value).ok().map(str::trim);
         let bearers = self.get_all("authorization").filter_map(move |value| {
