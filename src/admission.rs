@@ -34,6 +34,10 @@ const DELAYED: usize = 16;
 /// How many addresses are counted at once.
 const ADDRESSES: usize = 4096;
 
+/// The header fields of a response that a page may read. `*` means none if the page sends
+/// credentials (Fetch §3.3.3), so the useful ones are named too.
+const EXPOSED: &str = "*, Retry-After, X-Request-Id, X-Model-Filter-Error, X-Model-Filter-Missing";
+
 /// The values of `Sec-Fetch-Dest` of a navigation: the browser shows the response as a document.
 const DOCUMENTS: [&str; 6] = ["document", "iframe", "frame", "object", "embed", "fencedframe"];
 
@@ -101,16 +105,24 @@ impl Admission {
             return Ok(Cors::default());
         }
         let origin = headers.get_str("origin").unwrap_or_default().to_ascii_lowercase();
-        if !self.knows_origin(&origin, host.as_deref()) {
+        let is_named = self.allowed_origins.contains(&origin);
+        if !is_named && !self.knows_origin(&origin, host.as_deref()) {
             let origin = cut(&origin);
-            return forbidden(format!("the origin {origin:?} is not in server.allowed_origins"));
+            return forbidden(format!(
+                "the origin {origin:?} is not in server.allowed_origins: to let it in, add it to \
+                 the configuration as server: {{allowed_origins: [{origin:?}]}}"
+            ));
         }
         let is_preflight = method == "OPTIONS" && headers.contains("access-control-request-method");
         let preflight = is_preflight.then(|| preflight(headers));
-        let headers = Headers::new()
+        let mut headers = Headers::new()
             .with("Access-Control-Allow-Origin", origin)
-            .with("Access-Control-Expose-Headers", "*")
+            .with("Access-Control-Expose-Headers", EXPOSED)
             .with("Vary", "Origin");
+        // Any page on this machine may call, but only named ones with what the browser remembers.
+        if is_named {
+            headers.push("Access-Control-Allow-Credentials", "true");
+        }
         Ok(Cors { headers, preflight })
     }
 
@@ -131,7 +143,8 @@ impl Admission {
         if headers.tokens().any(is_known) {
             return Ok(true);
         }
-        let what = "a key of server.client_keys is needed, as Bearer or x-api-key";
+        let what = "a key of server.client_keys is needed, as Bearer or in x-api-key, api-key or \
+                    x-goog-api-key";
         Err(Error::client(Code::InvalidApiKey, what))
     }
 
@@ -191,10 +204,8 @@ impl Admission {
             || self.allowed_hosts.iter().any(|allowed| allowed == name)
     }
 
+    /// Whether an origin may call without being named: a page on this machine, or our own.
     fn knows_origin(&self, origin: &str, host: Option<&str>) -> bool {
-        if self.allowed_origins.iter().any(|allowed| allowed == origin) {
-            return true;
-        }
         let scheme = |scheme| origin.strip_prefix(scheme);
         let Some(authority) = scheme("http://").or_else(|| scheme("https://")) else {
             return false;

@@ -99,6 +99,24 @@ pub fn catalog(
     Ok(Catalog::Union { head, lists })
 }
 
+/// The list of one upstream, with its ids as it names them.
+///
+/// # Errors
+/// As [`catalog`].
+pub fn list_without_prefix(
+    offer: &Arc<Offer>,
+    headers: &Headers,
+    query: Option<&str>,
+    client: &dyn Wanted,
+) -> Result<Catalog, Error> {
+    let question = offer.question(headers, query)?.without_prefix();
+    match offer.list(&offer.ask_list(question), Some(client)) {
+        Ok(listing) => Ok(Catalog::Single(listing)),
+        Err(Refusal::Mirrored(reply)) => Ok(Catalog::Mirrored(reply)),
+        Err(Refusal::Failed(error)) => Err(error),
+    }
+}
+
 /// The list of every upstream, in their order, all requested at once.
 ///
 /// # Errors

@@ -52,7 +52,9 @@ pub enum Code {
     ClientLeft,
     /// 500: a bug.
     Internal,
-    /// 501: an upgrade, `CONNECT`, `TRACE` or `TRACK`.
+    /// 426: an upgrade to WebSocket. Clients fall back to HTTP at once, which they do not on 501.
+    UpgradeUnsupported,
+    /// 501: `CONNECT`, `TRACE` or `TRACK`.
     Unsupported,
     /// 502: no connection to the upstream.
     UpstreamUnreachable,
@@ -67,7 +69,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// All codes.
+    /// All codes that have a name of their own.
     pub const ALL: [Code; 15] = [
         Code::BadRequest,
         Code::InvalidApiKey,
@@ -107,6 +109,7 @@ impl Code {
             Code::RequestTooLarge => (413, "request_too_large"),
             Code::ClientLeft => (499, "client_left"),
             Code::Internal => (500, "internal_error"),
+            Code::UpgradeUnsupported => (426, "unsupported"),
             Code::Unsupported => (501, "unsupported"),
             Code::UpstreamUnreachable => (502, "upstream_unreachable"),
             Code::UpstreamInvalidResponse => (502, "upstream_invalid_response"),

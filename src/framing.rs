@@ -129,7 +129,7 @@ impl Framing {
 ///
 /// # Errors
 /// 400 if the framing is ambiguous, or the head is too long or has control characters; 413 for a
-/// length beyond [`MAX_BODY`]; 501 for a chunked body of a request to upgrade.
+/// length beyond [`MAX_BODY`].
 pub fn body_length(
     target: &str,
     headers: &Headers,
@@ -158,7 +158,7 @@ pub fn body_length(
         ([], _) => "the request has two different Content-Length fields",
         ([coding], []) if coding.eq_ignore_ascii_case(b"chunked") => {
             if !is_http_1_0 {
-                return chunked(headers);
+                return Ok(BodyLength::Chunked);
             }
             "HTTP/1.0 has no Transfer-Encoding"
         }
@@ -166,16 +166,6 @@ pub fn body_length(
         _ => "the request has both Content-Length and Transfer-Encoding",
     };
     Err(Error::bad_request(what))
-}
-
-fn chunked(headers: &Headers) -> Result<BodyLength, Error> {
-    let connection = headers.get_str("connection").unwrap_or_default();
-    if connection.to_ascii_lowercase().contains("upgrade") {
-        // tiny_http does not decode the chunks of such a request.
-        let what = "a chunked request to upgrade is not supported";
-        return Err(Error::client(Code::Unsupported, what));
-    }
-    Ok(BodyLength::Chunked)
 }
 
 fn known(value: &[u8]) -> Result<BodyLength, Error> {
@@ -200,6 +190,13 @@ pub fn stays_open(headers: &Headers, is_http_1_0: bool) -> bool {
     let connection = connection.to_ascii_lowercase();
     let ends = connection.contains("close") || connection.contains("upgrade");
     !ends && (!is_http_1_0 || connection.contains("keep-alive"))
+}
+
+/// Whether tiny_http hands out the body of a request as it is on the connection, with the framing of
+/// its chunks: its own rule, like that of [`stays_open`].
+pub fn is_raw(headers: &Headers) -> bool {
+    let connection = headers.get_str("connection").unwrap_or_default();
+    connection.to_ascii_lowercase().contains("upgrade")
 }
 
 /// The head of a response.

@@ -40,6 +40,9 @@ const CREDENTIALS: [&str; 14] = [
     "assertion",
 ];
 
+/// The fields that hold a bare key: of Anthropic's, Azure's and Google's SDKs.
+const KEYS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
+
 /// The ends of names that only look like that.
 const NO_CREDENTIALS: [&str; 4] = ["idempotencykey", "websocketkey", "cachekey", "surrogatekey"];
 
@@ -191,14 +194,14 @@ impl Headers {
         self.iter().filter(|(name, _)| is_credential(name))
     }
 
-    /// The keys that a client presents: `Bearer` tokens, then `x-api-key`.
+    /// The keys that a client presents: `Bearer` tokens, then those in `x-api-key` and its like.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
         let text = |value| std::str::from_utf8(value).ok().map(str::trim);
         let bearers = self.get_all("authorization").filter_map(move |value| {
             let (scheme, token) = text(value)?.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        bearers.chain(self.get_all("x-api-key").filter_map(text))
+        bearers.chain(KEYS.iter().flat_map(|name| self.get_all(name)).filter_map(text))
     }
 
     /// Removes every field that has one of these names.

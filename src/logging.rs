@@ -211,6 +211,15 @@ impl Display for Line<'_> {
         write!(f, " ttfb_ms={:.1}", milliseconds(sent.first_byte))?;
         write!(f, " total_ms={:.1}", milliseconds(sent.total))?;
         write!(f, " in={} out={}", sent.bytes_in, sent.bytes_out)?;
+        if let Some(id) = &record.request_id {
+            write!(f, " request_id={}", Value(id))?;
+        }
+        // Most upstreams repeat the client's.
+        if let Some(id) = &record.upstream_request_id {
+            if record.request_id.as_ref() != Some(id) {
+                write!(f, " upstream_request_id={}", Value(id))?;
+            }
+        }
         if let Some(error) = &record.error {
             write!(f, " side={} error={}", error.source.as_str(), Value(&error.in_full()))?;
         }

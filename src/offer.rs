@@ -123,8 +123,24 @@ pub struct Question {
     key: Key,
 }
 
-/// What a list may depend on: header fields and the query.
-type Key = (Vec<(String, Vec<u8>)>, Option<String>);
+/// What a list may depend on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Key {
+    /// Header fields.
+    fields: Vec<(String, Vec<u8>)>,
+    query: Option<String>,
+    /// Whether the ids have the prefix of the upstream.
+    has_prefix: bool,
+}
+
+impl Question {
+    /// The same, for a list of ids as the upstream names them.
+    #[must_use]
+    pub fn without_prefix(mut self) -> Question {
+        self.key.has_prefix = false;
+        self
+    }
+}
 
 impl Size for Arc<Listing> {
     fn size(&self) -> usize {
@@ -187,7 +203,8 @@ impl Offer {
         }
         self.upstream.decide_credentials(&mut sent, Place::Below(""))?;
         let fields = sent.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec()));
-        let key = (fields.collect(), self.upstream.query_for(query).map(Cow::into_owned));
+        let query = self.upstream.query_for(query).map(Cow::into_owned);
+        let key = Key { fields: fields.collect(), query, has_prefix: true };
         if let Some(agent) = headers.get("user-agent") {
             sent.push("User-Agent", agent);
         }
@@ -200,8 +217,10 @@ impl Offer {
         let Question { headers, key } = question;
         let (offer, key_of_names) = (Arc::clone(self), key.clone());
         self.cache.ask(&key, move || {
-            let query = key_of_names.1.as_deref();
-            let fetched = offer.fetch(headers, query, |body| offer.filtered(body, query));
+            let Key { query, has_prefix, .. } = &key_of_names;
+            let (query, prefix) = (query.as_deref(), offer.upstream.prefix());
+            let prefix = if *has_prefix { prefix } else { "" };
+            let fetched = offer.fetch(headers, query, |body| offer.filtered(body, query, prefix));
             offer.note(&fetched);
             if let Ok(Listing { names: Some(names), .. }) = &fetched {
                 offer.keep_names(key_of_names, names);
@@ -371,7 +390,15 @@ impl Offer {
         read(&body).map_err(|what| Refusal::Failed(invalid(what)))
     }
 
-    fn filtered(&self, body: &[u8], query: Option<&str>) -> Result<Listing, String> {
+    /// An answer that has the shape of a list of models, filtered, with a prefix before its ids; none
+    /// for any other.
+    pub fn filtered_answer(&self, body: &[u8], prefix: &str) -> Option<String> {
+        let mut list = List::find(body).ok().filter(|list| !list.models().is_empty())?;
+        list.filter(|models| models.retain(|model| self.filter.keeps(&model.id)));
+        Some(list.write(prefix).body)
+    }
+
+    fn filtered(&self, body: &[u8], query: Option<&str>, prefix: &str) -> Result<Listing, String> {
         let mut list = List::find(body)?;
         let total = list.total();
         if list.models().len() < total {
@@ -382,7 +409,7 @@ impl Offer {
             models.retain(|model| self.filter.keeps(&model.id));
             self.filter.order(models, |model| &model.id);
         });
-        let Written { body, models } = list.write(self.upstream.prefix());
+        let Written { body, models } = list.write(prefix);
         // A client's query may shorten the list.
         let names = (self.judges_by_list && query.is_none()).then(|| {
             let ids = list.models().iter().map(|model| self.filter.folded(&model.id));

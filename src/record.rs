@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::error::{Code, Error};
+use crate::headers::Headers;
 use crate::route::Class;
-use crate::text::loggable;
+use crate::text::{cut, loggable};
 
 /// The facts of one exchange. [`Record::sent`] is added when it has ended.
 #[derive(Debug)]
@@ -18,6 +19,10 @@ pub struct Record {
     pub path: String,
     /// The kind of request.
     pub class: Class,
+    /// The `x-request-id` of the client.
+    pub request_id: Option<String>,
+    /// The `x-request-id` of the upstream's response, or its `request-id`.
+    pub upstream_request_id: Option<String>,
     /// The model that the request named, if it was read.
     pub model: Option<String>,
     /// The name of the upstream that was chosen.
@@ -53,11 +58,20 @@ impl Record {
             method: method.to_owned(),
             path: loggable(target).to_owned(),
             class: Class::default(),
+            request_id: None,
+            upstream_request_id: None,
             model: None,
             upstream: None,
             sent: Sent::default(),
             error: None,
         }
+    }
+
+    /// The id of a request among these header fields, of which OpenAI's and Anthropic's APIs have
+    /// one each.
+    pub fn request_id_in(headers: &Headers) -> Option<String> {
+        let id = headers.get_str("x-request-id").or_else(|| headers.get_str("request-id"))?;
+        Some(cut(id).into_owned()).filter(|id| !id.is_empty())
     }
 
     /// The status for logs and metrics: 499 if the client left, else the one that was sent.

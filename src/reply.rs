@@ -4,6 +4,7 @@
 //! expect. The header `x-model-filter-error` distinguishes them from an upstream's.
 
 use serde::Serialize;
+use serde_json::json;
 
 use crate::error::Error;
 use crate::headers::Headers;
@@ -55,8 +56,14 @@ impl Reply {
     pub fn error(error: &Error) -> Reply {
         let mut reply = Reply::json(error.code.status(), error_object(error));
         reply.headers.push("x-model-filter-error", error.code.as_str());
-        if error.code.status() == 503 {
-            reply.headers.push("Retry-After", "1");
+        match error.code.status() {
+            503 => reply.headers.push("Retry-After", "1"),
+            // RFC 9110 §15.5.22 and §7.8 require these fields.
+            426 => {
+                reply.headers.push("Upgrade", "websocket");
+                reply.headers.push("Connection", "upgrade");
+            }
+            _ => {}
         }
         reply
     }
@@ -75,8 +82,40 @@ fn guarded(policy: &str) -> Headers {
         .with("Referrer-Policy", "no-referrer")
 }
 
+/// An API, as far as its errors differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Api {
+    /// OpenAI's, which most providers speak.
+    OpenAi,
+    /// Anthropic's, below `/v1/messages`.
+    Anthropic,
+    /// Google's, for `{id}:streamGenerateContent`.
+    Gemini,
+}
+
+/// The error as the last event of a stream.
+pub fn error_event(error: &Error, api: Api) -> String {
+    let (message, status) = (&error.message, error.code.status());
+    let object = match api {
+        Api::OpenAi => error_object(error),
+        // docs.anthropic.com/en/api/errors
+        Api::Anthropic => {
+            let kind = if status == 504 { "timeout_error" } else { "api_error" };
+            let details = json!({"type": kind, "message": message});
+            json!({"type": "error", "error": details}).to_string()
+        }
+        // google.rpc.Code
+        Api::Gemini => {
+            let name = if status == 504 { "DEADLINE_EXCEEDED" } else { "UNAVAILABLE" };
+            json!({"error": {"code": status, "message": message, "status": name}}).to_string()
+        }
+    };
+    let name = if api == Api::Anthropic { "event: error\n" } else { "" };
+    format!("{name}data: {object}\n\n")
+}
+
 /// The error as a JSON object of the OpenAI API.
-pub fn error_object(error: &Error) -> String {
+fn error_object(error: &Error) -> String {
     let kind = if error.code.status() < 500 { "invalid_request_error" } else { "server_error" };
     let (message, code) = (&error.message, error.code.as_str());
     let object = ErrorObject { error: Details { message, kind, param: None, code } };

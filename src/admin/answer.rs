@@ -22,6 +22,9 @@ const FRESH: Duration = Duration::from_secs(60);
 /// The longest rules that are tried, in bytes.
 const RULES_LIMIT: u64 = 256 * 1024;
 
+/// The path of the health check, below `/-/`.
+const HEALTH: &str = "health";
+
 /// A request for one of the program's own paths.
 pub struct Request<'a> {
     /// The method.
@@ -43,6 +46,12 @@ pub fn is_quick(path: &str) -> bool {
     ["/-/health", "/-/metrics"].contains(&path)
 }
 
+/// Whether anybody may ask for a path, whatever its `Host`: the response says only that the program
+/// runs.
+pub fn is_public(path: &str) -> bool {
+    path.strip_prefix("/-/") == Some(HEALTH)
+}
+
 /// The response to a request.
 ///
 /// # Errors
@@ -58,7 +67,7 @@ pub fn answer(
     let name = path.trim_start_matches("/-").trim_start_matches('/');
     let file = assets::file(name).filter(|_| reads);
     // The page itself needs no key, because the key is typed in there.
-    if file.is_none() || !admission.has_keys() {
+    if name != HEALTH && (file.is_none() || !admission.has_keys()) {
         admission.check_own(peer, headers)?;
     }
     match (name, file) {
@@ -71,10 +80,10 @@ pub fn answer(
         ("preview", _) if method == "POST" => {
             models::preview(offers, &headers.end_to_end(), &read_rules(body)?, client)
         }
-        ("health" | "ready" | "metrics" | "models.json" | "exchanges.json", _) if !reads => {
+        (HEALTH | "ready" | "metrics" | "models.json" | "exchanges.json", _) if !reads => {
             Err(Error::bad_request(format!("{path} can be read only")))
         }
-        ("health", _) => Ok(plain(200, "ok\n".to_owned())),
+        (HEALTH, _) => Ok(plain(200, "ok\n".to_owned())),
         ("ready", _) => Ok(match unready(offers, client)? {
             None => plain(200, "ready\n".to_owned()),
             Some(why) => plain(503, why),

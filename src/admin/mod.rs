@@ -6,4 +6,4 @@ mod answer;
 mod assets;
 mod models;
 
-pub use self::answer::{Request, answer, is_quick};
+pub use self::answer::{Request, answer, is_public, is_quick};

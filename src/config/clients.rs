@@ -1,6 +1,7 @@
 //! Client keys, and the hosts and origins that may call.
 //!
-//! Hosts and origins are stored as browsers write them, so that comparing the text is enough. Limits: no wildcards; names in ASCII.
+//! Hosts and origins are stored as browsers write them, so that comparing the text is enough.
+//! Limits: no wildcards; names in ASCII.
 
 use std::net::Ipv6Addr;
 
@@ -70,29 +71,47 @@ fn allowed_host(text: &str) -> Result<String, String> {
     }
 }
 
-/// An origin as browsers write it (RFC 6454 §6.2): without the default port of its scheme.
+/// An origin as browsers write it (RFC 6454 §6.2): without the default port of its scheme. Desktop
+/// apps and extensions have schemes of their own; `null` is the origin of sandboxed pages.
 fn origin(text: &str) -> Result<String, String> {
     if text == "*" {
         return Err("\"*\" would let every web page in: name the origins".to_owned());
     }
-    let text = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
-    let parts = text.split_once("://").and_then(|(scheme, authority)| {
+    let text = text.to_ascii_lowercase();
+    if text == "null" {
+        return Ok(text);
+    }
+    let parts = text.split_once("://").and_then(|(scheme, rest)| {
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if !is_scheme(scheme) {
+            return None;
+        }
+        // A page of an Android app has no host.
+        if scheme == "file" && authority.is_empty() {
+            return Some((scheme, String::new(), None));
+        }
         let own_port = match scheme {
-            "http" => 80,
-            "https" => 443,
-            _ => return None,
+            "http" => Some(80),
+            "https" => Some(443),
+            _ => None,
         };
         let (host, port) = address::host_and_port(authority)?;
-        Some((scheme, canonical(host), port.filter(|port| *port != own_port)))
+        Some((scheme, canonical(host), port.filter(|port| Some(*port) != own_port)))
     });
     // The value is not shown: it may be a URL with a password.
-    let examples = "such as https://chat.example.com or http://localhost:3000";
+    let examples = "such as https://chat.example.com or chrome-extension://ID";
     let (scheme, host, port) = parts.ok_or_else(|| format!("not an origin {examples}"))?;
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     Ok(match port {
         Some(port) => format!("{scheme}://{host}:{port}"),
         None => format!("{scheme}://{host}"),
     })
+}
+
+/// Whether a text in lower case is a scheme (RFC 3986 §3.1).
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 /// A host in lower case, without a dot at its end; an IPv6 address in its short form.
@@ -161,15 +180,24 @@ mod tests {
             ("http://host:80/", "http://host"),
             ("https://host:80", "https://host:80"),
             ("http://[0:0::1]:3000", "http://[::1]:3000"),
+            ("app://obsidian.md", "app://obsidian.md"),
+            ("tauri://localhost/", "tauri://localhost"),
+            ("capacitor://localhost:80", "capacitor://localhost:80"),
+            ("chrome-extension://abcdefghijklmnop", "chrome-extension://abcdefghijklmnop"),
+            ("moz-extension://F745c4ad-86bf/", "moz-extension://f745c4ad-86bf"),
+            ("file://", "file://"),
+            ("null", "null"),
         ] {
             assert_eq!(origin(typed).as_deref(), Ok(meant));
         }
         for wrong in [
             "",
-            "null",
             "host",
             "host:3000",
-            "ftp://host",
+            "://host",
+            "a b://host",
+            "1a://host",
+            "app://",
             "https://",
             "https://a/b",
             "https://a//",

@@ -102,6 +102,16 @@ impl Filter {
         self.verdict(id).kept
     }
 
+    /// Whether an `exclude` rule matches the model, whatever the other rules say.
+    pub fn excludes(&self, id: &str) -> bool {
+        self.exclude.rule_for(&self.folded(id)).is_some()
+    }
+
+    /// Whether every model is kept, because there are no rules.
+    pub fn keeps_all(&self) -> bool {
+        self.keep.is_none() && self.exclude.patterns.is_empty() && self.exclude.names.is_empty()
+    }
+
     /// Whether only the upstream's list says which models there are: neither `regexp` nor `simple`
     /// is given, so that every name is kept that is not excluded, in whatever spelling.
     pub fn needs_list(&self) -> bool {

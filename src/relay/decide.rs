@@ -1,28 +1,24 @@
 //! Decides what the response is: admits the client, routes by path and model, asks the upstream.
 
-use std::mem::take;
 use std::sync::Arc;
 
 use super::deliver::Outcome;
-use super::hold::{Body, BodyReader, Holding, hold, too_large};
+use super::hint;
+use super::hold::{Body, BodyReader, hold, too_large};
+use super::redirect::{self, Address};
+use super::view::{Choice, View};
 use crate::admin;
 use crate::admission::{Admission, Cors, is_navigation};
-use crate::catalog::{Catalog, catalog};
+use crate::catalog::Catalog;
 use crate::error::{Code, Error};
 use crate::framing::BodyLength;
 use crate::headers::Headers;
-use crate::list::prefixed_model;
 use crate::logging::Value;
-use crate::model_field::check_length;
 use crate::offer::{Offer, Refusal};
 use crate::record::Record;
-use crate::reply::Reply;
-use crate::route::{Class, Route, by_prefix, folded, is_read, route, strip_raw_prefix};
+use crate::route::{Class, Route, by_name, route};
 use crate::server::Exchange;
 use crate::upstream::{Answer, Place, Request, Upload};
-
-/// The longest model object that is read to put the prefix before its id, in bytes.
-const MODEL_LIMIT: usize = 4 * 1024 * 1024;
 
 /// Fields by which some servers take a request for another one, so that its path or method would
 /// not have been judged.
@@ -32,6 +28,15 @@ const OVERRIDES: [&str; 5] = [
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
+];
+
+/// Fields of a page's request that are judged here. An upstream that judges them again, as Ollama
+/// does, would refuse pages that the configuration allows.
+const JUDGED: [&str; 4] = [
+    "origin",
+    "access-control-request-method",
+    "access-control-request-headers",
+    "access-control-request-private-network",
 ];
 
 /// Fields of a response that speak for the whole origin, which is ours and not the upstream's.
@@ -50,18 +55,23 @@ const ORIGIN_WIDE: [&str; 9] = [
 /// The rules by which requests are admitted and routed.
 #[derive(Debug)]
 pub(super) struct Router {
-    offers: Vec<Arc<Offer>>,
-    holding: Holding,
+    whole: View,
+    /// Those of `/<name>/v1`.
+    named: Vec<View>,
     admission: Admission,
     root_path: String,
 }
 
 /// A request whose client was admitted.
-struct Admitted<'e> {
-    exchange: &'e mut Exchange,
-    record: &'e mut Record,
+pub(super) struct Admitted<'e> {
+    pub(super) exchange: &'e mut Exchange,
+    pub(super) record: &'e mut Record,
     /// The header fields that may go to an upstream.
-    headers: Headers,
+    pub(super) headers: Headers,
+    /// The path behind the root path and the name of an upstream.
+    path: &'e str,
+    /// How the client reaches the upstream.
+    address: Address<'e>,
     /// Whether the response has CORS fields of ours.
     has_cors: bool,
     /// Whether a browser shows the response as a document.
@@ -70,11 +80,12 @@ struct Admitted<'e> {
 
 impl Router {
     pub(super) fn new(offers: Vec<Arc<Offer>>, admission: Admission, root_path: String) -> Router {
-        Router { holding: Holding::new(&offers), offers, admission, root_path }
+        let named = View::each(&offers);
+        Router { whole: View::whole(offers), named, admission, root_path }
     }
 
     pub(super) fn offers(&self) -> &[Arc<Offer>] {
-        &self.offers
+        &self.whole.offers
     }
 
     /// Notes a client whose key was refused, which may take a second.
@@ -84,7 +95,7 @@ impl Router {
         self.admission.note_refused(exchange.peer(), exchange.headers(), may_wait);
     }
 
-    /// Decides on a request, and notes in the record what is known of it.
+    /// Decides on a request, and notes in the record what is known of it. `target` is in origin form.
     ///
     /// # Errors
     /// Those of every step: the response is then the error.
@@ -92,10 +103,11 @@ impl Router {
     pub(super) fn decide(
         &self,
         exchange: &mut Exchange,
+        target: &str,
         record: &mut Record,
     ) -> Result<Outcome<'_>, Error> {
-        let target = exchange.target().to_owned();
-        let route = route(exchange.method(), &target, &self.root_path);
+        let (view, target, root_path) = self.view_of(target);
+        let route = route(exchange.method(), target, root_path);
         if let Some(error) = exchange.refusal() {
             // Health and metrics answer even if all workers are busy.
             let is_quick = matches!(&route, Ok(Route::Own { path }) if admin::is_quick(path));
@@ -104,6 +116,12 @@ impl Router {
             }
         }
         let is_own = matches!(&route, Ok(Route::Own { .. }));
+        if let Ok(Route::Own { path }) = route {
+            if admin::is_public(path) {
+                record.class = Class::Own;
+                return self.own(exchange, path);
+            }
+        }
         let cors = self.admission.check_origin(exchange.method(), exchange.headers(), is_own)?;
         let Cors { mut headers, preflight } = cors;
         let has_cors = !headers.is_empty();
@@ -123,24 +141,39 @@ impl Router {
             record.class != Class::Own && self.admission.check_key(exchange.headers())?;
         let route = route?;
         if asks_upgrade(exchange.headers()) {
-            let what = "upgrades (WebSocket) are not supported";
-            return Err(Error::client(Code::Unsupported, what));
+            let what = "upgrades (WebSocket) are not supported: use HTTP";
+            return Err(Error::client(Code::UpgradeUnsupported, what));
         }
+        record.request_id = Record::request_id_in(exchange.headers());
         let headers = for_upstream(exchange.headers(), has_our_key);
-        let request = Admitted { exchange, record, headers, has_cors, is_shown };
+        let path = target.split('?').next().unwrap_or_default();
+        let address = self.address(view);
+        let request = Admitted { exchange, record, headers, path, address, has_cors, is_shown };
         let outcome = match route {
-            Route::Catalog { query } => return self.list(request, query),
+            Route::Catalog { query } => return list(view, request, query),
             Route::Own { path } => return self.own(request.exchange, path),
-            Route::Model { id, raw_id, beside, query } => {
-                self.model(request, id, (beside, raw_id, query))
-            }
-            Route::Below { rest } => self.relay(request, Place::Below(rest)),
-            Route::Beside { path } => self.relay(request, Place::Beside(path)),
+            Route::Model { .. } => request.model(view, route),
+            Route::Below { rest } => request.relay(view, Place::Below(rest)),
+            Route::Beside { path } => request.relay(view, Place::Beside(path)),
         };
         outcome.or_else(|refusal| match refusal {
             Refusal::Mirrored(reply) => Ok(Outcome::List(Catalog::Mirrored(reply))),
             Refusal::Failed(error) => Err(error),
         })
+    }
+
+    /// The view that a target names, and the target and the root path to route within it.
+    fn view_of<'s: 't, 't>(&'s self, target: &'t str) -> (&'s View, &'t str, &'t str) {
+        let names = self.named.iter().filter_map(|view| view.name.as_deref());
+        // Most configurations have no names, and need not split the path for them.
+        let found = match self.named.is_empty() {
+            true => None,
+            false => by_name(target, &self.root_path, names),
+        };
+        match found {
+            Some((index, rest)) => (&self.named[index], rest, ""),
+            None => (&self.whole, target, &self.root_path),
+        }
     }
 
     /// One of the program's own paths.
@@ -155,73 +188,36 @@ impl Router {
             body: &mut exchange.body(),
             client: &*client,
         };
-        admin::answer(request, &self.offers, &self.admission).map(Outcome::Own)
+        admin::answer(request, self.offers(), &self.admission).map(Outcome::Own)
     }
 
-    /// The list of models.
-    fn list(&self, request: Admitted<'_>, query: Option<&str>) -> Result<Outcome<'_>, Error> {
-        let Admitted { exchange, record, headers, .. } = request;
-        if let [offer] = self.offers.as_slice() {
-            record.upstream = Some(offer.upstream.name().to_owned());
-        }
-        catalog(&self.offers, &headers, query, &*exchange.wanted()).map(Outcome::List)
+    /// What stands between the path of a client and that of an upstream.
+    fn address<'a>(&'a self, view: &'a View) -> Address<'a> {
+        // At `/v1` a path may need a prefix, which a `Location` does not have.
+        let is_direct = view.only().is_some_and(|offer| view.prefix(offer).is_empty());
+        let name = view.name.as_deref();
+        Address { root_path: &self.root_path, is_direct, name }
     }
+}
 
-    /// A path below `/models/`: what is before the raw id if it is beside the base URL, the raw id,
-    /// and the query.
-    fn model<'r>(
-        &self,
-        mut request: Admitted<'_>,
-        id: String,
-        (beside, raw_id, query): (Option<&'r str>, &'r str, Option<&'r str>),
-    ) -> Result<Outcome<'_>, Refusal> {
-        check_length(id.len())?;
-        request.record.model = Some(id.clone());
-        let Choice { offer, prefix } = self.choose(&mut request, Some(&id))?;
-        let own_id = &id[prefix.len()..];
-        let folded_id = folded(own_id);
-        request.check_model(offer, &folded_id, &id)?;
-        let reads = is_read(request.exchange.method());
-        // A model that is not listed does not exist, in whichever spelling. Without a name, the
-        // path would be that of the list.
-        let is_listed = prefix == offer.upstream.prefix()
-            && !folded_id.is_empty()
-            && [own_id, &folded_id].iter().all(|id| offer.filter.keeps(id));
-        if reads && !is_listed {
-            return Err(Error::model_not_found(&id).into());
-        }
-        let rest = strip_raw_prefix(raw_id, prefix).unwrap_or(raw_id);
-        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        let path = format!("{}{rest}{query}", beside.unwrap_or("/models/"));
-        let place = if beside.is_some() { Place::Beside(&path) } else { Place::Below(&path) };
-        if reads && !offer.upstream.prefix().is_empty() {
-            return Ok(request.ask_for_model(offer, place)?);
-        }
-        let body = if reads { Body::default() } else { hold(request.exchange, &self.holding)? };
-        // The body may name another model than the path.
-        if let Some(model) = body.model() {
-            self.choose(&mut request, Some(model))?;
-        }
-        Ok(request.ask(offer, place, body).map(Outcome::Upstream)?)
-    }
-
+impl Admitted<'_> {
     /// Any other path: relayed to the upstream that the model in the body points to.
-    fn relay(&self, mut request: Admitted<'_>, place: Place<'_>) -> Result<Outcome<'_>, Refusal> {
-        let mut body = hold(request.exchange, &self.holding)?;
-        request.record.model = body.model().map(str::to_owned);
-        let Choice { offer, prefix } = self.choose(&mut request, body.model())?;
-        if self.holding.is_needed && body.held_length() > offer.max_body {
+    fn relay<'v>(mut self, view: &'v View, place: Place<'_>) -> Result<Outcome<'v>, Refusal> {
+        let mut body = hold(self.exchange, &view.holding)?;
+        self.record.model = body.model().map(str::to_owned);
+        let Choice { offer, prefix } = self.choose(view, body.model())?;
+        if view.holding.is_needed && body.held_length() > offer.max_body {
             return Err(too_large(offer.max_body).into());
         }
         match body.model() {
-            Some(model) if prefix.is_empty() && !offer.upstream.prefix().is_empty() => {
-                let (model, prefix) = (Value(model), Value(offer.upstream.prefix()));
+            Some(model) if prefix.is_empty() && !view.prefix(offer).is_empty() => {
+                let (model, prefix) = (Value(model), Value(view.prefix(offer)));
                 let what = "model has no known prefix; relaying it unchanged";
                 log::warn!("msg=\"{what}\" model={model} prefix={prefix}");
             }
             _ => body.strip_model(prefix),
         }
-        Ok(request.ask(offer, place, body).map(Outcome::Upstream)?)
+        Ok(self.ask(offer, place, body).map(Outcome::Upstream)?)
     }
 
     /// The upstream that a model points to, if requests may name that model.
@@ -229,69 +225,41 @@ impl Router {
     /// # Errors
     /// 404 for a model that is hidden or has no upstream; 400 without a model; the failure of the
     /// list that the model is judged by.
-    fn choose(
-        &self,
-        request: &mut Admitted<'_>,
+    pub(super) fn choose<'v>(
+        &mut self,
+        view: &'v View,
         model: Option<&str>,
-    ) -> Result<Choice<'_>, Refusal> {
-        let prefixes = self.offers.iter().map(|offer| offer.upstream.prefix());
-        let choice = match (by_prefix(prefixes, model), self.offers.as_slice()) {
-            (Some(index), offers) => {
-                Choice { offer: &offers[index], prefix: offers[index].upstream.prefix() }
-            }
-            // As in the Python program: the only upstream gets every request.
-            (None, [only]) => Choice { offer: only, prefix: "" },
-            (None, _) => return Err(self.no_upstream(model).into()),
-        };
+    ) -> Result<Choice<'v>, Refusal> {
+        let choice = view.choose(model)?;
         if let Some(model) = model {
-            request.check_model(choice.offer, &model[choice.prefix.len()..], model)?;
+            if !self.admits(choice.offer, &model[choice.prefix.len()..])? {
+                return Err(Error::model_not_found(model).into());
+            }
         }
         Ok(choice)
     }
 
-    fn no_upstream(&self, model: Option<&str>) -> Error {
-        let prefixes = self.offers.iter().map(|offer| format!("{:?}", offer.upstream.prefix()));
-        let known =
-            format!("; models begin with one of {}", prefixes.collect::<Vec<_>>().join(", "));
-        let mut error = match model {
-            Some(model) => Error::model_not_found(model),
-            None => Error::bad_request("cannot choose an upstream: the request has no \"model\""),
-        };
-        error.message += &known;
-        error
-    }
-}
-
-/// An upstream for a model.
-struct Choice<'a> {
-    offer: &'a Arc<Offer>,
-    /// The prefix that the model has: the upstream's, or none.
-    prefix: &'a str,
-}
-
-impl Admitted<'_> {
-    /// Checks that a request may name a model of an upstream: its id there, and as the client named
-    /// it.
+    /// Whether a request may name a model of an upstream, given without the prefix.
     ///
     /// # Errors
-    /// 404 if it may not; the failure of the list that the model is judged by.
-    fn check_model(&mut self, offer: &Arc<Offer>, id: &str, named: &str) -> Result<(), Refusal> {
+    /// The failure of the list that the model is judged by.
+    pub(super) fn admits(&mut self, offer: &Arc<Offer>, id: &str) -> Result<bool, Refusal> {
         let admits = offer.admits(id, &self.headers, &*self.exchange.wanted());
         if admits.is_err() {
             self.record.upstream = Some(offer.upstream.name().to_owned());
         }
-        if admits? { Ok(()) } else { Err(Error::model_not_found(named).into()) }
+        admits
     }
 
     /// Sends the request to an upstream. The header fields of its answer are those that may go to
     /// the client. The held body is dropped afterwards, because the answer may be a long stream.
-    fn ask<'a>(
+    pub(super) fn ask<'a>(
         self,
         offer: &'a Offer,
         place: Place<'_>,
         body: Body,
     ) -> Result<Box<Answer<'a>>, Error> {
-        let Admitted { exchange, record, headers, has_cors, is_shown } = self;
+        let Admitted { exchange, record, headers, path, address, has_cors, is_shown } = self;
         record.upstream = Some(offer.upstream.name().to_owned());
         let (method, client) = (exchange.method().to_owned(), exchange.wanted());
         let send = |upload| {
@@ -313,6 +281,11 @@ impl Admitted<'_> {
             }
         };
         let mut answer = answer.map(Box::new)?;
+        hint::give(record, path, answer.status);
+        record.upstream_request_id = Record::request_id_in(&answer.headers);
+        let base_url = offer.upstream.base_url();
+        let address = address.of(offer);
+        redirect::rewrite(&mut answer.headers, base_url, &address, exchange.headers());
         answer.headers.strip_hop_by_hop();
         answer.headers.remove("content-length");
         answer.headers.remove_any(&ORIGIN_WIDE);
@@ -324,35 +297,25 @@ impl Admitted<'_> {
         }
         Ok(answer)
     }
+}
 
-    /// Asks for one model, and puts the prefix before its id, as in the list.
-    fn ask_for_model<'a>(
-        mut self,
-        offer: &'a Offer,
-        place: Place<'_>,
-    ) -> Result<Outcome<'a>, Error> {
-        // A compressed body could not be changed.
-        self.headers.remove("accept-encoding");
-        self.headers.push("Accept-Encoding", "identity");
-        let is_head = self.exchange.method() == "HEAD";
-        let mut answer = self.ask(offer, place, Body::default())?;
-        if !matches!(answer.status, 200..=299) {
-            return Ok(Outcome::Upstream(answer));
+/// The list of models.
+fn list<'v>(
+    view: &'v View,
+    request: Admitted<'_>,
+    query: Option<&str>,
+) -> Result<Outcome<'v>, Error> {
+    let Admitted { exchange, record, headers, address, .. } = request;
+    let mut catalog = view.list(&headers, query, &*exchange.wanted())?;
+    if let Some(offer) = view.only() {
+        record.upstream = Some(offer.upstream.name().to_owned());
+        if let Catalog::Mirrored(reply) = &mut catalog {
+            record.upstream_request_id = Record::request_id_in(&reply.headers);
+            let headers = &mut Arc::make_mut(reply).headers;
+            redirect::rewrite(headers, offer.upstream.base_url(), &address, exchange.headers());
         }
-        if is_head {
-            // The length is that of a body without the prefix.
-            answer.length = None;
-            return Ok(Outcome::Upstream(answer));
-        }
-        let mut body = answer.read_to_end(MODEL_LIMIT)?;
-        let text = std::str::from_utf8(&body).ok();
-        let prefixed = text.and_then(|text| prefixed_model(text, offer.upstream.prefix()));
-        if let Some(prefixed) = prefixed {
-            body = prefixed.into_bytes();
-        }
-        let headers = take(&mut answer.headers);
-        Ok(Outcome::Own(Reply { status: answer.status, headers, body }))
     }
+    Ok(Outcome::List(catalog))
 }
 
 /// The header fields of a request that may go to an upstream, without `Host` and those that frame
@@ -363,6 +326,7 @@ fn for_upstream(headers: &Headers, has_our_key: bool) -> Headers {
         headers.strip_credentials();
     }
     headers.remove_any(&OVERRIDES);
+    headers.remove_any(&JUDGED);
     headers.remove("host");
     headers.remove("content-length");
     // `100 Continue` is sent here, when the body is read.

@@ -9,7 +9,8 @@ use std::mem::take;
 use crate::catalog::Catalog;
 use crate::error::{Code, Error, Source};
 use crate::record::{Record, Sent};
-use crate::reply::{Reply, error_object};
+use crate::reply::{Api, Reply, error_event};
+use crate::route::Class;
 use crate::server::Exchange;
 use crate::upstream::Answer;
 
@@ -52,7 +53,7 @@ pub(super) fn deliver(
     let delivered = match outcome {
         Ok(Outcome::Own(reply)) => respond(exchange, &reply, &[]),
         Ok(Outcome::List(catalog)) => respond(exchange, catalog.head(), &catalog.rest()),
-        Ok(Outcome::Upstream(answer)) => pass_on(exchange, answer),
+        Ok(Outcome::Upstream(answer)) => pass_on(exchange, answer, api_of(record)),
         Err(error) => refuse(exchange, error),
     };
     record.sent = delivered.sent;
@@ -76,7 +77,7 @@ fn refuse(exchange: Box<Exchange>, error: Error) -> Delivered {
 }
 
 /// Sends the response of an upstream.
-fn pass_on(exchange: Box<Exchange>, mut answer: Box<Answer<'_>>) -> Delivered {
+fn pass_on(exchange: Box<Exchange>, mut answer: Box<Answer<'_>>, api: Api) -> Delivered {
     let Answer { status, length, .. } = *answer;
     let is_events = answer.headers.media_type().as_deref() == Some("text/event-stream");
     if is_events {
@@ -92,7 +93,7 @@ fn pass_on(exchange: Box<Exchange>, mut answer: Box<Answer<'_>>) -> Delivered {
             Ok(reply) => respond(exchange, &reply, &[]),
             Err(error) => refuse(exchange, error),
         },
-        _ => stream(exchange, answer, is_events),
+        _ => stream(exchange, answer, is_events.then_some(api)),
     }
 }
 
@@ -104,12 +105,23 @@ fn read_whole(answer: &mut Answer<'_>, length: u64) -> Result<Reply, Error> {
     Ok(Reply { status: answer.status, headers: take(&mut answer.headers), body })
 }
 
-/// Copies the body of a response: each part is sent as soon as it is read.
-fn stream(exchange: Box<Exchange>, mut answer: Box<Answer<'_>>, is_events: bool) -> Delivered {
+/// The API that a client speaks, by the path of its request.
+fn api_of(record: &Record) -> Api {
+    match record.class {
+        Class::Known("messages") => Api::Anthropic,
+        Class::Model if record.path.ends_with(":streamGenerateContent") => Api::Gemini,
+        _ => Api::OpenAi,
+    }
+}
+
+/// Copies the body of a response: each part is sent as soon as it is read. `events`: it is an event
+/// stream of this API.
+fn stream(exchange: Box<Exchange>, mut answer: Box<Answer<'_>>, events: Option<Api>) -> Delivered {
     let headers = take(&mut answer.headers);
     // An error can be reported as an event, unless that would be taken for a part of a compressed
     // body, or of one of known length.
-    let can_report = is_events && answer.length.is_none() && !headers.contains("content-encoding");
+    let events =
+        events.filter(|_| answer.length.is_none() && !headers.contains("content-encoding"));
     let mut response = exchange.begin(answer.status, &headers, answer.length);
     drop(headers);
     // The last bytes that were sent: the end of an event may come in several parts.
@@ -129,11 +141,15 @@ fn stream(exchange: Box<Exchange>, mut answer: Box<Answer<'_>>, is_events: bool)
                 tail.drain(..tail.len().saturating_sub(EVENT_END));
             }
             Err(error) => {
-                if can_report && error.source == Source::Upstream {
-                    let gap = if tail.is_empty() || ends_event(&tail) { "" } else { "\n\n" };
-                    response.write(format!("{gap}data: {}\n\n", error_object(&error)).as_bytes());
-                }
-                return Delivered { sent: response.abort(), error: Some(error) };
+                let sent = match events.filter(|_| error.source == Source::Upstream) {
+                    Some(api) => {
+                        let gap = if tail.is_empty() || ends_event(&tail) { "" } else { "\n\n" };
+                        response.write([gap, &error_event(&error, api)].concat().as_bytes());
+                        response.abort_later()
+                    }
+                    None => response.abort(),
+                };
+                return Delivered { sent, error: Some(error) };
             }
         }
         waits = true;

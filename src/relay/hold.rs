@@ -101,11 +101,11 @@ pub(super) struct Holding {
 }
 
 impl Holding {
-    /// What these upstreams need.
-    pub(super) fn new(offers: &[Arc<Offer>]) -> Holding {
+    /// What these upstreams need. `names_choose`: a model's name decides where a request goes, or has
+    /// a prefix.
+    pub(super) fn new(offers: &[Arc<Offer>], names_choose: bool) -> Holding {
         let rejects = offers.iter().any(|offer| offer.hidden == Hidden::Reject);
-        let has_prefix = offers.iter().any(|offer| !offer.upstream.prefix().is_empty());
-        let is_needed = offers.len() > 1 || has_prefix || rejects;
+        let is_needed = names_choose || rejects;
         let longest = offers.iter().map(|offer| offer.max_body).max().unwrap_or_default();
         let (limit, budget) = match is_needed {
             true => (longest, longest.saturating_mul(LONGEST).max(LEAST_BUDGET)),

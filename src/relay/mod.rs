@@ -9,7 +9,11 @@
 
 mod decide;
 mod deliver;
+mod hint;
 mod hold;
+mod model;
+mod redirect;
+mod view;
 
 use std::sync::Arc;
 
@@ -24,7 +28,7 @@ use crate::metrics::METRICS;
 use crate::offer::{Listing, Offer, Refusal};
 use crate::recent::RECENT;
 use crate::record::Record;
-use crate::route::Class;
+use crate::route::{Class, origin_form};
 use crate::server::Exchange;
 
 /// The proxy: who may call, where requests go, and what clients see.
@@ -51,8 +55,10 @@ impl Relay {
     /// Responds to a request; counts and logs the exchange.
     pub fn exchange(&self, mut exchange: Box<Exchange>) {
         let _open = METRICS.open();
-        let mut record = Record::new(exchange.peer(), exchange.method(), exchange.target());
-        let outcome = self.router.decide(&mut exchange, &mut record);
+        let target = origin_form(exchange.target()).into_owned();
+        let mut record = Record::new(exchange.peer(), exchange.method(), &target);
+        let outcome = self.router.decide(&mut exchange, &target, &mut record);
+        drop(target);
         if outcome.as_ref().is_err_and(|error| error.code == Code::InvalidApiKey) {
             self.router.note_refused(&exchange);
         }

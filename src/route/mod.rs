@@ -1,12 +1,16 @@
 //! The destination of a request, by its method and target. Pure.
 
 mod class;
+mod kinds;
 mod model_id;
 mod percent;
+mod prefix;
 mod segments;
 mod target;
 
 pub use self::class::Class;
-pub use self::model_id::{by_prefix, folded, strip_raw_prefix};
+pub use self::kinds::is_read;
+pub use self::model_id::{by_prefix, folded, strip_raw_prefix, without_method};
 pub use self::percent::decode;
-pub use self::target::{Route, is_read, route};
+pub use self::prefix::{by_name, origin_form};
+pub use self::target::{Route, route};

@@ -40,6 +40,33 @@ pub fn strip_raw_prefix<'a>(raw_id: &'a str, prefix: &str) -> Option<&'a str> {
     raw_id.get(raw_id.len() - rest.len()..)
 }
 
+/// The methods that Google's APIs append to an id: of Gemini (ai.google.dev/api) and of Vertex AI.
+const METHODS: [&str; 14] = [
+    "generatecontent",
+    "streamgeneratecontent",
+    "batchgeneratecontent",
+    "counttokens",
+    "embedcontent",
+    "batchembedcontents",
+    "asyncbatchembedcontent",
+    "predict",
+    "predictlongrunning",
+    "rawpredict",
+    "streamrawpredict",
+    "serverstreamingpredict",
+    "computetokens",
+    "generateanswer",
+];
+
+/// An id without the method behind it: `gemini:generateContent` is `gemini`, and `gpt:free` stays. The
+/// case is ignored, since a server that ignores it must not get a hidden model.
+pub fn without_method(id: &str) -> &str {
+    match id.rsplit_once(':') {
+        Some((id, method)) if METHODS.contains(&method.to_ascii_lowercase().as_str()) => id,
+        _ => id,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +79,19 @@ mod tests {
             assert_eq!(folded(id), "a/b", "{id}");
         }
         assert_eq!(folded("a%zz:free"), "a%zz:free");
+    }
+
+    #[test]
+    fn a_method_is_no_part_of_an_id() {
+        for (text, id) in [
+            ("g:generateContent", "g"),
+            ("p/g:free:COUNTTOKENS", "p/g:free"),
+            ("g:free", "g:free"),
+            ("g", "g"),
+            ("g:predict:8b", "g:predict:8b"),
+        ] {
+            assert_eq!(without_method(text), id);
+        }
     }
 
     #[test]

@@ -69,6 +69,26 @@ pub(super) fn split(path: &str) -> Option<Vec<Segment>> {
     Some(segments)
 }
 
+/// The start of the path behind the root path, and the segments from there.
+pub(super) fn without_root<'s>(
+    path: &str,
+    segments: &'s [Segment],
+    root: &[Segment],
+) -> (usize, &'s [Segment]) {
+    let Some(last) = root.len().checked_sub(1).and_then(|last| segments.get(last)) else {
+        return (0, segments);
+    };
+    let is_there = segments.iter().zip(root).all(|(segment, root)| segment.text == root.text)
+        && ends_a_raw_segment(&path[last.end..]);
+    if is_there { (last.end, &segments[root.len()..]) } else { (0, segments) }
+}
+
+/// Whether the rest of a path may follow an upstream's URL. An encoded slash may not: behind
+/// `http://host` it would become part of the host name.
+pub(super) fn ends_a_raw_segment(following: &str) -> bool {
+    following.is_empty() || following.starts_with('/')
+}
+
 /// Percent-decodes once. Returns whether anything changed.
 fn decode_in_place(bytes: &mut Vec<u8>, starts: &mut Vec<usize>) -> bool {
     let (mut read, mut written) = (0, 0);

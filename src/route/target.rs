@@ -6,25 +6,31 @@
 //! relayed part of the target stays as it came, with one slash in front. Limits: the choice of the
 //! upstream is made elsewhere.
 
-use super::percent::decode;
-use super::segments::{Segment, split};
+use super::kinds::{is_bare_endpoint, is_list, is_of_router, is_other_list, is_read, is_root};
+use super::model_id::without_method;
+use super::percent::{LAYERS, decode};
+use super::segments::{Segment, ends_a_raw_segment, split, without_root};
 use crate::error::{Code, Error};
 use crate::text::{cut, loggable};
 
 /// The destination of a request. Borrowed parts are raw parts of the target.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// `GET` or `HEAD` of `/models`, or of a path that ends with `/v1/models`.
+    /// `GET` or `HEAD` of `/models`, or of a path that ends with `/v1/models` or `/openai/models`.
     Catalog {
         /// The query, without the `?`.
         query: Option<&'a str>,
     },
-    /// `/v1/models/{id}` or `/models/{id}`, any method; `GET` and `HEAD` of `…/v1/models/{id}`.
+    /// `/v1/models/{id}` or `/models/{id}`, any method; `…/v1/models/{id}` if it is read or a method
+    /// of Gemini's API (`{id}:generateContent`). `v1beta` and `openai` count as `v1` here.
     Model {
         /// The id, decoded, without slashes around it; not empty.
         id: String,
         /// The raw path behind `models` and its slashes.
         raw_id: &'a str,
+        /// The same with a slash of its own in front, if the path has two there, raw or encoded: the
+        /// ids of some servers are paths of files.
+        slashed: Option<&'a str>,
         /// The raw path before `raw_id` if it does not begin with `/v1/models` or `/models`: the
         /// request is relayed beside the base URL.
         beside: Option<&'a str>,
@@ -100,59 +106,55 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
         return Ok(Route::Catalog { query });
     }
     let v1s = segments.iter().take_while(|segment| segment.is("v1")).count();
-    let follows_v1 = |at: usize| at == 0 || segments[at - 1].is("v1");
-    let models = (0..segments.len()).find(|&at| segments[at].is("models") && follows_v1(at));
-    if let Some((at, first)) = models.and_then(|at| Some((at, segments.get(at + 1)?))) {
+    let is_bare = is_bare_endpoint(segments);
+    let models = (0..segments.len()).find(|&at| segments[at].is("models") && is_root(segments, at));
+    let named = models.and_then(|at| Some((at, segments.get(at + 1)?)));
+    if let Some((at, first)) = named.filter(|_| !is_of_router(method, segments)) {
         let raw_id = &path[first.start..];
         let id = decode(raw_id).trim_end_matches('/').to_owned();
+        let slashed = slashed(path, segments[at].end, first.start);
         if at == v1s {
-            return Ok(Route::Model { id, raw_id, beside: None, query });
+            return Ok(Route::Model { id, raw_id, slashed, beside: None, query });
         }
-        if is_read(method) {
+        if is_read(method) || without_method(&id).len() < id.len() {
             let beside = relayed(&path[..first.start], front, segments.first());
             let Some(beside) = beside else { return refuse(ENCODED_SLASH) };
-            return Ok(Route::Model { id, raw_id, beside: Some(beside), query });
+            return Ok(Route::Model { id, raw_id, slashed, beside: Some(beside), query });
         }
     }
     // It would be relayed unfiltered.
-    if is_read(method) && (is_other_list(segments) || is_other_list(before_query(segments))) {
+    let is_other = |segments: &[Segment]| {
+        is_other_list(segments) || (is_bare && segments.last().is_some_and(|s| s.may_be("models")))
+    };
+    if is_read(method) && (is_other(segments) || is_other(before_query(segments))) {
         return Err(Error::client(Code::NotFound, "the models are listed at /v1/models only"));
     }
-    let below = segments.first().filter(|_| v1s > 0).map(|first| first.end);
-    match below.filter(|&v1_end| ends_a_raw_segment(&path[v1_end..])) {
-        Some(v1_end) => match relayed(target, v1_end, segments.get(1)) {
-            Some(rest) => Ok(Route::Below { rest }),
-            None => refuse(ENCODED_SLASH),
-        },
-        None => match relayed(target, front, segments.first()) {
-            Some(path) => Ok(Route::Beside { path }),
-            None => refuse(ENCODED_SLASH),
-        },
+    // A base URL that is typed twice makes it `/v1/v1`.
+    let last_v1 = (0..v1s).rev().find(|&at| ends_a_raw_segment(&path[segments[at].end..]));
+    let cut = match last_v1 {
+        Some(at) => relayed(target, segments[at].end, segments.get(at + 1)),
+        None => relayed(target, front, segments.first()),
+    };
+    match cut {
+        Some(rest) if is_bare || last_v1.is_some() => Ok(Route::Below { rest }),
+        Some(path) => Ok(Route::Beside { path }),
+        None => refuse(ENCODED_SLASH),
     }
+}
+
+/// What follows the slash behind `models`, if another slash comes before the id.
+fn slashed(path: &str, models_end: usize, id_start: usize) -> Option<&str> {
+    let slashes = &path[models_end..id_start];
+    let is_double = slashes.starts_with('/') && folded_slashes(slashes) == "//";
+    is_double.then(|| &path[models_end + 1..])
+}
+
+/// Slashes and what is between them, decoded to the end.
+fn folded_slashes(text: &str) -> String {
+    (0..LAYERS).fold(text.to_owned(), |text, _| decode(&text))
 }
 
 const ENCODED_SLASH: &str = "begins with an encoded slash";
-
-/// Whether a method reads: the paths of models are then filtered.
-pub fn is_read(method: &str) -> bool {
-    method.eq_ignore_ascii_case("GET") || method.eq_ignore_ascii_case("HEAD")
-}
-
-/// Whether an upstream may answer a path with its list. Many mount their API below several paths,
-/// so anything may be before `v1`.
-fn is_list(segments: &[Segment]) -> bool {
-    match segments {
-        [.., v1, last] => v1.may_be("v1") && last.may_be("models"),
-        [only] => only.may_be("models"),
-        [] => false,
-    }
-}
-
-/// Whether a path is that of some other list below a `v1`, such as `/v1/embeddings/models`.
-fn is_other_list(segments: &[Segment]) -> bool {
-    let last = segments.last();
-    last.is_some_and(|last| last.may_be("models")) && segments.iter().any(|s| s.may_be("v1"))
-}
 
 /// The segments that a server sees which reads an encoded `?` or `#` as the end of the path.
 fn before_query(segments: &[Segment]) -> &[Segment] {
@@ -175,26 +177,6 @@ fn relayed<'t>(target: &'t str, from: usize, next: Option<&Segment>) -> Option<&
     Some(rest)
 }
 
-/// The start of the path behind the root path, and the segments from there.
-fn without_root<'s>(
-    path: &str,
-    segments: &'s [Segment],
-    root: &[Segment],
-) -> (usize, &'s [Segment]) {
-    let Some(last) = root.len().checked_sub(1).and_then(|last| segments.get(last)) else {
-        return (0, segments);
-    };
-    let is_there = segments.iter().zip(root).all(|(segment, root)| segment.text == root.text)
-        && ends_a_raw_segment(&path[last.end..]);
-    if is_there { (last.end, &segments[root.len()..]) } else { (0, segments) }
-}
-
-/// Whether the rest of a path may follow an upstream's URL. An encoded slash may not: behind
-/// `http://host` it would become part of the host name.
-fn ends_a_raw_segment(following: &str) -> bool {
-    following.is_empty() || following.starts_with('/')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,7 +190,7 @@ mod tests {
     }
 
     fn model<'a>(id: &str, raw_id: &'a str) -> Route<'a> {
-        Route::Model { id: id.into(), raw_id, beside: None, query: None }
+        Route::Model { id: id.into(), raw_id, slashed: None, beside: None, query: None }
     }
 
     #[test]
@@ -238,6 +220,8 @@ mod tests {
             "/v1%252Fmodels%25252F",
             "/v1%5Cmodels",
             "/openai/v1/models",
+            "/openai/models",
+            "/v1beta/openai/models",
             "//host/v1/models/",
             "/v1/x/V1%2fmodels;a",
             "/v1/x%3f/v1/models",
@@ -261,7 +245,7 @@ mod tests {
         let Route::Model { id, query, .. } = get("/v1/models/a?b/c") else { panic!() };
         assert_eq!((id.as_str(), query), ("a", Some("b/c")));
         assert_eq!(get("/v1/chat?a=%2f"), Route::Below { rest: "/chat?a=%2f" });
-        assert_eq!(get("/chat?a=%2f"), Route::Beside { path: "/chat?a=%2f" });
+        assert_eq!(get("/tags?a=%2f"), Route::Beside { path: "/tags?a=%2f" });
     }
 
     #[test]
@@ -300,8 +284,7 @@ mod tests {
     fn a_models_id_may_hold_slashes_raw_or_encoded() {
         assert_eq!(get("/v1/models/p/openai/gpt"), model("p/openai/gpt", "p/openai/gpt"));
         assert_eq!(get("/models/p%2Fgpt%3afree"), model("p/gpt:free", "p%2Fgpt%3afree"));
-        assert_eq!(get("/v1//models//a/b/"), model("a/b", "a/b/"));
-        assert_eq!(get("/v1/models/%2fa%2F"), model("a", "a%2F"));
+        assert_eq!(get("/v1//models/a/b/"), model("a/b", "a/b/"));
         assert_eq!(get("/v1%2Fmodels%2Fa"), model("a", "a"));
         assert_eq!(get("/v1/models/models"), model("models", "models"));
         assert_eq!(get("/v1/models/;x/a"), model("a", "a"));
@@ -312,14 +295,75 @@ mod tests {
         let model = |beside| Route::Model {
             id: "a/b".into(),
             raw_id: "a%2Fb",
+            slashed: None,
             beside: Some(beside),
             query: Some("q"),
         };
         assert_eq!(get("/api/v1/models/a%2Fb?q"), model("/api/v1/models/"));
-        assert_eq!(get("//api//v1/;x/models//a%2Fb?q"), model("/api//v1/;x/models//"));
+        assert_eq!(get("/v1beta/models/a%2Fb?q"), model("/v1beta/models/"));
+        assert_eq!(get("//api//v1/;x/models/a%2Fb?q"), model("/api//v1/;x/models/"));
         assert_eq!(get("/v1/x/v1/models/a%2Fb?q"), model("/v1/x/v1/models/"));
         let under_root = route("GET", "/llm/api/v1/models/a%2Fb?q", "/llm").unwrap();
         assert_eq!(under_root, model("/api/v1/models/"));
+    }
+
+    #[test]
+    fn an_id_may_begin_with_a_slash() {
+        let slash = |target| match get(target) {
+            Route::Model { id, slashed, .. } => (id, slashed),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(slash("/v1/models//root/a/"), ("root/a".into(), Some("/root/a/")));
+        assert_eq!(slash("/models/%2Froot%2Fa"), ("root/a".into(), Some("%2Froot%2Fa")));
+        assert_eq!(slash("/v1/models/%252Fa"), ("a".into(), Some("%252Fa")));
+        for target in ["/v1/models/a", "/v1/models///a", "/v1/models/;x/a", "/v1/models%2F/a"] {
+            assert_eq!(slash(target), ("a".into(), None), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_method_of_geminis_api_is_judged_by_its_model() {
+        let post = |target| route("POST", target, "").unwrap();
+        for target in ["/v1/models/g:generateContent", "/v1beta/models/g:countTokens"] {
+            assert!(matches!(post(target), Route::Model { .. }), "{target}");
+        }
+        assert!(matches!(post("/api/v1/models/g:x"), Route::Beside { .. }));
+    }
+
+    #[test]
+    fn the_paths_of_llama_cpps_router_are_relayed() {
+        for (method, path) in
+            [("POST", "/models/load"), ("POST", "/models/unload"), ("GET", "/models/sse")]
+        {
+            assert_eq!(route(method, path, "").unwrap(), Route::Beside { path });
+        }
+        assert_eq!(get("/models/load"), model("load", "load"));
+        assert!(matches!(route("POST", "/models/sse", "").unwrap(), Route::Model { .. }));
+        assert!(matches!(route("POST", "/v1/models/load", "").unwrap(), Route::Model { .. }));
+    }
+
+    #[test]
+    fn slips_in_a_clients_base_url_reach_the_api() {
+        for (target, rest) in [
+            ("/v1/v1/chat/completions?a", "/chat/completions?a"),
+            ("/v1//v1//chat", "/chat"),
+            ("/v1/v1", ""),
+            ("/chat/completions?a=%2f", "/chat/completions?a=%2f"),
+            ("//chat/completions", "/chat/completions"),
+            ("/responses/r1/cancel", "/responses/r1/cancel"),
+            ("/messages", "/messages"),
+            ("/audio/speech", "/audio/speech"),
+            ("/images/edits", "/images/edits"),
+            ("/moderations", "/moderations"),
+            ("/files", "/files"),
+            ("/batches/b", "/batches/b"),
+        ] {
+            assert_eq!(get(target), Route::Below { rest }, "{target}");
+        }
+        for path in ["/completions", "/embeddings", "/chat", "/audio", "/Files", "/filesx"] {
+            assert_eq!(get(path), Route::Beside { path });
+        }
+        assert_eq!(refusal("/files/models").code, Code::NotFound);
     }
 
     #[test]

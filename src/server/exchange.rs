@@ -11,11 +11,12 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::chunks::Chunks;
 use super::connection::Connection;
 use super::leak;
 use super::response::{DRAIN_TIME, Out, Response, Start, drain};
 use crate::error::{Code, Error};
-use crate::framing::{BodyLength, Framing, body_length, response_head, stays_open};
+use crate::framing::{BodyLength, Framing, body_length, is_raw, response_head, stays_open};
 use crate::headers::Headers;
 use crate::record::Sent;
 use crate::reply::Reply;
@@ -56,6 +57,10 @@ struct BodyState {
     ended: bool,
     /// Whether the rest of it cannot be parsed.
     failed: bool,
+    /// Whether tiny_http hands it out as it is on the connection.
+    is_raw: bool,
+    /// If it does: how far its chunks have been read.
+    chunks: Chunks,
 }
 
 impl Exchange {
@@ -74,11 +79,19 @@ impl Exchange {
             // What follows on the connection may be a part of this request.
             connection.end();
         }
+        let body = BodyState {
+            length,
+            read: 0,
+            ended,
+            failed: refusal.is_some(),
+            is_raw: is_raw(&headers),
+            chunks: Chunks::default(),
+        };
         Exchange {
             request: Some(request),
             connection,
             headers,
-            body: BodyState { length, read: 0, ended, failed: refusal.is_some() },
+            body,
             refusal,
             added: Headers::new(),
             is_turned_away: false,
@@ -192,7 +205,8 @@ impl Exchange {
     /// request, and then reads the rest of the body, however long that is. So a short rest is read
     /// here; if there is a long one, the response goes to the socket, and the connection ends.
     fn way_out(&mut self) -> Out {
-        let is_short = matches!(self.body.length, BodyLength::Known(..=READ_AT_ONCE));
+        let is_short =
+            matches!(self.body.length, BodyLength::Known(..=READ_AT_ONCE)) && !self.body.is_raw;
         let is_there = self.body.ended || (is_short && !self.headers.contains("expect"));
         let is_read = !self.is_turned_away && (is_there || self.drain());
         let request = self.request.take().expect(HELD);
@@ -271,7 +285,11 @@ impl Read for Body<'_> {
         let room = buffer.len().min(left);
         let (upload, reader) = (&connection.upload, request.as_mut().expect(HELD).as_reader());
         upload.awaited.store(true, Ordering::Relaxed);
-        let read = reader.read(&mut buffer[..room]);
+        let is_decoded_here = body.is_raw && body.length == BodyLength::Chunked;
+        let read = match is_decoded_here {
+            true => body.chunks.read(reader, &mut buffer[..room]),
+            false => reader.read(&mut buffer[..room]),
+        };
         upload.awaited.store(false, Ordering::Relaxed);
         body.failed = true;
         let read = match read {
@@ -288,6 +306,7 @@ impl Read for Body<'_> {
         let is_cut;
         (body.ended, is_cut) = match body.length {
             BodyLength::Known(length) => (body.read >= length, read == 0),
+            _ if is_decoded_here => (read == 0, false),
             // tiny_http's decoder takes the end of the connection for the last chunk.
             _ => (read == 0, read == 0 && !connection.is_wanted()),
         };

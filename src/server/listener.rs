@@ -74,7 +74,7 @@ impl Listener {
         let socket = descriptors::socket(listener.as_raw_fd());
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(SEND_TIMEOUT))?;
-        socket::set_keep_alive(&socket)?;
+        socket::set_keep_alive(&socket, 60, 20)?;
         socket::set_receive_buffer(&socket, RECEIVE_BUFFER)?;
         let address = listener.local_addr()?;
         Ok(Listener { socket: listener, address, is_lent })

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
-use super::leak;
+use super::{cutter, leak};
 use crate::elastic;
 use crate::framing::{Framing, SIZE_LINE};
 use crate::record::Sent;
@@ -157,6 +157,18 @@ impl Response {
     pub fn abort(mut self) -> Sent {
         self.flush();
         self.close(false)
+    }
+
+    /// Cuts the response a moment later, so that the client can read what was sent.
+    pub fn abort_later(mut self) -> Sent {
+        self.flush();
+        if self.is_broken {
+            return self.close(false);
+        }
+        self.buffer = Vec::new();
+        let sent = Sent { total: self.start.started.elapsed(), ..self.start.sent };
+        cutter::drop_later(Box::new(self));
+        sent
     }
 
     /// Gives bytes to the kernel. `is_end`: they are the last of the response.

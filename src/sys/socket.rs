@@ -10,12 +10,19 @@ pub fn set_backlog(listener: &TcpListener, connections: i32) -> io::Result<()> {
     check(unsafe { libc::listen(listener.as_raw_fd(), connections) })
 }
 
-/// Has the kernel probe an idle connection after 60 s, and every 20 s from then on.
-pub fn set_keep_alive(socket: &TcpStream) -> io::Result<()> {
-    let fd = socket.as_raw_fd();
-    set(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
-    set(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 60)?;
-    set(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 20)
+/// Has the kernel probe a silent connection after `idle` seconds, and then every `interval` seconds.
+pub fn set_keep_alive(socket: &TcpStream, idle: i32, interval: i32) -> io::Result<()> {
+    set(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
+    set(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, idle)?;
+    set(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, interval)
+}
+
+/// Has the kernel break a connection with `ETIMEDOUT` if its peer acknowledges neither data nor probes
+/// for so many seconds (tcp(7), `TCP_USER_TIMEOUT`).
+pub fn set_path_timeout(socket: &TcpStream, seconds: i32) -> io::Result<()> {
+    set(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, seconds * 1000)?;
+    // Probes begin at half of the time, so that a healthy connection needs few.
+    set_keep_alive(socket, (seconds / 2).max(1), (seconds / 6).max(1))
 }
 
 pub fn set_receive_buffer(socket: &TcpStream, bytes: i32) -> io::Result<()> {
@@ -116,11 +123,46 @@ fn get<T: Copy>(fd: RawFd, level: i32, name: i32, value: &mut T) -> bool {
 }
 
 fn set(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
-    let length = size_of::<i32>() as libc::socklen_t;
+    set_any(fd, level, name, &value)
+}
+
+fn set_any<T>(fd: RawFd, level: i32, name: i32, value: &T) -> io::Result<()> {
+    let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: pointer and length describe `value`.
-    check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) })
+    check(unsafe { libc::setsockopt(fd, level, name, (&raw const *value).cast(), length) })
 }
 
 fn check(result: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    /// Has the kernel drop everything that arrives at a socket, so that it acknowledges nothing.
+    fn make_deaf(socket: &TcpStream) {
+        // RET 0: an empty packet is left.
+        let mut program = [libc::sock_filter { code: 6, jt: 0, jf: 0, k: 0 }];
+        let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
+        set_any(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter).unwrap();
+    }
+
+    #[test]
+    fn a_path_that_died_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for sends in [true, false] {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (peer, _) = listener.accept().unwrap();
+            set_path_timeout(&client, 1).unwrap();
+            make_deaf(&peer);
+            if sends {
+                client.write_all(b"unheard").unwrap();
+            }
+            let error = client.read(&mut [0]).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ETIMEDOUT), "{error:?}");
+        }
+    }
 }

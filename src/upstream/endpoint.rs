@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ureq::Timeout;
 
-use super::transport::{Call, timeout_of};
+use super::transport::{Call, PATH_TIMEOUT, is_path_timeout, timeout_of};
 use crate::error::{Code, Error};
 
 /// The address and the timeouts of an upstream.
@@ -45,6 +45,9 @@ impl Endpoint {
             let what = format!("{what} within {} s", waited.as_secs_f64());
             return self.error(Code::UpstreamTimeout, &what);
         }
+        if is_unacknowledged(error) && !call.is_connecting() {
+            return self.unacknowledged();
+        }
         let cause = cause(error);
         if matches!(error, ureq::Error::Io(error) if is_shortage(error)) {
             let what = format!("no connection can be opened: {cause}");
@@ -73,6 +76,7 @@ impl Endpoint {
                 let what = format!("the response made no progress for {waited} s");
                 self.error(Code::UpstreamTimeout, &what)
             }
+            None if is_unacknowledged(error) => self.unacknowledged(),
             None => self.invalid(&format!("the response broke off: {}", cause(error))),
         }
     }
@@ -82,9 +86,20 @@ impl Endpoint {
         self.error(Code::UpstreamInvalidResponse, what)
     }
 
+    fn unacknowledged(&self) -> Error {
+        let seconds = PATH_TIMEOUT;
+        let what = format!("the upstream did not acknowledge the connection for {seconds} s");
+        self.error(Code::UpstreamTimeout, &what)
+    }
+
     fn error(&self, code: Code, what: &str) -> Error {
         Error::upstream(code, format!("upstream {:?}: {what}", self.name)).at(&self.base_url)
     }
+}
+
+/// Whether the upstream acknowledged nothing for [`PATH_TIMEOUT`].
+fn is_unacknowledged(error: &ureq::Error) -> bool {
+    matches!(error, ureq::Error::Io(error) if is_path_timeout(error))
 }
 
 /// Whether the process or the system is out of file descriptors.

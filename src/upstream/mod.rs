@@ -7,6 +7,7 @@
 
 mod answer;
 mod endpoint;
+mod forward;
 mod remote;
 mod request;
 mod transport;

@@ -11,6 +11,7 @@ use ureq::{Agent, SendBody, http};
 
 use super::answer::Answer;
 use super::endpoint::Endpoint;
+use super::forward::Forward;
 use super::request::{Place, Request, Upload, UploadReader, head, room, uri};
 use super::transport::{Addresses, Call, connector, is_break};
 use crate::config::{self, Authorization};
@@ -30,6 +31,8 @@ pub struct Upstream {
     endpoint: Endpoint,
     prefix: String,
     agent: Agent,
+    /// The HTTP proxy that is asked in absolute form.
+    forward: Option<Forward>,
     authorization: Authorization,
     api_key: Option<Secret>,
     headers: Vec<(String, Secret)>,
@@ -43,6 +46,12 @@ impl Upstream {
     pub fn new(config: &config::Upstream, base_url: String) -> Result<Upstream, ureq::Error> {
         let connect_timeout = config.connection_timeout.unwrap_or(config.total_timeout);
         let proxy = config.proxy.as_ref().map(|url| ureq::Proxy::new(url.expose())).transpose()?;
+        // Proxies such as Squid refuse CONNECT to other ports than 443.
+        let (proxy, forward) = match proxy {
+            Some(proxy) if base_url.starts_with("http:") => (None, Some(Forward::new(&proxy))),
+            proxy => (proxy, None),
+        };
+        let has_tunnel = proxy.is_some();
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -60,7 +69,8 @@ impl Upstream {
             .timeout_connect(Some(connect_timeout))
             .timeout_recv_response(Some(config.total_timeout))
             .build();
-        let connector = connector(config.idle_timeout, config.proxy.is_some());
+        let connector = connector(config.idle_timeout, has_tunnel, forward.is_some());
+        let addresses = Addresses::new(forward.as_ref().map(|forward| forward.address.clone()));
         Ok(Upstream {
             endpoint: Endpoint {
                 name: config.name.clone(),
@@ -70,7 +80,8 @@ impl Upstream {
                 idle_timeout: config.idle_timeout,
             },
             prefix: config.prefix.clone(),
-            agent: Agent::with_parts(agent, connector, Addresses::default()),
+            agent: Agent::with_parts(agent, connector, addresses),
+            forward,
             authorization: config.authorization,
             api_key: config.api_key.clone(),
             headers: config.headers.clone(),
@@ -109,7 +120,7 @@ impl Upstream {
         client: Arc<dyn Wanted>,
     ) -> Result<Answer<'_>, Error> {
         self.decide_credentials(&mut request.headers, request.place)?;
-        let is_with_our_key = matches!(request.place, Place::Below(_)) && self.has_secrets();
+        let is_with_our_key = self.has_secrets() && self.is_below_base_url(request.place);
         let mut answer = self.run(request, Some(client), None)?;
         if is_with_our_key {
             // A session of the key's owner, who is not the client.
@@ -134,7 +145,10 @@ impl Upstream {
         client: Option<Arc<dyn Wanted>>,
         within: Option<Duration>,
     ) -> Result<Answer<'_>, Error> {
-        let Request { method, place, headers, upload } = request;
+        let Request { method, place, mut headers, upload } = request;
+        if let Some(credentials) = self.forward.as_ref().and_then(|to| to.credentials.as_ref()) {
+            headers.push("Proxy-Authorization", credentials.expose());
+        }
         let is_whole = matches!(upload, Upload::None | Upload::Whole(_));
         let mut whole: &[u8];
         let (length, body): (_, Option<&mut dyn Read>) = match upload {
@@ -191,6 +205,15 @@ impl Upstream {
         call.during(|| self.agent.run(request))
     }
 
+    /// Whether the URL of a request lies at or below the base URL, however the client's path looks.
+    fn is_below_base_url(&self, place: Place<'_>) -> bool {
+        let Place::Beside(path) = place else { return true };
+        let base_url = self.base_url();
+        let Some(parent) = base_url.strip_suffix("/v1") else { return true };
+        let rest = path.strip_prefix(&base_url[parent.len()..]);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+    }
+
     fn url(&self, place: Place<'_>) -> String {
         let base_url = self.base_url();
         let (beginning, target) = match place {
@@ -241,7 +264,7 @@ impl Upstream {
         if !self.sees_credentials() {
             headers.strip_credentials();
         }
-        if matches!(place, Place::Beside(_)) {
+        if !self.is_below_base_url(place) {
             return Ok(());
         }
         if let Some(secret) = own_part {

@@ -15,7 +15,8 @@ use crate::text::cut;
 pub enum Place<'a> {
     /// `<base_url><rest>`.
     Below(&'a str),
-    /// `<base_url without a trailing /v1><path>`, to which no configured secret is sent.
+    /// `<base_url without a trailing /v1><path>`. No configured secret is sent there, unless that
+    /// lies below `base_url`, as it does if `base_url` does not end in `/v1`.
     Beside(&'a str),
 }
 

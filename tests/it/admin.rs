@@ -21,7 +21,7 @@ fn sample(text: &str, name: &str) -> f64 {
 }
 
 #[test]
-fn health_is_for_this_machine_or_with_a_key() {
+fn what_is_below_the_dash_is_for_this_machine_or_with_a_key() {
     let fake = Fake::listing(&models(&["a"]));
     let proxy = Proxy::before(&fake, "");
     assert_eq!(proxy.get("/-/health").text(), "ok\n");
@@ -37,10 +37,14 @@ fn health_is_for_this_machine_or_with_a_key() {
         ("X-Cluster-Client-IP", "1.2.3.4"),
         ("X-Original-Host", "llm.example"),
     ] {
-        for path in ["/-/health", "/-/ready", "/-/metrics"] {
+        for path in ["/-/ready", "/-/metrics"] {
             proxy.ask("GET", path, &[field], b"").own_error(403, "forbidden_host");
         }
+        assert_eq!(proxy.ask("GET", "/-/health", &[field], b"").text(), "ok\n");
     }
+    let mut client = Client::of(&proxy);
+    client.send_raw("GET /-/health HTTP/1.1\r\nHost: llm.example\r\n\r\n");
+    assert_eq!(client.response().text(), "ok\n", "under any name");
     proxy.ask("POST", "/-/health", &[], b"").own_error(400, "bad_request");
     proxy.get("/-/nothing").own_error(404, "not_found");
 
@@ -51,7 +55,7 @@ fn health_is_for_this_machine_or_with_a_key() {
     keyed.get("/v1/models").own_error(401, "invalid_api_key");
     assert_eq!(keyed.get("/-/health").status, 200);
     let key = ("x-api-key", "a-key-of-ours");
-    assert_eq!(keyed.ask("GET", "/-/health", &[FROM_ELSEWHERE, key], b"").status, 200);
+    assert_eq!(keyed.ask("GET", "/-/metrics", &[FROM_ELSEWHERE, key], b"").status, 200);
     let wrong = ("x-api-key", "a-key-of-others");
     let answer = keyed.ask("GET", "/-/metrics", &[FROM_ELSEWHERE, wrong], b"");
     answer.own_error(401, "invalid_api_key");

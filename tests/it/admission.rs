@@ -40,6 +40,8 @@ fn a_client_must_present_a_key() {
         ("AUTHORIZATION", "Bearer  first-key-1 "),
         ("x-api-key", "second-key-2"),
         ("X-API-KEY", "first-key-1"),
+        ("api-key", "first-key-1"),
+        ("X-Goog-Api-Key", "second-key-2"),
     ] {
         for target in ["/v1/models", "/v1/models/a", "/v1/x", "/health"] {
             let answer = proxy.ask("GET", target, &[(name, value)], b"");
@@ -65,7 +67,8 @@ fn without_a_right_key_there_is_401_and_nothing_reaches_the_upstream() {
         authorization("Bearer first-key-1,second-key-2"),
         authorization("Bearer os.environ/SECOND"),
         vec![("x-api-key", "Bearer first-key-1")],
-        vec![("api-key", "first-key-1")],
+        vec![("api-key", "first-key-2")],
+        vec![("key", "first-key-1")],
         vec![("Cookie", "first-key-1")],
         vec![("Proxy-Authorization", "Bearer first-key-1")],
     ] {
@@ -178,6 +181,60 @@ fn a_page_must_be_of_an_allowed_origin() {
 }
 
 #[test]
+fn apps_and_extensions_have_origins_of_their_own() {
+    for origin in [
+        "app://obsidian.md",
+        "tauri://localhost",
+        "capacitor://localhost",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+        "moz-extension://f745c4ad-86bf-4062-b715-e26739741e4d",
+        "file://",
+        "null",
+    ] {
+        let fake = upstream();
+        let post = |proxy: &Proxy| proxy.ask("POST", "/v1/x", &[("Origin", origin)], b"{}");
+        let message = post(&before(&fake, "")).own_error(403, "forbidden_host");
+        // The refusal has the very line that lets it in.
+        let line = format!("server: {{allowed_origins: [\"{origin}\"]}}");
+        assert!(message.contains(&line), "{message}");
+        let proxy = before(&fake, &line);
+        let answer = post(&proxy);
+        assert_eq!(answer.status, 200, "{origin}: {}", answer.text());
+        assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+        let asks = [("Origin", origin), ("Access-Control-Request-Method", "POST")];
+        assert_eq!(proxy.ask("OPTIONS", "/v1/x", &asks, b"").status, 204, "{origin}");
+    }
+}
+
+#[test]
+fn a_page_of_this_machine_gets_no_credentials_of_the_browser() {
+    let fake = upstream();
+    let answer = before(&fake, "").ask("GET", "/v1/x", &[("Origin", "http://localhost:1")], b"");
+    assert_eq!(answer.header("access-control-allow-origin"), Some("http://localhost:1"));
+    assert_eq!(answer.header("access-control-allow-credentials"), None);
+}
+
+/// Ollama judges `Origin` itself, and refuses pages that the configuration allows.
+#[test]
+fn an_upstream_does_not_see_where_a_page_is_from() {
+    let fake = upstream();
+    let proxy = before(&fake, PAGES);
+    let asks = [
+        CHAT,
+        ("Access-Control-Request-Headers", "x"),
+        ("Access-Control-Request-Private-Network", "true"),
+    ];
+    for (method, target) in [("POST", "/v1/x"), ("GET", "/v1/models/a"), ("OPTIONS", "/v1/y")] {
+        assert_eq!(proxy.ask(method, target, &asks, b"").status, 200);
+        let seen = fake.wait_for(target);
+        let is_judged =
+            |name: &str| name.eq_ignore_ascii_case("origin") || name.starts_with("access-control-");
+        let judged = seen.headers.iter().find(|(name, _)| is_judged(&name.to_lowercase()));
+        assert_eq!(judged, None, "{target}");
+    }
+}
+
+#[test]
 fn what_a_page_may_read_is_ours_to_say_also_on_errors() {
     let fake = upstream();
     let proxy = before(&fake, PAGES);
@@ -192,7 +249,7 @@ fn what_a_page_may_read_is_ours_to_say_also_on_errors() {
         let answer = proxy.ask(method, target, &[CHAT], b"");
         assert_eq!(answer.status, status, "{target}");
         assert_eq!(answer.all("access-control-allow-origin"), [CHAT.1], "{target}");
-        assert_eq!(answer.header("access-control-allow-credentials"), None, "{target}");
+        assert_eq!(answer.all("access-control-allow-credentials"), ["true"], "{target}");
         assert!(answer.all("vary").iter().any(|vary| vary.contains("Origin")), "{target}");
     }
     assert_eq!(proxy.ask("GET", "/v1/x", &[CHAT], b"").header("x-theirs"), Some("1"));
@@ -416,7 +473,7 @@ fn many_wrong_keys_are_slowed_down_and_right_ones_are_not() {
     assert_eq!(timed("first-key-1"), (200, false));
     let key = [("X-Forwarded-For", "1.2.3.4"), ("x-api-key", "wrong")];
     let began = Instant::now();
-    proxy.ask("GET", "/-/health", &key, b"").own_error(401, "invalid_api_key");
+    proxy.ask("GET", "/-/metrics", &key, b"").own_error(401, "invalid_api_key");
     assert!(began.elapsed() >= Duration::from_secs(1), "below /-/ too");
     // Many guesses at once do not delay other clients.
     std::thread::scope(|scope| {

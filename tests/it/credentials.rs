@@ -99,6 +99,27 @@ fn an_api_key_is_only_sent_below_the_base_url() {
     }
 }
 
+/// DeepSeek, Gemini's compatible API and Azure have base URLs that do not end in `/v1`.
+#[test]
+fn an_api_key_is_sent_to_every_path_below_a_base_url_without_v1() {
+    for base in ["", "/v1beta/openai", "/openai/v1x"] {
+        for (target, path) in [
+            ("/chat/completions", "/chat/completions"),
+            ("/v1/embeddings", "/embeddings"),
+            ("/embeddings?a", "/embeddings?a"),
+            ("/health", "/health"),
+            ("/models/a", "/models/a"),
+        ] {
+            let fake = upstream();
+            let proxy = Proxy::start(&plain(&fake.url(base), "api_key: our-secret"));
+            proxy.ask("GET", target, CREDENTIALS, b"");
+            let request = fake.wait_for(&format!("{base}{path}"));
+            assert_nothing_of_the_client(&request);
+            assert_eq!(request.all("authorization"), ["Bearer our-secret"], "{base} {target}");
+        }
+    }
+}
+
 #[test]
 fn fixed_headers_are_added_below_the_base_url() {
     for target in ["/v1/x", "/v1/models?x", "/v1/models/a"] {
@@ -286,6 +307,8 @@ fn a_keyring_that_does_not_parse_whole_goes_to_nobody() {
             chat(bad),
             proxy.ask("GET", "/v1/models", &[("Authorization", &bearer)], b""),
             proxy.ask("GET", "/v1/models", &[("x-api-key", bad)], b""),
+            proxy.ask("GET", "/v1/models", &[("api-key", bad)], b""),
+            proxy.ask("GET", "/one/v1/models", &[("x-goog-api-key", bad)], b""),
             proxy.ask("GET", "/v1/models/one/a", &[("x-api-key", bad)], b""),
             proxy.ask("GET", "/-/models.json", &[("x-api-key", bad)], b""),
         ] {

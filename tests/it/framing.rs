@@ -57,6 +57,61 @@ fn an_ambiguous_body_is_refused_and_ends_the_connection() {
     }
 }
 
+/// nginx sends `Connection: upgrade` with every request if it is configured for WebSockets; Java's HttpClient offers
+/// HTTP/2 with its first request.
+#[test]
+fn a_body_beside_an_offer_to_upgrade_is_read_as_any_other() {
+    let fake = Fake::answering(|request| json(200, &request.text()));
+    let proxy = Proxy::with_prefix(&fake, "");
+    let model = r#"{"model":"my/a","x":"NEXT"}"#;
+    let long = model.replace("NEXT", &"long ".repeat(50_000));
+    for body in [model, &long] {
+        let (first, second) = body.split_at(20);
+        let chunks = [chunk(first), chunk(second), LAST_CHUNK.into()].concat();
+        let length = format!("Content-Length: {}", body.len());
+        for fields in [
+            "Connection: upgrade",
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
+        ] {
+            for (framing, sent) in
+                [(length.as_str(), body.as_bytes()), ("Transfer-Encoding: chunked", &chunks)]
+            {
+                let mut client = Client::of(&proxy);
+                let head = format!(
+                    "POST /v1/x HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{framing}\r\n\r\n"
+                );
+                client.send_raw([head.as_bytes(), sent].concat());
+                let answer = client.response();
+                assert_eq!(answer.status, 200, "{fields}: {}", answer.text());
+                assert!(
+                    answer.text() == body.replace("my/a", "a"),
+                    "{fields} {framing}: {}",
+                    answer.body.len()
+                );
+                client.offer(HIDDEN);
+                assert!(client.is_closed());
+            }
+        }
+    }
+    assert!(proxy.log().iter().all(|line| !line.contains("hidden")));
+}
+
+#[test]
+fn a_broken_chunk_beside_an_offer_to_upgrade_is_refused() {
+    let fake = upstream();
+    let proxy = Proxy::with_prefix(&fake, "");
+    for (body, status, code) in
+        [("x\r\n", 400, "bad_request"), ("2\r\n{}0\r\n", 400, "bad_request")]
+    {
+        let mut client = Client::of(&proxy);
+        let fields = [("Connection", "upgrade"), ("Transfer-Encoding", "chunked")];
+        client.send("POST", "/v1/x", &fields, body.as_bytes());
+        client.response().own_error(status, code);
+        assert!(client.is_closed());
+    }
+    assert_eq!(fake.requests().len(), 0);
+}
+
 #[test]
 fn a_giant_length_is_refused_and_ends_the_connection_but_not_the_process() {
     let fake = upstream();

@@ -92,6 +92,8 @@ pub enum To {
     None,
     /// To all upstreams that have a list.
     Catalog,
+    /// To one upstream, for its list.
+    ListOf(usize),
     One(usize),
 }
 
@@ -187,7 +189,7 @@ impl World {
         ]);
         settings +=
             self.random.of(&["", "    hidden: reject\n    exclude: {regexp: ['.*hidden']}\n"]);
-        let base = self.random.of(&["/v1", "/api/v1", "/up"]);
+        let base = self.random.of(&["/v1", "/v1", "/api/v1", "/up", ""]);
         Upstream { name, prefix, base, rule, api_key, headers, dead: false, settings }
     }
 
@@ -230,11 +232,14 @@ impl World {
         let known = prefixes[self.random.below(prefixes.len())].clone();
         let prefix = if self.random.percent(75) { known } else { "unknown/".to_string() };
         let model = format!("{prefix}{}", self.random.of(&["m1", "m/2", "up/m3", "hidden"]));
-        match self.random.below(100) {
+        match self.random.below(115) {
+            100.. => self.by_name(&mut exchange),
             0..=44 => self.post(&mut exchange, &model),
             45..=54 => {
-                exchange.target =
-                    self.random.of(&["/v1/files", "/v1", "//v1//x?a=1", "/V1/y"]).into();
+                exchange.target = self
+                    .random
+                    .of(&["/v1/files", "/v1", "//v1//x?a=1", "/V1/y", "/files", "/v1/v1/z"])
+                    .into();
                 exchange.method = self.random.of(&["GET", "HEAD", "DELETE", "OPTIONS"]);
                 exchange.to = self.place_of(None);
             }
@@ -286,10 +291,37 @@ impl World {
         exchange
     }
 
+    /// A request to one upstream by its name in the path.
+    fn by_name(&mut self, exchange: &mut Exchange) {
+        let index = self.random.below(self.upstreams.len());
+        let name = self.upstreams[index].name;
+        exchange.to = To::One(index);
+        match self.random.below(4) {
+            0 => {
+                exchange.target = format!("/{name}/v1/models");
+                exchange.to = To::ListOf(index);
+            }
+            1 => exchange.target = format!("/{name}/v1/files/f1"),
+            2 => {
+                // Beside the base URL.
+                exchange.target = format!("/{name}/api/tags");
+                exchange.below = false;
+            }
+            _ => {
+                self.post(exchange, "m1");
+                let rest = exchange.target.trim_start_matches("/v1");
+                exchange.target = format!("/{name}/v1{rest}");
+                exchange.to = To::One(index);
+            }
+        }
+    }
+
     fn post(&mut self, exchange: &mut Exchange, model: &str) {
         exchange.method = "POST";
-        exchange.target =
-            self.random.of(&["/v1/chat/completions", "/v1/audio/transcriptions?x=%2F"]).into();
+        exchange.target = self
+            .random
+            .of(&["/v1/chat/completions", "/chat/completions", "/v1/audio/x?x=%2F"])
+            .into();
         let json = format!(r#"{{"n":{{"model":"up2/no"}}, "model" : "{model}"}}"#);
         exchange.to = self.place_of(Some(model));
         match self.random.below(6) {
@@ -369,7 +401,9 @@ impl World {
             if bare || !self.random.percent(chance) || (keyed && (is_authorization || is_x)) {
                 continue;
             }
-            let keyring = self.random.percent(50) && (is_authorization || is_x);
+            let is_key = ["x-api-key", "api-key", "x-goog-api-key"].contains(&spellings[0]);
+            let keyring = self.random.percent(if is_x { 50 } else { 80 });
+            let keyring = keyring && (is_authorization || is_key);
             let value = if keyring { &wallet.keyring } else { value };
             let form = if is_authorization {
                 self.random.of(&["Bearer ", "bearer ", "Basic ", ""])
@@ -396,7 +430,10 @@ impl World {
                 Some(key) if self.random.percent(50) => {
                     exchange.add("aUTHORIZATION", &format!("Bearer {key}"))
                 }
-                Some(key) => exchange.add("X-Api-KEY", &key),
+                Some(key) => {
+                    let field = self.random.of(&["X-Api-KEY", "api-key", "X-Goog-Api-Key"]);
+                    exchange.add(field, &key)
+                }
                 None => {}
             }
         }

@@ -35,7 +35,6 @@ const HARMLESS: &[(&str, &str)] = &[
     ("X-Forwarded-For", "192.0.2.1"),
     ("Forwarded", "for=192.0.2.1"),
     ("Via", "1.1 other"),
-    ("Origin", "http://127.0.0.1"),
     ("X-Empty", ""),
     ("OpenAI-Beta", "assistants=v2"),
 ];

@@ -1,5 +1,6 @@
-use crate::fake::{Fake, json, models};
+use crate::fake::{Fake, json, models, response};
 use crate::proxy::{Fields, Proxy, plain};
+use crate::wait::eventually;
 
 fn upstream() -> Fake {
     Fake::answering(|_| json(200, "{\"secret\":1}"))
@@ -115,7 +116,7 @@ fn no_query_and_no_password_of_a_target_is_logged_or_answered() {
         "/v1/chat?key=secret#x",
         "v1/chat?key=secret",
         "/v1\\chat?key=secret",
-        "http://user:secret@host/chat?key=secret",
+        "ftp://user:secret@host/chat?key=secret",
     ];
     for target in targets {
         let answer = proxy.get(target);
@@ -135,5 +136,32 @@ fn a_name_without_an_end_is_none() {
         let body = format!(r#"{{"model":"{}"}}"#, "a".repeat(length));
         assert_eq!(proxy.post(path, &body).status, 200);
         assert_eq!(proxy.exchange(path).get("model").is_some(), is_named);
+    }
+}
+
+#[test]
+fn a_request_id_of_either_side_stands_in_the_line() {
+    let fake = Fake::answering(|request| match request.target() {
+        "/v1/theirs" => response("200 OK\nx-request-id: req_1", "{}"),
+        "/v1/anthropic" => response("200 OK\nrequest-id: req_2", "{}"),
+        _ => json(200, "{}"),
+    });
+    let proxy = Proxy::before(&fake, "");
+    let ours = ("X-Request-Id", "a b\"c");
+    for (target, sent, ids) in [
+        ("/v1/theirs", None, [None, Some("req_1")]),
+        ("/v1/anthropic", None, [None, Some("req_2")]),
+        ("/v1/ours", Some(ours), [Some("a b\\"), None]),
+        ("/v1/theirs?2", Some(("X-Request-Id", "req_1")), [Some("req_1"), None]),
+        ("/v1/none", None, [None, None]),
+    ] {
+        proxy.ask("GET", target, sent.as_slice(), b"");
+        let path = target.split('?').next().unwrap();
+        let is_it = |line: &&String| line.contains(&format!(" path={path} "));
+        let count = 1 + usize::from(target.contains('?'));
+        eventually("the line", || proxy.log().iter().filter(is_it).count() == count);
+        let line = Fields(proxy.log().iter().rfind(is_it).unwrap().clone());
+        let seen = ["request_id", "upstream_request_id"].map(|key| line.get(key));
+        assert_eq!(seen.each_ref().map(|id| id.as_deref()), ids, "{line:?}");
     }
 }

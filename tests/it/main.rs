@@ -35,10 +35,12 @@ mod limits; // the limits of the section server; endless heads and chunks
 mod log; // one line per exchange
 mod memory; // memory stays constant, however long the body
 mod models; // one model: GET /v1/models/{id}
+mod named_paths; // /<name>/v1/…: one of several upstreams
 mod page; // what the filter page fetches
 mod paths; // which path goes where
 mod pool; // many exchanges at once
 mod python_rules; // the filter, compared with the Python program's rules
+mod redirects; // a Location at the upstream itself leads to us
 mod relaying; // methods, bodies and statuses are relayed unchanged
 mod reload; // SIGHUP: new requests use the new configuration
 mod routing; // several upstreams: the prefix of the model chooses one

@@ -1,4 +1,4 @@
-use crate::fake::{Fake, json, models};
+use crate::fake::{Fake, json, models, response};
 use crate::proxy::Proxy;
 
 /// Knows `a/llama`, `llama` and `gpt`, in the list and one by one.
@@ -102,4 +102,95 @@ fn a_hidden_model_may_be_used_all_the_same() {
     let proxy = Proxy::before(&fake, LLAMAS);
     assert_eq!(proxy.post("/v1/chat/completions", r#"{"model":"gpt"}"#).status, 200);
     assert_eq!(fake.request().text(), r#"{"model":"gpt"}"#);
+}
+
+/// Below OpenRouter's models there are the providers of each.
+#[test]
+fn what_is_below_a_model_is_judged_by_it() {
+    let answer = r#"{"data":{"id":"a/llama","endpoints":[{"name":"x"}]}}"#;
+    for rules in [LLAMAS, "simple: [a/llama]", "exclude: {simple: [gpt, a/gpt]}"] {
+        for hidden in ["allow", "reject"] {
+            let fake = Fake::answering(move |request| match request.target() {
+                "/v1/models" => json(200, &models(&["a/llama", "gpt", "a/gpt"])),
+                _ => json(200, answer),
+            })
+            .showing_lists();
+            let proxy = Proxy::before(&fake, &format!("{rules}\nhidden: {hidden}"));
+            let kept = proxy.get("/v1/models/a/llama/endpoints");
+            assert_eq!((kept.status, kept.text().as_str()), (200, answer), "{rules} {hidden}");
+            for target in ["/v1/models/a/gpt/endpoints", "/v1/models/a%2Fgpt%2Fendpoints"] {
+                proxy.get(target).own_error(404, "model_not_found");
+            }
+            proxy.get("/v1/models/gpt/endpoints/").own_error(404, "model_not_found");
+            assert!(fake.requests().iter().all(|seen| !seen.target().contains("gpt")));
+        }
+    }
+}
+
+#[test]
+fn a_method_behind_an_id_is_no_part_of_it() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let kept = Proxy::before(&fake, "simple: ['gemini:free']\nhidden: reject");
+    let other = Proxy::before(&fake, "exclude: {simple: [gemini, 'gemini:free']}\nhidden: reject");
+    let named = Proxy::with_prefix(&fake, "simple: ['gemini:free']\nhidden: reject");
+    for method in ["generateContent", "streamGenerateContent", "countTokens", "embedContent"] {
+        for version in ["/v1", "/v1beta"] {
+            let target = format!("{version}/models/gemini:free:{method}?alt=sse");
+            assert_eq!(kept.post(&target, "{}").status, 200, "{target}");
+            fake.wait_for(&target);
+            let prefixed = target.replace("gemini", "my/gemini");
+            assert_eq!(named.post(&prefixed, "{}").status, 200, "{prefixed}");
+            let hidden = target.replace("gemini:free", "gemini");
+            for (proxy, target) in [(&kept, &hidden), (&other, &hidden), (&other, &target)] {
+                let message = proxy.post(target, "{}").own_error(404, "model_not_found");
+                assert!(!message.contains(method), "{message}");
+            }
+        }
+    }
+    assert!(fake.requests().iter().all(|seen| !seen.target().contains("my")));
+}
+
+/// `/models/user` of OpenRouter.
+#[test]
+fn an_answer_that_is_a_list_is_filtered() {
+    let list = |prefix: &str| format!(r#"{{"data":[{{"x":1,"id":"{prefix}a"}}], "n":1e3}}"#);
+    let whole = r#"{"data":[{"x":1,"id":"a"},{"id":"gpt"}], "n":1e3}"#;
+    let fake = Fake::answering(move |_| json(200, whole));
+    let rules = "exclude: {simple: [gpt]}";
+    assert_eq!(Proxy::before(&fake, rules).get("/v1/models/user").text(), list(""));
+    assert_eq!(Proxy::with_prefix(&fake, rules).get("/v1/models/my/user").text(), list("my/"));
+    assert_eq!(Proxy::before(&fake, "").get("/v1/models/user").text(), whole, "without rules");
+    let asked = fake.requests();
+    let codings = asked.iter().map(|seen| seen.header("accept-encoding"));
+    assert_eq!(codings.collect::<Vec<_>>(), [Some("identity"), Some("identity"), None]);
+}
+
+#[test]
+fn a_compressed_answer_that_could_be_a_list_is_not_relayed() {
+    let answer = "200 OK\nContent-Type: application/json\nContent-Encoding: gzip";
+    let fake = Fake::answering(move |_| response(answer, "zipped"));
+    let answer = Proxy::before(&fake, LLAMAS).get("/v1/models/llama");
+    answer.own_error(502, "upstream_invalid_response");
+    assert_eq!(Proxy::before(&fake, "").get("/v1/models/llama").text(), "zipped");
+}
+
+/// The ids of vLLM and llama.cpp may be paths of files.
+#[test]
+fn an_id_may_begin_with_a_slash() {
+    for rules in ["", "simple: [/root/a]", "regexp: ['/.*']", "simple: [/root/a]\nhidden: reject"] {
+        let fake = Fake::answering(|_| json(200, r#"{"id":"/root/a"}"#));
+        let proxy = Proxy::before(&fake, rules);
+        for target in ["/v1/models//root/a", "/v1/models/%2Froot%2Fa"] {
+            assert_eq!(proxy.get(target).json()["id"], "/root/a", "{rules}");
+            fake.wait_for(target);
+        }
+        let prefixed = Proxy::with_prefix(&fake, rules);
+        assert_eq!(prefixed.get("/v1/models/my//root/a").json()["id"], "my//root/a", "{rules}");
+        assert_eq!(proxy.post("/v1/x", r#"{"model":"/root/a"}"#).status, 200);
+    }
+    let fake = upstream();
+    let proxy = Proxy::before(&fake, "exclude: {simple: [gpt]}");
+    for target in ["/v1/models//gpt", "/v1/models/%2Fgpt", "/v1/models/%252Fgpt"] {
+        proxy.get(target).own_error(404, "model_not_found");
+    }
 }

@@ -24,7 +24,12 @@ impl World {
     /// The fields that this upstream must see of an exchange, with their names in lower case: its
     /// own and what it is allowed of the client's, and nothing else.
     pub fn shown(&self, exchange: &Exchange, index: usize) -> Vec<(String, String)> {
-        self.shown_at(exchange, index, exchange.below)
+        self.shown_at(exchange, index, self.is_below(exchange, index))
+    }
+
+    /// Whether an exchange goes below the `base_url` of an upstream.
+    pub fn is_below(&self, exchange: &Exchange, index: usize) -> bool {
+        exchange.below || !self.upstreams[index].base.ends_with("/v1")
     }
 
     /// The same for a request below the upstream's `base_url`, or beside it.
@@ -81,7 +86,7 @@ impl World {
         let asked = |index: usize| match exchange.to {
             To::None => false,
             To::Catalog => true,
-            To::One(only) => only == index,
+            To::One(only) | To::ListOf(only) => only == index,
         };
         self.upstreams.iter().enumerate().any(|(index, upstream)| {
             upstream.rule == Rule::Keyring
@@ -102,7 +107,9 @@ fn own_part(sent: &[(String, String)], name: &str) -> Option<Vec<(String, String
         let scheme = value.get(..7)?.eq_ignore_ascii_case("bearer ");
         (name == "authorization" && scheme).then(|| value[7..].to_string())
     };
-    let key = sent.iter().find(|(name, _)| name == "x-api-key").map(|(_, value)| value.clone());
+    let keys = ["x-api-key", "api-key", "x-goog-api-key"];
+    let key = keys.iter().find_map(|key| sent.iter().find(|(name, _)| name == key));
+    let key = key.map(|(_, value)| value.clone());
     let Some(token) = sent.iter().find_map(bearer).or(key) else { return Some(Vec::new()) };
     let parts = token.replace([',', ';'], " ");
     let mut own = Vec::new();

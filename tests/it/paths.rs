@@ -69,6 +69,8 @@ fn the_catalog_cannot_be_got_around() {
         "/v1/%256dodels",
         "/v1%5Cmodels",
         "/openai/v1/models",
+        "/openai/models?api-version=2024-06-01",
+        "/v1beta/openai/models",
         "/v1/models.json",
         "//host/v1/models",
     ] {
@@ -136,7 +138,7 @@ fn a_target_that_is_no_path_is_refused() {
     let fake = Fake::answering(|_| json(200, "{}"));
     let proxy = Proxy::before(&fake, "");
     for (method, target) in
-        [("GET", "http://example.com/v1/x"), ("OPTIONS", "*"), ("GET", "v1/x"), ("GET", "?x")]
+        [("GET", "ftp://example.com/v1/x"), ("OPTIONS", "*"), ("GET", "v1/x"), ("GET", "?x")]
     {
         proxy.ask(method, target, &[], b"").own_error(400, "bad_request");
     }
@@ -144,7 +146,73 @@ fn a_target_that_is_no_path_is_refused() {
 }
 
 #[test]
-fn upgrades_are_not_supported() {
+fn a_target_in_absolute_form_means_its_path() {
+    let fake = Fake::listing(&models(&["kept", "hidden"]));
+    let proxy = Proxy::before(&fake, "simple: [kept]");
+    assert_eq!(proxy.get("http://example.com/v1/models").ids(), ["kept"]);
+    proxy.get("http://me:hush@example.com/v1/models/hidden").own_error(404, "model_not_found");
+    assert_eq!(proxy.get("HTTP://example.com:8080/v1/x?a=//b").status, 200);
+    fake.wait_for("/v1/x?a=//b");
+    proxy.get("http://example.com/-/nothing").own_error(404, "not_found");
+    let line = proxy.exchange("/v1/models/hidden");
+    assert!(!line.0.contains("hush"), "{line:?}");
+}
+
+#[test]
+fn slips_in_a_clients_base_url_reach_the_api() {
+    for (target, seen) in [
+        ("/v1/v1/chat/completions", "/api/v1/chat/completions"),
+        ("/v1//chat/completions", "/api/v1/chat/completions"),
+        ("/chat/completions?a", "/api/v1/chat/completions?a"),
+        ("/responses/r1", "/api/v1/responses/r1"),
+        ("/messages/count_tokens", "/api/v1/messages/count_tokens"),
+        ("/audio/speech", "/api/v1/audio/speech"),
+        ("/images/edits", "/api/v1/images/edits"),
+        ("/moderations", "/api/v1/moderations"),
+        ("/files", "/api/v1/files"),
+        ("/batches/b", "/api/v1/batches/b"),
+        // llama.cpp has others of these names.
+        ("/completions", "/api/completions"),
+        ("/embeddings", "/api/embeddings"),
+    ] {
+        assert_eq!(relayed("/api/v1", target), seen, "{target}");
+    }
+}
+
+#[test]
+fn a_client_with_a_wrong_base_url_gets_one_hint_in_the_log() {
+    let fake = Fake::answering(|_| json(404, "{}"));
+    let proxy = Proxy::before(&fake, "");
+    for target in ["/v1/chat/completions", "/v1/x", "/health"] {
+        assert_eq!(proxy.get(target).status, 404);
+    }
+    for _ in 0..3 {
+        assert_eq!(proxy.get("/v1/chat/completions/chat/completions").status, 404);
+    }
+    proxy.exchange("/v1/chat/completions/chat/completions");
+    let hints = proxy.log().into_iter().filter(|line| line.contains("base URL"));
+    let hints: Vec<String> = hints.collect();
+    assert_eq!(hints.len(), 1, "{hints:#?}");
+    assert!(hints[0].contains("level=warn") && hints[0].contains("client=127.0.0.1:"), "{hints:?}");
+    assert!(hints[0].contains(" path=/v1/chat/completions/chat/completions"), "{hints:?}");
+}
+
+#[test]
+fn llama_cpps_router_is_reached_at_its_own_paths() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::before(&fake, "simple: [kept]\nhidden: reject");
+    for path in ["/models/load", "/models/unload"] {
+        assert_eq!(proxy.post(path, r#"{"model":"kept"}"#).status, 200);
+        assert_eq!(fake.wait_for(path).text(), r#"{"model":"kept"}"#);
+        proxy.post(path, r#"{"model":"hidden"}"#).own_error(404, "model_not_found");
+    }
+    assert_eq!(proxy.get("/models/sse").status, 200);
+    fake.wait_for("/models/sse");
+}
+
+/// Codex falls back to HTTP at once on 426, and tries again for six seconds on any other status.
+#[test]
+fn an_upgrade_is_refused_with_426() {
     let fake = Fake::answering(|_| json(200, "{}"));
     let proxy = Proxy::before(&fake, "");
     let headers = [
@@ -153,7 +221,9 @@ fn upgrades_are_not_supported() {
         ("Sec-WebSocket-Version", "13"),
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
-    proxy.ask("GET", "/v1/realtime?model=x", &headers, b"").own_error(501, "unsupported");
+    let answer = proxy.ask("GET", "/v1/realtime?model=x", &headers, b"");
+    answer.own_error(426, "unsupported");
+    assert_eq!(answer.header("upgrade"), Some("websocket"));
     assert_eq!(fake.requests().len(), 0);
 }
 
@@ -163,7 +233,7 @@ fn connect_and_trace_are_not_supported() {
     let proxy = Proxy::before(&fake, "");
     proxy.ask("CONNECT", "example.com:443", &[], b"").own_error(501, "unsupported");
     for method in ["TRACE", "trace", "TRACK"] {
-        for target in ["/v1/models", "/v1/x", "/-/health"] {
+        for target in ["/v1/models", "/v1/x", "/-/ready"] {
             proxy.ask(method, target, &[], b"").own_error(501, "unsupported");
         }
     }
@@ -242,4 +312,29 @@ fn a_proxy_of_the_environment_is_used_for_remote_upstreams_only() {
     let remote = plain("http://upstream.invalid/v1", "");
     Proxy::start_with(&remote, &[], &environment).get("/v1/x");
     assert!(other.requests().iter().any(|request| request.line.contains("upstream.invalid")));
+}
+
+/// Squid refuses CONNECT to other ports than 443.
+#[test]
+fn a_plain_upstream_is_asked_through_an_http_proxy_in_absolute_form() {
+    let other = Fake::answering(|_| json(200, &models(&["a"]))).showing_lists();
+    let url = other.url("").replace("http://", "http://me:hush@");
+    let yaml = plain("http://upstream.invalid:8081/api/v1", "api_key: ours");
+    let proxy = Proxy::start_with(&yaml, &[], &[("HTTP_PROXY", &url)]);
+    assert_eq!(proxy.get("/v1/models").ids(), ["a"]);
+    for _ in 0..2 {
+        assert_eq!(proxy.post("/v1/x?a=1", &"long".repeat(40_000)).status, 200);
+    }
+    let asked = other.requests();
+    let (posts, lists): (Vec<_>, Vec<_>) = asked.iter().partition(|seen| seen.method() == "POST");
+    assert_eq!(posts.len(), 2);
+    for seen in posts.iter().chain(&lists) {
+        let rest = if seen.method() == "POST" { "x?a=1" } else { "models" };
+        let target = format!("http://upstream.invalid:8081/api/v1/{rest}");
+        assert_eq!(seen.target(), target);
+        assert_eq!(seen.all("host"), ["upstream.invalid:8081"]);
+        assert_eq!(seen.all("proxy-authorization"), ["Basic bWU6aHVzaA=="]);
+        assert_eq!(seen.all("authorization"), ["Bearer ours"]);
+    }
+    assert_eq!(posts[0].connection, posts[1].connection, "the connection is kept");
 }

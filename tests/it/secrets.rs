@@ -47,6 +47,9 @@ fn no_upstream_sees_what_is_not_meant_for_it_and_each_sees_its_own() {
         ("sent on: client", 100),
         ("own part of a keyring", 50),
         ("beside", 50),
+        ("below by its URL", 50),
+        ("by name", 100),
+        ("list by name", 20),
         ("redirected", 20),
         ("answer cut", 20),
         ("list of Passthrough", 30),
@@ -65,9 +68,9 @@ fn no_upstream_sees_what_is_not_meant_for_it_and_each_sees_its_own() {
         let seen = tally.get(what).copied().unwrap_or_default();
         assert!(seen >= least, "{what}: only {seen} times; {tally:#?}");
     }
-    let asked = tally["list asked for"];
-    let shown: usize = tally.iter().filter(|(w, _)| w.starts_with("list of")).map(|(_, n)| n).sum();
-    // Without a cache each list that is shown is asked for, and so is each that judges a model.
+    // Without a cache each list that is shown is asked for.
+    let (shown, asked) =
+        (tally["list shown and not judged by"], tally["list asked for to be shown"]);
     assert!(shown > asked, "no list came from the cache: {tally:#?}");
 }
 
@@ -213,8 +216,10 @@ fn judge_answer(world: &World, exchange: &Exchange, answer: &Response, tally: &T
             let refused = (400..500).contains(&answer.status) || answer.status == 204;
             assert!(refused, "{exchange:?}: {answer:?}");
         }
-        To::Catalog if answer.status == 200 => judge_list(world, exchange, answer, tally),
-        To::Catalog | To::One(_) => {}
+        To::Catalog | To::ListOf(_) if answer.status == 200 => {
+            judge_list(world, exchange, answer, tally)
+        }
+        To::Catalog | To::ListOf(_) | To::One(_) => {}
     }
 }
 
@@ -222,7 +227,12 @@ fn judge_answer(world: &World, exchange: &Exchange, answer: &Response, tally: &T
 fn judge_list(world: &World, exchange: &Exchange, answer: &Response, tally: &Tally) {
     let ids = answer.ids();
     for (index, upstream) in world.upstreams.iter().enumerate() {
-        let beginning = format!("{}seen-{}-", upstream.prefix, upstream.name);
+        let prefix = match exchange.to {
+            To::ListOf(only) if only == index => "",
+            To::ListOf(_) => continue,
+            _ => upstream.prefix.as_str(),
+        };
+        let beginning = format!("{prefix}seen-{}-", upstream.name);
         let query = world.query_for(exchange, index).unwrap_or_default();
         let expected = digest(&world.shown(exchange, index), &secrets_in(query.as_bytes()));
         for seen in ids.iter().filter_map(|id| id.strip_prefix(&beginning)) {
@@ -233,6 +243,12 @@ fn judge_list(world: &World, exchange: &Exchange, answer: &Response, tally: &Tal
                 world.shown(exchange, index)
             );
             count(tally, format!("list of {:?}", upstream.rule));
+            if !upstream.settings.contains("hidden: reject") {
+                count(tally, "list shown and not judged by");
+            }
+            if exchange.to == To::ListOf(index) {
+                count(tally, "list by name");
+            }
         }
     }
 }
@@ -248,7 +264,7 @@ fn judge_upstream(
     let upstream = &world.upstreams[index];
     let mut known: HashSet<String> = HashSet::new();
     for exchange in exchanges.values() {
-        let is_asked = exchange.to == To::One(index) || exchange.to == To::Catalog;
+        let is_asked = [To::One(index), To::Catalog, To::ListOf(index)].contains(&exchange.to);
         if is_asked && !world.refuses_keyring(exchange) {
             let query = world.query_for(exchange, index).unwrap_or_default();
             known.extend(secrets_in(query.as_bytes()));
@@ -282,7 +298,9 @@ fn judge_upstream(
             );
         }
         let Some(id) = seen.all("x-exchange").first().copied() else {
-            count(tally, "list asked for");
+            if !upstream.settings.contains("hidden: reject") {
+                count(tally, "list asked for to be shown");
+            }
             continue;
         };
         let exchange = exchanges[id];
@@ -304,8 +322,13 @@ fn judge_upstream(
         if upstream.rule == Rule::Keyring && !fields.is_empty() {
             count(tally, "own part of a keyring");
         }
-        if !exchange.below {
+        if !world.is_below(exchange, index) {
             count(tally, "beside");
+        } else if !exchange.below {
+            count(tally, "below by its URL");
+        }
+        if exchange.target.starts_with(&format!("/{}/", upstream.name)) {
+            count(tally, "by name");
         }
     }
 }

@@ -180,6 +180,76 @@ fn a_cut_event_stream_ends_with_an_error_event_and_a_cut() {
     assert_error_event(&rest, "upstream_invalid_response");
 }
 
+/// Chromium's `fetch` drops what the page has not read when the connection breaks.
+#[test]
+fn the_cut_comes_a_moment_after_the_error_event() {
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let fake = streaming(move |conn| {
+        conn.write([EVENTS.as_bytes(), &chunk("data: 1\n\n")].concat());
+        opened.wait();
+        conn.cut();
+    });
+    let proxy = Proxy::before(&fake, "");
+    let mut clients: Vec<Client> = (0..5).map(|_| kept_alive(&proxy)).collect();
+    for client in &mut clients {
+        client.send("GET", "/v1/x", &[], b"");
+        client.head();
+        client.piece().unwrap();
+    }
+    gate.open();
+    for client in &mut clients {
+        assert!(client.event().unwrap().contains("upstream_invalid_response"));
+        let seen = Instant::now();
+        assert_eq!(client.rest(), (Vec::new(), End::Cut));
+        assert!(seen.elapsed() < Duration::from_millis(500), "{:?}", seen.elapsed());
+    }
+    // At least from the last of them: the others wait for the same moment.
+    let mut client = kept_alive(&proxy);
+    client.send("GET", "/v1/x", &[], b"");
+    client.head();
+    client.event().unwrap();
+    client.event().unwrap();
+    let seen = Instant::now();
+    assert_eq!(client.rest().1, End::Cut);
+    assert!(seen.elapsed() >= Duration::from_millis(30), "{:?}", seen.elapsed());
+}
+
+#[test]
+fn an_error_event_has_the_shape_of_the_api_that_was_asked() {
+    let fake = streaming(|conn| {
+        conn.write([EVENTS.as_bytes(), &chunk("event: x\ndata: 1\n\n")].concat());
+        conn.cut();
+    });
+    let proxy = Proxy::before(&fake, "");
+    let event = |target| {
+        let answer = proxy.post(target, "{}");
+        assert_eq!(answer.end, End::Cut);
+        let text = answer.text();
+        let (name, data) = text.rsplit_once("data: ").unwrap();
+        let data: serde_json::Value = serde_json::from_str(data).expect(&text);
+        (name.rsplit("\n\n").next().unwrap().to_owned(), data)
+    };
+    for target in
+        ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/threads/t/messages"]
+    {
+        let (name, data) = event(target);
+        assert_eq!(
+            (name.as_str(), &data["error"]["code"]),
+            ("", &"upstream_invalid_response".into())
+        );
+    }
+    for target in ["/v1/messages", "/v1/messages?beta=true", "/messages"] {
+        let (name, data) = event(target);
+        assert_eq!((name.as_str(), &data["type"]), ("event: error\n", &"error".into()), "{target}");
+        assert_eq!(data["error"]["type"], "api_error");
+        assert!(data["error"]["message"].as_str().unwrap().contains("broke off"), "{data}");
+    }
+    let (name, data) = event("/v1beta/models/g:streamGenerateContent?alt=sse");
+    assert_eq!((name.as_str(), &data["error"]["code"]), ("", &502.into()));
+    assert_eq!(data["error"]["status"], "UNAVAILABLE");
+}
+
 #[test]
 fn an_error_event_does_not_become_part_of_a_half_event() {
     let beginning = [EVENTS.as_bytes(), &chunk("data: {\"half\":")].concat();

@@ -51,6 +51,14 @@ fn word() -> impl Strategy<Value = String> {
         "",
         "...",
         "a.b",
+        "v1beta",
+        "openai",
+        "completions",
+        "files",
+        "audio",
+        "load",
+        "sse",
+        "g:countTokens",
     ]);
     let odd = prop::sample::select(vec![
         ".",
@@ -209,7 +217,7 @@ fn is_list(raw_path: &str) -> bool {
         let words = words(path);
         let before = words.iter().rev().nth(1);
         words.last().is_some_and(|last| may_be(last, "models"))
-            && before.is_none_or(|before| may_be(before, "v1"))
+            && before.is_none_or(|before| may_be(before, "v1") || may_be(before, "openai"))
     })
 }
 
@@ -264,41 +272,92 @@ fn naive(method: &str, target: &str) -> Naive {
     if lists(method) && is_list(path) {
         return Naive::Catalog;
     }
-    let at = words
-        .iter()
-        .enumerate()
-        .position(|(at, word)| word == "models" && (at == 0 || words[at - 1] == "v1"));
-    if let Some(at) = at.filter(|at| at + 1 < words.len()) {
+    let is_root =
+        |at: usize| at == 0 || ["v1", "v1beta", "openai"].contains(&words[at - 1].as_str());
+    let at = (0..words.len()).find(|&at| words[at] == "models" && is_root(at));
+    let at = at.filter(|at| at + 1 < words.len() && !is_of_router(method, path));
+    if let Some(at) = at {
         let beside = words[..at].iter().any(|word| word != "v1");
         if !beside {
             return Naive::Model { words: words[at + 1..].to_vec(), beside };
         }
-        if lists(method) {
+        let once = String::from_utf8_lossy(&naive_decode(path.as_bytes())).to_lowercase();
+        if lists(method) || once.trim_end_matches('/').ends_with(":counttokens") {
             return match first_slash_is_raw(path) {
                 true => Naive::Model { words: words[at + 1..].to_vec(), beside },
                 false => Naive::Refused,
             };
         }
     }
-    if lists(method) && is_other_list(path) {
+    let is_bare = is_bare(path);
+    if lists(method) && (is_other_list(path) || (is_bare && ends_with_models(path))) {
         return Naive::Refused;
     }
-    if words.first().is_some_and(|word| word == "v1") {
-        // The rest behind the first word, which must not end at an encoded slash.
-        let rest = &target[start_of_word(path).unwrap()..];
-        let first = rest.split(['/', '?']).next().unwrap();
-        if words_of_one(first) {
-            let rest = &rest[first.len()..];
-            return match start_of_word(path_of(rest)) {
-                Some(at) if rest[..at].ends_with('/') => {
-                    Naive::Below { rest: rest[at - 1..].to_owned() }
-                }
-                Some(_) => Naive::Refused,
-                None => Naive::Below { rest: one_slash(rest).to_owned() },
-            };
-        }
+    if is_bare {
+        return below(target);
+    }
+    // Behind the last of them that does not end at an encoded slash.
+    let v1s = words.iter().take_while(|word| *word == "v1").count();
+    if let Some(end) = (1..=v1s).rev().find_map(|count| end_of_word(path, count)) {
+        return below(&target[end..]);
     }
     if first_slash_is_raw(path) { Naive::Beside } else { Naive::Refused }
+}
+
+/// What is relayed below the base URL, from the first word on.
+fn below(target: &str) -> Naive {
+    match start_of_word(path_of(target)) {
+        Some(at) if target[..at].ends_with('/') => {
+            Naive::Below { rest: target[at - 1..].to_owned() }
+        }
+        Some(_) => Naive::Refused,
+        None => Naive::Below { rest: one_slash(target).to_owned() },
+    }
+}
+
+/// The words of a path in their own case, with their parameters.
+fn texts(raw_path: &str) -> Vec<String> {
+    let path = plain(raw_path).unwrap();
+    path.split('/').filter(|text| !words(text).is_empty()).map(str::to_owned).collect()
+}
+
+/// Whether a path is one of llama.cpp's router.
+fn is_of_router(method: &str, raw_path: &str) -> bool {
+    let actions = if lists(method) { vec!["sse"] } else { vec!["load", "unload"] };
+    actions.iter().any(|action| texts(raw_path) == ["models", action])
+}
+
+/// Whether a path is an endpoint of the API without its `/v1`.
+fn is_bare(raw_path: &str) -> bool {
+    let path = texts(raw_path).join("/");
+    ["audio/", "images/"].iter().any(|start| path.starts_with(start))
+        || ["chat/completions", "responses", "messages", "moderations", "files", "batches"]
+            .iter()
+            .any(|start| (path.clone() + "/").starts_with(&format!("{start}/")))
+}
+
+/// Whether the last word of a path, or of what is before an encoded query, may be the list.
+fn ends_with_models(raw_path: &str) -> bool {
+    let path = plain(raw_path).unwrap();
+    let before_query = path.split(['?', '#']).next().unwrap();
+    [&path, before_query]
+        .iter()
+        .any(|path| words(path).last().is_some_and(|last| may_be(last, "models")))
+}
+
+/// The position of the end of this many words of a raw path: a raw slash or the end of the path.
+fn end_of_word(raw_path: &str, count: usize) -> Option<usize> {
+    let all = words(&plain(raw_path)?);
+    let ends = (0..=raw_path.len()).filter(|end| raw_path.is_char_boundary(*end));
+    let part = |text: &str| plain(text).unwrap_or_default();
+    let ends_a_word = |end: &usize| {
+        let rest = part(&raw_path[*end..]);
+        (rest.is_empty() || rest.starts_with('/'))
+            && words(&part(&raw_path[..*end])) == all[..count]
+            && words(&rest) == all[count..]
+    };
+    let end = ends.into_iter().find(ends_a_word)?;
+    (raw_path[end..].is_empty() || raw_path[end..].starts_with('/')).then_some(end)
 }
 
 /// The position of the first word of a raw path: all words are behind it, and a slash is before it.
@@ -320,11 +379,6 @@ fn first_slash_is_raw(path: &str) -> bool {
 fn one_slash(target: &str) -> &str {
     let slashes = target.len() - target.trim_start_matches('/').len();
     &target[slashes.saturating_sub(1)..]
-}
-
-/// Whether text between raw slashes is a single word.
-fn words_of_one(raw: &str) -> bool {
-    !plain(raw).unwrap_or_default().contains('/')
 }
 
 fn judged(route: Result<Route<'_>, model_filter::error::Error>) -> Naive {
@@ -398,7 +452,7 @@ proptest! {
                 prop_assert!(!cut.starts_with("//"));
                 prop_assert_eq!(cut.split_once('?').map(|(_, query)| query), wanted_query);
             }
-            Ok(Route::Model { id, raw_id, beside, query }) => {
+            Ok(Route::Model { id, raw_id, beside, query, .. }) => {
                 prop_assert!(path_of(&target).ends_with(raw_id));
                 prop_assert_eq!(query, wanted_query);
                 let path = format!("{}{raw_id}", beside.unwrap_or_default());

@@ -42,6 +42,16 @@ impl ElasticBuffers {
         }
     }
 
+    /// Makes the target absolute in the first part of a request, which begins with the method. Returns
+    /// the new length of that part.
+    pub(super) fn insert_before_path(&mut self, amount: usize, origin: &str) -> usize {
+        let part = &self.output[self.held..self.held + amount];
+        let Some(method) = part.iter().position(|byte| *byte == b' ') else { return amount };
+        let at = self.held + method + 1;
+        self.output.splice(at..at, origin.bytes());
+        amount + origin.len()
+    }
+
     /// Holds the first part of a request.
     pub(super) fn hold(&mut self, amount: usize) {
         self.held = amount;

@@ -8,12 +8,13 @@ use super::idle::Reuse;
 use super::tcp::Tcp;
 use super::truth::{Beginning, Truth};
 
-/// A kept connection, else a new one: to the HTTP proxy if there is one, over TCP and TLS.
-pub fn connector(idle_timeout: Duration, has_proxy: bool) -> impl Connector {
+/// A kept connection, else a new one: through the HTTP proxy if there is one, over TCP and TLS.
+/// `has_proxy`: by a tunnel; `is_absolute`: without one, so that requests need the absolute form.
+pub fn connector(idle_timeout: Duration, has_proxy: bool, is_absolute: bool) -> impl Connector {
     let chain =
         ().chain(Beginning)
             .chain(ConnectProxyConnector::default())
-            .chain(Tcp { idle_timeout, has_proxy })
+            .chain(Tcp { idle_timeout, has_proxy, is_absolute })
             .chain(RustlsConnector::default())
             .chain(Truth { has_proxy });
     Reuse::new(chain, has_proxy)

@@ -21,5 +21,6 @@ mod truth;
 pub(super) use self::call::{Call, Room};
 pub(super) use self::chain::connector;
 pub(super) use self::names::Addresses;
+pub(super) use self::tcp::{PATH_TIMEOUT, is_path_timeout};
 pub(super) use self::timing::timeout_of;
 pub(super) use self::truth::is_break;

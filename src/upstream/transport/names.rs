@@ -24,7 +24,11 @@ const MOST_ADDRESSES: usize = 16;
 
 /// A resolver with a cache.
 #[derive(Debug)]
-pub struct Addresses(Arc<Cache<String, Vec<SocketAddr>, String>>);
+pub struct Addresses {
+    cache: Arc<Cache<String, Vec<SocketAddr>, String>>,
+    /// The `host:port` of an HTTP proxy, which is looked up in place of the upstream's.
+    proxy: Option<String>,
+}
 
 impl Size for Vec<SocketAddr> {
     fn size(&self) -> usize {
@@ -38,18 +42,18 @@ impl Size for String {
     }
 }
 
-impl Default for Addresses {
-    fn default() -> Addresses {
-        Addresses(Arc::new(Cache::new(ADDRESS_TTL, Duration::ZERO, Duration::ZERO)))
-    }
-}
-
 impl Addresses {
+    /// A resolver; `proxy` is the `host:port` to connect to in place of the upstream's.
+    pub fn new(proxy: Option<String>) -> Addresses {
+        let cache = Cache::new(ADDRESS_TTL, Duration::ZERO, Duration::ZERO);
+        Addresses { cache: Arc::new(cache), proxy }
+    }
+
     /// Looks up `host:port` for as long as the client is there.
     fn look_up(&self, host: String, timeout: &NextTimeout) -> Result<Vec<SocketAddr>, Error> {
         let deadline = deadline(timeout);
         let name = host.clone();
-        let asked = self.0.ask(&host, move || match name.to_socket_addrs() {
+        let asked = self.cache.ask(&host, move || match name.to_socket_addrs() {
             Ok(addresses) => Ok(addresses.collect()),
             Err(error) => Err(error.to_string()),
         });
@@ -77,7 +81,7 @@ impl Resolver for Addresses {
         begin_connecting(&timeout);
         let parts = uri.scheme().zip(uri.authority());
         let host = parts.and_then(|(scheme, rest)| DefaultResolver::host_and_port(scheme, rest));
-        let host = host.ok_or(Error::HostNotFound)?;
+        let host = self.proxy.clone().or(host).ok_or(Error::HostNotFound)?;
         let addresses = match host.parse() {
             Ok(address) => vec![address],
             Err(_) => self.look_up(host, &timeout)?,

@@ -19,7 +19,16 @@ use super::connect::connect;
 use super::early::{Early, look, read_arrived};
 use super::timing::{SLICE, timeout_of};
 use crate::sys::memory;
-use crate::sys::socket::{Pending, pending};
+use crate::sys::socket::{Pending, pending, set_path_timeout};
+
+/// After how many seconds without an acknowledgement a path counts as dead: the machine was suspended,
+/// or its network has changed.
+pub const PATH_TIMEOUT: i32 = 30;
+
+/// Whether an error says that the path is dead.
+pub fn is_path_timeout(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ETIMEDOUT)
+}
 
 /// How much of a request is held until more of it is there, in bytes: what fits into few
 /// segments.
@@ -35,6 +44,8 @@ const TLS_PATIENCE: u32 = 4;
 pub(super) struct Tcp {
     pub(super) idle_timeout: Duration,
     pub(super) has_proxy: bool,
+    /// Whether requests are sent to an HTTP proxy in absolute form.
+    pub(super) is_absolute: bool,
 }
 
 impl<In: Transport> Connector<In> for Tcp {
@@ -52,17 +63,25 @@ impl<In: Transport> Connector<In> for Tcp {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(SLICE))?;
         stream.set_write_timeout(Some(SLICE))?;
+        set_path_timeout(&stream, PATH_TIMEOUT)?;
         let stream = Arc::new(stream);
         call::put_socket(Arc::clone(&stream));
         Ok(Some(Either::B(TcpTransport {
             stream,
             buffers: ElasticBuffers::new(),
             is_sending: false,
+            origin: self.is_absolute.then(|| origin(details)),
             idle_timeout: self.idle_timeout,
             is_plain: !details.needs_tls() && !self.has_proxy,
             fault: Fault::None,
         })))
     }
+}
+
+/// Scheme and authority of the URL that is asked.
+fn origin(details: &ConnectionDetails<'_>) -> String {
+    let authority = details.uri.authority().map(|authority| authority.as_str());
+    format!("http://{}", authority.unwrap_or_default())
 }
 
 /// One connection to an upstream.
@@ -72,6 +91,8 @@ pub(super) struct TcpTransport {
     buffers: ElasticBuffers,
     /// Whether some of a request was sent or held since the response was last waited for.
     is_sending: bool,
+    /// Scheme and authority of the upstream, if requests are sent in absolute form.
+    origin: Option<String>,
     idle_timeout: Duration,
     /// Whether the bytes that are read are the upstream's response, and not TLS.
     is_plain: bool,
@@ -126,6 +147,7 @@ impl TcpTransport {
                     since = Instant::now();
                     slices = 0;
                 }
+                Err(error) if is_path_timeout(&error) => return Err(error.into()),
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
@@ -178,6 +200,10 @@ impl Transport for TcpTransport {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         // The first part is the head. Next comes its body at once, or the wait for the response.
         let is_first = !std::mem::replace(&mut self.is_sending, true);
+        let amount = match &self.origin {
+            Some(origin) if is_first => self.buffers.insert_before_path(amount, origin),
+            _ => amount,
+        };
         if is_first && amount <= HELD && call::room().holds {
             self.buffers.hold(amount);
             return Ok(());
@@ -207,6 +233,7 @@ impl Transport for TcpTransport {
                     self.buffers.input_appended(read);
                     return Ok(read > 0);
                 }
+                Err(error) if is_path_timeout(&error) => return Err(error.into()),
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {

@@ -1,0 +1,157 @@
+//! Paths below `/models/`: judged by the model that they name, and what they answer is filtered.
+
+use std::mem::take;
+use std::sync::Arc;
+
+use super::decide::Admitted;
+use super::deliver::Outcome;
+use super::hold::{Body, hold};
+use super::view::{Choice, View};
+use crate::config::Hidden;
+use crate::error::Error;
+use crate::filter::{Filter, Rule};
+use crate::list::prefixed_model;
+use crate::model_field::check_length;
+use crate::offer::{Offer, Refusal};
+use crate::reply::Reply;
+use crate::route::{Route, decode, folded, is_read, strip_raw_prefix, without_method};
+use crate::upstream::Place;
+
+/// The longest answer that is read to filter it, or to put the prefix before an id, in bytes.
+const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
+
+impl Admitted<'_> {
+    /// Relays a request for a path below `/models/`, if it may name that model.
+    ///
+    /// # Errors
+    /// 404 for a model that is hidden, and if the path is read, for one that is not listed; the
+    /// failure of the list that the model is judged by; those of the upstream.
+    pub(super) fn model<'v>(
+        mut self,
+        view: &'v View,
+        route: Route<'_>,
+    ) -> Result<Outcome<'v>, Refusal> {
+        let Route::Model { mut id, mut raw_id, slashed, beside, query } = route else {
+            return Err(Error::bad_request("the path names no model").into());
+        };
+        check_length(id.len())?;
+        if let Some((slashed_id, raw)) = slashed_id(view, &id, slashed) {
+            (id, raw_id) = (slashed_id, raw);
+        }
+        let reads = is_read(self.exchange.method());
+        self.record.model = Some(without_method(&id).to_owned());
+        let Choice { offer, prefix } = view.choose(Some(&id))?;
+        let is_known = prefix == view.prefix(offer);
+        let may_be_named = is_known || !reads;
+        if !may_be_named || !self.permits(offer, without_method(&id[prefix.len()..]), reads)? {
+            return Err(Error::model_not_found(without_method(&id)).into());
+        }
+        let rest = strip_raw_prefix(raw_id, prefix).unwrap_or(raw_id);
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        let path = format!("{}{rest}{query}", beside.unwrap_or("/models/"));
+        let place = if beside.is_some() { Place::Beside(&path) } else { Place::Below(&path) };
+        if reads && !(view.prefix(offer).is_empty() && offer.filter.keeps_all()) {
+            return Ok(self.ask_and_filter(offer, view.prefix(offer), place)?);
+        }
+        let body = if reads { Body::default() } else { hold(self.exchange, &view.holding)? };
+        // The body may name another model than the path.
+        if let Some(model) = body.model() {
+            self.choose(view, Some(model))?;
+        }
+        Ok(self.ask(offer, place, body).map(Outcome::Upstream)?)
+    }
+
+    /// Whether a request may be about what this path names below `/models/`: a model that is kept,
+    /// or something below one, such as `{id}/endpoints`. `reads`: a model that is not listed does
+    /// not exist; else it depends on `hidden`.
+    fn permits(&mut self, offer: &Arc<Offer>, path: &str, reads: bool) -> Result<bool, Refusal> {
+        if !reads && offer.hidden == Hidden::Allow {
+            return Ok(true);
+        }
+        let model = path.rsplit_once('/').map(|(model, _)| model);
+        // Without rules that name ids, `{id}/endpoints` of a hidden model looks like an id.
+        let is_below_hidden = model.is_some_and(|model| offer.filter.excludes(&plain(model)))
+            && !is_named(&offer.filter, path);
+        if is_below_hidden {
+            return Ok(false);
+        }
+        for id in [Some(path), model].into_iter().flatten() {
+            let is_admitted = keeps(&offer.filter, id) && self.admits(offer, id)?;
+            if is_admitted && self.admits(offer, &plain(id))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Asks for a path, filters the answer if it is a list, and puts the prefix before ids.
+    fn ask_and_filter<'a>(
+        mut self,
+        offer: &'a Offer,
+        prefix: &str,
+        place: Place<'_>,
+    ) -> Result<Outcome<'a>, Error> {
+        // A compressed body could not be changed.
+        self.headers.remove("accept-encoding");
+        self.headers.push("Accept-Encoding", "identity");
+        let is_head = self.exchange.method() == "HEAD";
+        let mut answer = self.ask(offer, place, Body::default())?;
+        let is_events = answer.headers.media_type().as_deref() == Some("text/event-stream");
+        if !matches!(answer.status, 200..=299) || is_events {
+            return Ok(Outcome::Upstream(answer));
+        }
+        if is_head {
+            // The length is that of a body that is not changed.
+            answer.length = None;
+            return Ok(Outcome::Upstream(answer));
+        }
+        let is_identity = |coding: &[u8]| coding.eq_ignore_ascii_case(b"identity");
+        if !answer.headers.get_all("content-encoding").all(is_identity) {
+            return Err(answer.invalid("the answer is compressed, though identity was asked for"));
+        }
+        let mut body = answer.read_to_end(ANSWER_LIMIT)?;
+        if let Some(list) = offer.filtered_answer(&body, prefix) {
+            body = list.into_bytes();
+        } else if !prefix.is_empty() {
+            let text = std::str::from_utf8(&body).ok();
+            if let Some(prefixed) = text.and_then(|text| prefixed_model(text, prefix)) {
+                body = prefixed.into_bytes();
+            }
+        }
+        let headers = take(&mut answer.headers);
+        Ok(Outcome::Own(Reply { status: answer.status, headers, body }))
+    }
+}
+
+/// The id with its slash in front, decoded and raw, if it is kept. A slash that is not encoded may be a
+/// slip: then it belongs to the id only if the rules do not keep the id without it.
+fn slashed_id<'r>(view: &View, id: &str, slashed: Option<&'r str>) -> Option<(String, &'r str)> {
+    let raw = slashed?;
+    let slashed = decode(raw).trim_end_matches('/').to_owned();
+    let Choice { offer, prefix } = view.choose(Some(&slashed)).ok()?;
+    let filter = &offer.filter;
+    let keeps = |id: &str| keeps(filter, without_method(id.strip_prefix(prefix).unwrap_or(id)));
+    let is_meant = !raw.starts_with('/') || filter.keeps_all() || !keeps(id);
+    (is_meant && keeps(&slashed)).then_some((slashed, raw))
+}
+
+/// An id in a path as a lenient server reads it. A slash in front stays, because the ids of some
+/// servers are paths of files.
+fn plain(id: &str) -> String {
+    let folded = folded(id);
+    if id.starts_with('/') { format!("/{folded}") } else { folded }
+}
+
+/// Whether an id in a path is kept in each spelling that a server may read it in. Without a name, the
+/// path would be that of the list.
+fn keeps(filter: &Filter, id: &str) -> bool {
+    let folded = folded(id);
+    // A lenient server may drop the slash in front.
+    let is_hidden_without_slash = id.starts_with('/') && filter.excludes(&folded);
+    !folded.is_empty() && !is_hidden_without_slash && filter.keeps(id) && filter.keeps(&plain(id))
+}
+
+/// Whether `simple` names an id, which then is one.
+fn is_named(filter: &Filter, id: &str) -> bool {
+    matches!(filter.verdict(id).rule, Rule::Entry { list: "simple", .. })
+}

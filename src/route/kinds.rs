@@ -1,0 +1,52 @@
+//! What a path is, by its segments: a list of models, an endpoint without `/v1`, a path of llama.cpp.
+
+use super::segments::Segment;
+
+/// Whether a method reads: the paths of models are then filtered.
+pub fn is_read(method: &str) -> bool {
+    method.eq_ignore_ascii_case("GET") || method.eq_ignore_ascii_case("HEAD")
+}
+
+/// Whether an upstream may answer a path with its list. Many mount their API below several paths,
+/// so anything may be before `v1`, or before the `openai` of Azure's and Gemini's APIs.
+pub(super) fn is_list(segments: &[Segment]) -> bool {
+    match segments {
+        [.., root, last] => {
+            ["v1", "openai"].iter().any(|name| root.may_be(name)) && last.may_be("models")
+        }
+        [only] => only.may_be("models"),
+        [] => false,
+    }
+}
+
+/// Whether a path is that of some other list below a `v1`, such as `/v1/embeddings/models`.
+pub(super) fn is_other_list(segments: &[Segment]) -> bool {
+    let last = segments.last();
+    last.is_some_and(|last| last.may_be("models")) && segments.iter().any(|s| s.may_be("v1"))
+}
+
+/// Whether `models` at this place is the list of an API: at the front of the path, or below its root.
+pub(super) fn is_root(segments: &[Segment], at: usize) -> bool {
+    at == 0 || ["v1", "v1beta", "openai"].iter().any(|root| segments[at - 1].is(root))
+}
+
+/// Whether a path is an endpoint of the API without the `/v1` that clients forget in their base URL.
+/// `/completions` and `/embeddings` are not among them: llama.cpp has others of these names.
+pub(super) fn is_bare_endpoint(segments: &[Segment]) -> bool {
+    let is = |at: usize, word: &str| segments.get(at).is_some_and(|segment| segment.text == word);
+    let has_more = segments.len() > 1;
+    (is(0, "chat") && is(1, "completions"))
+        || (has_more && ["audio", "images"].iter().any(|word| is(0, word)))
+        || ["responses", "messages", "moderations", "files", "batches"].iter().any(|w| is(0, w))
+}
+
+/// Whether a path is one of those that llama.cpp's router has beside `/v1`, to load, unload and watch
+/// its models.
+pub(super) fn is_of_router(method: &str, segments: &[Segment]) -> bool {
+    let [models, action] = segments else { return false };
+    let is_action = match is_read(method) {
+        true => action.text == "sse",
+        false => ["load", "unload"].contains(&action.text.as_str()),
+    };
+    models.text == "models" && is_action
+}
