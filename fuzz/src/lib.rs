@@ -1,4 +1,6 @@
-//! What must hold of every body in which a model was found.
+//! What must hold of every body in which a model was found, and of every list of models.
+
+pub mod list;
 
 use model_filter::model_field::{BodyKind, Form, ModelField, find};
 

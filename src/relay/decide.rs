@@ -7,11 +7,12 @@ use super::deliver::Outcome;
 use super::hold::{Body, BodyReader, Holding, hold, too_large};
 use crate::admin;
 use crate::admission::{Admission, Cors, is_navigation};
-use crate::catalog::{Catalog, catalog};
+use crate::catalog::{Catalog, Twins, catalog};
 use crate::error::{Code, Error};
 use crate::framing::BodyLength;
 use crate::headers::Headers;
-use crate::list::prefixed_model;
+use crate::json;
+use crate::list::{List, prefixed_model};
 use crate::logging::Value;
 use crate::model_field::check_length;
 use crate::offer::{Offer, Refusal};
@@ -23,6 +24,25 @@ use crate::upstream::{Answer, Place, Request, Upload};
 
 /// The longest model object that is read to put the prefix before its id, in bytes.
 const MODEL_LIMIT: usize = 4 * 1024 * 1024;
+
+/// The longest list in a server's own shape that is read, in bytes.
+const LIST_LIMIT: usize = 64 * 1024 * 1024;
+
+/// Fields of a request that ask for less than the whole of a list, or whether it is still the same.
+const CONDITIONS: [&str; 6] =
+    ["if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range"];
+
+/// Fields of a response that are wrong once its body has changed.
+const OF_THE_BODY: [&str; 8] = [
+    "accept-ranges",
+    "content-digest",
+    "content-md5",
+    "digest",
+    "etag",
+    "last-modified",
+    "repr-digest",
+    "x-content-sha256",
+];
 
 /// Fields by which some servers take a request for another one, so that its path or method would
 /// not have been judged.
@@ -51,6 +71,7 @@ const ORIGIN_WIDE: [&str; 9] = [
 #[derive(Debug)]
 pub(super) struct Router {
     offers: Vec<Arc<Offer>>,
+    twins: Twins,
     holding: Holding,
     admission: Admission,
     root_path: String,
@@ -70,7 +91,8 @@ struct Admitted<'e> {
 
 impl Router {
     pub(super) fn new(offers: Vec<Arc<Offer>>, admission: Admission, root_path: String) -> Router {
-        Router { holding: Holding::new(&offers), offers, admission, root_path }
+        let (holding, twins) = (Holding::new(&offers), Twins::default());
+        Router { holding, twins, offers, admission, root_path }
     }
 
     pub(super) fn offers(&self) -> &[Arc<Offer>] {
@@ -129,7 +151,11 @@ impl Router {
         let headers = for_upstream(exchange.headers(), has_our_key);
         let request = Admitted { exchange, record, headers, has_cors, is_shown };
         let outcome = match route {
-            Route::Catalog { query } => return self.list(request, query),
+            Route::Catalog { query } => self.list(request, query).map_err(Refusal::Failed),
+            Route::Native { is_below: true, target } => self.native(request, Place::Below(target)),
+            Route::Native { is_below: false, target } => {
+                self.native(request, Place::Beside(target))
+            }
             Route::Own { path } => return self.own(request.exchange, path),
             Route::Model { id, raw_id, beside, query } => {
                 self.model(request, id, (beside, raw_id, query))
@@ -137,10 +163,16 @@ impl Router {
             Route::Below { rest } => self.relay(request, Place::Below(rest)),
             Route::Beside { path } => self.relay(request, Place::Beside(path)),
         };
-        outcome.or_else(|refusal| match refusal {
-            Refusal::Mirrored(reply) => Ok(Outcome::List(Catalog::Mirrored(reply))),
-            Refusal::Failed(error) => Err(error),
-        })
+        let refusal = match outcome {
+            Err(Refusal::Mirrored(refusal)) => refusal,
+            Err(Refusal::Failed(error)) => return Err(error),
+            Ok(Outcome::List(Catalog::Mirrored(refusal))) => refusal,
+            Ok(outcome) => return Ok(outcome),
+        };
+        // Like the response to any other exchange.
+        let mut reply = Arc::unwrap_or_clone(refusal);
+        strip_for_client(&mut reply.headers, has_cors, is_shown);
+        Ok(Outcome::Own(reply))
     }
 
     /// One of the program's own paths.
@@ -164,7 +196,47 @@ impl Router {
         if let [offer] = self.offers.as_slice() {
             record.upstream = Some(offer.upstream.name().to_owned());
         }
-        catalog(&self.offers, &headers, query, &*exchange.wanted()).map(Outcome::List)
+        let client = exchange.wanted();
+        let catalog = catalog(&self.offers, &self.twins, &headers, query, &*client)?;
+        let known = exchange.headers().get_all("if-none-match");
+        Ok(match catalog.head().unchanged(known) {
+            Some(reply) => Outcome::Own(reply),
+            None => Outcome::List(catalog),
+        })
+    }
+
+    /// A list in a server's own shape, filtered.
+    fn native(&self, mut request: Admitted<'_>, place: Place<'_>) -> Result<Outcome<'_>, Refusal> {
+        let Choice { offer, .. } = self.choose(&mut request, None)?;
+        request.headers.remove_any(&CONDITIONS);
+        let is_head = request.exchange.method() == "HEAD";
+        let mut answer = request.ask_uncompressed(offer, place)?;
+        match answer.status {
+            200 | 203 => {}
+            status @ 201..=299 => {
+                let what = format!("its list of models has an unexpected status {status}");
+                return Err(answer.invalid(&what).into());
+            }
+            _ => return Ok(Outcome::Upstream(answer)),
+        }
+        answer.headers.remove_any(&OF_THE_BODY);
+        if is_head {
+            // The length is that of the unfiltered list.
+            answer.length = None;
+            return Ok(Outcome::Upstream(answer));
+        }
+        let mut body = answer.read_decoded(LIST_LIMIT)?;
+        match List::find(&body) {
+            Ok(mut list) => {
+                list.filter(|models| offer.choose(models));
+                body = list.write(offer.upstream.prefix()).body.into_bytes();
+            }
+            // LM Studio reports unknown paths with status 200.
+            Err(_) if is_error(&body) => {}
+            Err(what) => return Err(answer.invalid(&format!("its list of models {what}")).into()),
+        }
+        let headers = take(&mut answer.headers);
+        Ok(Outcome::Own(Reply { status: answer.status, headers, body }))
     }
 
     /// A path below `/models/`: what is before the raw id if it is beside the base URL, the raw id,
@@ -194,8 +266,8 @@ impl Router {
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         let path = format!("{}{rest}{query}", beside.unwrap_or("/models/"));
         let place = if beside.is_some() { Place::Beside(&path) } else { Place::Below(&path) };
-        if reads && !offer.upstream.prefix().is_empty() {
-            return Ok(request.ask_for_model(offer, place)?);
+        if reads && (!offer.upstream.prefix().is_empty() || offer.own_model(&folded_id).is_some()) {
+            return Ok(request.ask_for_model(offer, place, &folded_id)?);
         }
         let body = if reads { Body::default() } else { hold(request.exchange, &self.holding)? };
         // The body may name another model than the path.
@@ -315,27 +387,36 @@ impl Admitted<'_> {
         let mut answer = answer.map(Box::new)?;
         answer.headers.strip_hop_by_hop();
         answer.headers.remove("content-length");
-        answer.headers.remove_any(&ORIGIN_WIDE);
-        if is_shown {
-            answer.headers.remove("x-content-type-options");
-        }
-        if has_cors {
-            answer.headers.remove_all("access-control-");
-        }
+        strip_for_client(&mut answer.headers, has_cors, is_shown);
         Ok(answer)
+    }
+
+    /// Sends a request without a body, whose response must not be compressed: it is changed.
+    fn ask_uncompressed<'a>(
+        mut self,
+        offer: &'a Offer,
+        place: Place<'_>,
+    ) -> Result<Box<Answer<'a>>, Error> {
+        self.headers.remove("accept-encoding");
+        self.headers.push("Accept-Encoding", "identity");
+        self.ask(offer, place, Body::default())
     }
 
     /// Asks for one model, and puts the prefix before its id, as in the list.
     fn ask_for_model<'a>(
-        mut self,
+        self,
         offer: &'a Offer,
         place: Place<'_>,
+        id: &str,
     ) -> Result<Outcome<'a>, Error> {
-        // A compressed body could not be changed.
-        self.headers.remove("accept-encoding");
-        self.headers.push("Accept-Encoding", "identity");
         let is_head = self.exchange.method() == "HEAD";
-        let mut answer = self.ask(offer, place, Body::default())?;
+        let mut answer = self.ask_uncompressed(offer, place)?;
+        if matches!(answer.status, 404 | 405 | 501) {
+            if let Some(model) = offer.own_model(id) {
+                let model = prefixed_model(model, offer.upstream.prefix());
+                return Ok(Outcome::Own(Reply::json(200, model.unwrap_or_default())));
+            }
+        }
         if !matches!(answer.status, 200..=299) {
             return Ok(Outcome::Upstream(answer));
         }
@@ -344,7 +425,7 @@ impl Admitted<'_> {
             answer.length = None;
             return Ok(Outcome::Upstream(answer));
         }
-        let mut body = answer.read_to_end(MODEL_LIMIT)?;
+        let mut body = answer.read_decoded(MODEL_LIMIT)?;
         let text = std::str::from_utf8(&body).ok();
         let prefixed = text.and_then(|text| prefixed_model(text, offer.upstream.prefix()));
         if let Some(prefixed) = prefixed {
@@ -352,6 +433,24 @@ impl Admitted<'_> {
         }
         let headers = take(&mut answer.headers);
         Ok(Outcome::Own(Reply { status: answer.status, headers, body }))
+    }
+}
+
+/// Whether a body is a JSON object with a member `error`.
+fn is_error(body: &[u8]) -> bool {
+    let error = std::str::from_utf8(body).ok().and_then(|text| json::member(text, "error").ok());
+    error.is_some_and(|error| error.value.is_some())
+}
+
+/// Removes what of an upstream's response is not for the client. `has_cors`: fields of ours allow
+/// its page to read the response; `is_shown`: a browser shows it as a document.
+fn strip_for_client(headers: &mut Headers, has_cors: bool, is_shown: bool) {
+    headers.remove_any(&ORIGIN_WIDE);
+    if is_shown {
+        headers.remove("x-content-type-options");
+    }
+    if has_cors {
+        headers.remove_all("access-control-");
     }
 }
 

@@ -39,6 +39,11 @@ impl Relay {
         Relay { router: Router::new(offers, admission, root_path) }
     }
 
+    /// The upstreams.
+    pub fn offers(&self) -> &[Arc<Offer>] {
+        self.router.offers()
+    }
+
     /// The list of each upstream, with its name, as a client without credentials gets it.
     pub fn lists(&self) -> Vec<(&str, Result<Arc<Listing>, Refusal>)> {
         let offers = self.router.offers();

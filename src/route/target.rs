@@ -19,6 +19,14 @@ pub enum Route<'a> {
         /// The query, without the `?`.
         query: Option<&'a str>,
     },
+    /// `GET` or `HEAD` of a list in a server's own shape, such as Ollama's `/api/tags`: relayed,
+    /// and filtered in that shape.
+    Native {
+        /// Whether it is relayed below the base URL, like [`Route::Below`], or beside it.
+        is_below: bool,
+        /// What is relayed, as in [`Route::Below`] and [`Route::Beside`].
+        target: &'a str,
+    },
     /// `/v1/models/{id}` or `/models/{id}`, any method; `GET` and `HEAD` of `…/v1/models/{id}`.
     Model {
         /// The id, decoded, without slashes around it; not empty.
@@ -96,13 +104,21 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
     if segments.first().is_some_and(|first| first.is("-")) {
         return Ok(Route::Own { path: &path[front..] });
     }
-    if is_read(method) && (is_list(segments) || is_list(before_query(segments))) {
-        return Ok(Route::Catalog { query });
-    }
     let v1s = segments.iter().take_while(|segment| segment.is("v1")).count();
     let follows_v1 = |at: usize| at == 0 || segments[at - 1].is("v1");
     let models = (0..segments.len()).find(|&at| segments[at].is("models") && follows_v1(at));
-    if let Some((at, first)) = models.and_then(|at| Some((at, segments.get(at + 1)?))) {
+    let model = models.and_then(|at| Some((at, segments.get(at + 1)?)));
+    let is_any = |is: fn(&[Segment]) -> bool| is(segments) || is(before_query(segments));
+    if is_read(method) && model.is_none() && is_any(is_native) {
+        return match remainder(target, path, front, segments, v1s) {
+            Some((is_below, target)) => Ok(Route::Native { is_below, target }),
+            None => refuse(ENCODED_SLASH),
+        };
+    }
+    if is_read(method) && is_any(is_list) {
+        return Ok(Route::Catalog { query });
+    }
+    if let Some((at, first)) = model {
         let raw_id = &path[first.start..];
         let id = decode(raw_id).trim_end_matches('/').to_owned();
         if at == v1s {
@@ -115,19 +131,29 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
         }
     }
     // It would be relayed unfiltered.
-    if is_read(method) && (is_other_list(segments) || is_other_list(before_query(segments))) {
+    if is_read(method) && is_any(is_other_list) {
         return Err(Error::client(Code::NotFound, "the models are listed at /v1/models only"));
     }
+    match remainder(target, path, front, segments, v1s) {
+        Some((true, rest)) => Ok(Route::Below { rest }),
+        Some((false, path)) => Ok(Route::Beside { path }),
+        None => refuse(ENCODED_SLASH),
+    }
+}
+
+/// What of a target is relayed, and whether that is below the base URL: if the path begins with
+/// `v1`. `None` if that begins with an encoded slash.
+fn remainder<'t>(
+    target: &'t str,
+    path: &str,
+    front: usize,
+    segments: &[Segment],
+    v1s: usize,
+) -> Option<(bool, &'t str)> {
     let below = segments.first().filter(|_| v1s > 0).map(|first| first.end);
     match below.filter(|&v1_end| ends_a_raw_segment(&path[v1_end..])) {
-        Some(v1_end) => match relayed(target, v1_end, segments.get(1)) {
-            Some(rest) => Ok(Route::Below { rest }),
-            None => refuse(ENCODED_SLASH),
-        },
-        None => match relayed(target, front, segments.first()) {
-            Some(path) => Ok(Route::Beside { path }),
-            None => refuse(ENCODED_SLASH),
-        },
+        Some(v1_end) => Some((true, relayed(target, v1_end, segments.get(1))?)),
+        None => Some((false, relayed(target, front, segments.first())?)),
     }
 }
 
@@ -146,6 +172,25 @@ fn is_list(segments: &[Segment]) -> bool {
         [only] => only.may_be("models"),
         [] => false,
     }
+}
+
+/// The lists of Ollama (installed and loaded models), LM Studio and Gemini.
+const NATIVE: [&[&str]; 5] = [
+    &["api", "tags"],
+    &["api", "ps"],
+    &["api", "v0", "models"],
+    &["api", "v1", "models"],
+    &["v1beta", "models"],
+];
+
+/// Whether a path is that of a list in a server's own shape. Anything may be before it, as before
+/// the `v1` of [`is_list`].
+fn is_native(segments: &[Segment]) -> bool {
+    NATIVE.iter().any(|words| {
+        let start = segments.len().checked_sub(words.len());
+        let tail = start.map(|start| &segments[start..]);
+        tail.is_some_and(|tail| tail.iter().zip(*words).all(|(segment, word)| segment.may_be(word)))
+    })
 }
 
 /// Whether a path is that of some other list below a `v1`, such as `/v1/embeddings/models`.
@@ -270,6 +315,34 @@ mod tests {
         assert_eq!(get("/v1/x%3Fmodels"), Route::Below { rest: "/x%3Fmodels" });
         assert_eq!(get("/v1/models-x"), Route::Below { rest: "/models-x" });
         assert_eq!(get("/x/models"), Route::Beside { path: "/x/models" });
+    }
+
+    #[test]
+    fn native_lists_are_recognised_however_they_are_spelled() {
+        for (target, is_below) in [
+            ("/api/tags", false),
+            ("/api/ps", false),
+            ("/api/v0/models?x=1", false),
+            ("/api/v1/models", false),
+            ("/v1beta/models/", false),
+            ("/x/api/tags", false),
+            ("/API//Tags", false),
+            ("/api%2Ftags", false),
+            ("/api/tags;x", false),
+            ("/api/%74ags%3Fx/y", false),
+            ("/v1/api/tags", true),
+        ] {
+            let found = get(target);
+            assert!(
+                matches!(found, Route::Native { is_below: b, .. } if b == is_below),
+                "{target}"
+            );
+        }
+        assert_eq!(get("/v1//api/tags?a"), Route::Native { is_below: true, target: "/api/tags?a" });
+        assert_eq!(get("/api/tags/x"), Route::Beside { path: "/api/tags/x" });
+        assert_eq!(get("/api/tagsx"), Route::Beside { path: "/api/tagsx" });
+        let post = route("POST", "/api/tags", "").unwrap();
+        assert_eq!(post, Route::Beside { path: "/api/tags" });
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub enum Place<'a> {
     Below(&'a str),
     /// `<base_url without a trailing /v1><path>`, to which no configured secret is sent.
     Beside(&'a str),
+    /// `<scheme and authority of base_url><path>`: a path that the configuration or the upstream's
+    /// own list names, to which the configured secrets are sent.
+    Origin(&'a str),
 }
 
 /// A request's body.

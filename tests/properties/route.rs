@@ -47,6 +47,11 @@ fn word() -> impl Strategy<Value = String> {
         "é",
         "llm",
         "modelsx",
+        "api",
+        "api",
+        "tags",
+        "v0",
+        "v1beta",
         "v2",
         "",
         "...",
@@ -103,6 +108,8 @@ fn word() -> impl Strategy<Value = String> {
         "models.json",
         "v1.0",
         "models-x",
+        "tags.x",
+        "v0;x",
     ]);
     let known = (known, prop::collection::vec(any::<u8>(), 8))
         .prop_map(|(word, choices)| encoded(word, &choices));
@@ -213,6 +220,23 @@ fn is_list(raw_path: &str) -> bool {
     })
 }
 
+/// Whether it might return a list in a server's own shape.
+fn is_native(raw_path: &str) -> bool {
+    let Some(path) = plain(raw_path) else { return false };
+    let before_query = path.split(['?', '#']).next().unwrap();
+    [&path, before_query].iter().any(|path| {
+        let words = words(path);
+        let ends_in = |tail: &str| {
+            let tail: Vec<&str> = tail.split('/').collect();
+            let start = words.len().checked_sub(tail.len());
+            start.is_some_and(|start| words[start..].iter().zip(tail).all(|(a, b)| may_be(a, b)))
+        };
+        ["api/tags", "api/ps", "api/v0/models", "api/v1/models", "v1beta/models"]
+            .into_iter()
+            .any(ends_in)
+    })
+}
+
 /// Whether it might return some other list.
 fn is_other_list(raw_path: &str) -> bool {
     let Some(path) = plain(raw_path) else { return false };
@@ -238,9 +262,16 @@ fn path_of(target: &str) -> &str {
 enum Naive {
     Refused,
     Catalog,
-    Model { words: Vec<String>, beside: bool },
-    Below { rest: String },
+    Model {
+        words: Vec<String>,
+        beside: bool,
+    },
+    Below {
+        rest: String,
+    },
     Beside,
+    /// With what is relayed, if that is known.
+    Native(Box<Naive>),
     Own,
 }
 
@@ -261,14 +292,21 @@ fn naive(method: &str, target: &str) -> Naive {
     if words.first().is_some_and(|word| word == "-") {
         return Naive::Own;
     }
-    if lists(method) && is_list(path) {
-        return Naive::Catalog;
-    }
     let at = words
         .iter()
         .enumerate()
-        .position(|(at, word)| word == "models" && (at == 0 || words[at - 1] == "v1"));
-    if let Some(at) = at.filter(|at| at + 1 < words.len()) {
+        .position(|(at, word)| word == "models" && (at == 0 || words[at - 1] == "v1"))
+        .filter(|at| at + 1 < words.len());
+    if lists(method) && at.is_none() && is_native(path) {
+        return match relayed(target, &words) {
+            Naive::Refused => Naive::Refused,
+            relayed => Naive::Native(Box::new(relayed)),
+        };
+    }
+    if lists(method) && is_list(path) {
+        return Naive::Catalog;
+    }
+    if let Some(at) = at {
         let beside = words[..at].iter().any(|word| word != "v1");
         if !beside {
             return Naive::Model { words: words[at + 1..].to_vec(), beside };
@@ -283,6 +321,12 @@ fn naive(method: &str, target: &str) -> Naive {
     if lists(method) && is_other_list(path) {
         return Naive::Refused;
     }
+    relayed(target, &words)
+}
+
+/// What of a target is relayed.
+fn relayed(target: &str, words: &[String]) -> Naive {
+    let path = path_of(target);
     if words.first().is_some_and(|word| word == "v1") {
         // The rest behind the first word, which must not end at an encoded slash.
         let rest = &target[start_of_word(path).unwrap()..];
@@ -336,6 +380,10 @@ fn judged(route: Result<Route<'_>, model_filter::error::Error>) -> Naive {
         }
         Ok(Route::Below { rest }) => Naive::Below { rest: rest.into() },
         Ok(Route::Beside { .. }) => Naive::Beside,
+        Ok(Route::Native { is_below: true, target }) => {
+            Naive::Native(Box::new(Naive::Below { rest: target.into() }))
+        }
+        Ok(Route::Native { is_below: false, .. }) => Naive::Native(Box::new(Naive::Beside)),
         Ok(Route::Own { .. }) => Naive::Own,
     }
 }
@@ -374,11 +422,13 @@ proptest! {
     ) {
         match route(method, &target, root) {
             Ok(Route::Below { rest }) => {
-                prop_assert!(!is_list(path_of(rest)));
+                prop_assert!(!is_list(path_of(rest)) && !is_native(path_of(rest)));
                 let with_base = format!("/v1{}", path_of(rest));
                 prop_assert!(!is_list(&with_base));
             }
-            Ok(Route::Beside { path }) => prop_assert!(!is_list(path_of(path))),
+            Ok(Route::Beside { path }) => {
+                prop_assert!(!is_list(path_of(path)) && !is_native(path_of(path)));
+            }
             _ => {}
         }
     }
@@ -391,7 +441,11 @@ proptest! {
     ) {
         let wanted_query = target.split_once('?').map(|(_, query)| query);
         match route(method, &target, root) {
-            Ok(Route::Below { rest: cut } | Route::Beside { path: cut }) => {
+            Ok(
+                Route::Below { rest: cut }
+                | Route::Beside { path: cut }
+                | Route::Native { target: cut, .. },
+            ) => {
                 prop_assert!(target.ends_with(cut));
                 // It cannot extend the host name of the base URL.
                 prop_assert!(cut.is_empty() || cut.starts_with(['/', '?']));

@@ -13,11 +13,20 @@ use ureq::unversioned::transport::NextTimeout;
 
 use super::call::{begin_connecting, check_client, end_connecting};
 use super::timing::{SLICE, deadline};
-use crate::cache::{Cache, Size};
+use crate::cache::{Asker, BackOff, Cache, Cached, Terms};
 
 /// How long addresses are cached. ureq looks a name up for every request, even if it reuses a
 /// connection.
 const ADDRESS_TTL: Duration = Duration::from_secs(10);
+
+/// A failure is not kept, and nothing is looked up in the background.
+const TERMS: Terms = Terms {
+    time_to_live: ADDRESS_TTL,
+    stale: Duration::ZERO,
+    refreshes_ahead: false,
+    back_off: BackOff { first: Duration::ZERO, most: Duration::ZERO, memory: Duration::ZERO },
+    keeps_failures: false,
+};
 
 /// The most addresses of a name that are tried: ureq has room for no more.
 const MOST_ADDRESSES: usize = 16;
@@ -26,13 +35,13 @@ const MOST_ADDRESSES: usize = 16;
 #[derive(Debug)]
 pub struct Addresses(Arc<Cache<String, Vec<SocketAddr>, String>>);
 
-impl Size for Vec<SocketAddr> {
+impl Cached for Vec<SocketAddr> {
     fn size(&self) -> usize {
         size_of_val(self.as_slice())
     }
 }
 
-impl Size for String {
+impl Cached for String {
     fn size(&self) -> usize {
         self.len()
     }
@@ -40,7 +49,7 @@ impl Size for String {
 
 impl Default for Addresses {
     fn default() -> Addresses {
-        Addresses(Arc::new(Cache::new(ADDRESS_TTL, Duration::ZERO, Duration::ZERO)))
+        Addresses(Arc::new(Cache::new(TERMS)))
     }
 }
 
@@ -49,7 +58,7 @@ impl Addresses {
     fn look_up(&self, host: String, timeout: &NextTimeout) -> Result<Vec<SocketAddr>, Error> {
         let deadline = deadline(timeout);
         let name = host.clone();
-        let asked = self.0.ask(&host, move || match name.to_socket_addrs() {
+        let asked = self.0.ask(&host, Asker::Client, move |_| match name.to_socket_addrs() {
             Ok(addresses) => Ok(addresses.collect()),
             Err(error) => Err(error.to_string()),
         });
