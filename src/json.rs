@@ -1,4 +1,4 @@
-//! Members of a JSON object, and the items of an array, as slices of the text.
+//! Members of a JSON object, as slices of the text.
 //!
 //! No tree is built: other values are skipped at any depth, so that every byte keeps its spelling.
 //! Limits: the text must be UTF-8.
@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The member of an object that has a given key.
@@ -44,41 +44,6 @@ pub fn members<'a, const N: usize>(
     Ok(members)
 }
 
-/// The items of a JSON array.
-///
-/// # Errors
-/// If the text is not exactly one JSON array, or has more than `most` items.
-pub fn items(text: &str, most: usize) -> serde_json::Result<Vec<&RawValue>> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let items = deserializer.deserialize_seq(Items { most })?;
-    deserializer.end()?;
-    Ok(items)
-}
-
-struct Items {
-    most: usize,
-}
-
-impl<'de> Visitor<'de> for Items {
-    type Value = Vec<&'de RawValue>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = array.next_element()? {
-            if items.len() == self.most {
-                let what = format!("more than {} items", self.most);
-                return Err(serde::de::Error::custom(what));
-            }
-            items.push(item);
-        }
-        Ok(items)
-    }
-}
-
 /// The range of `part` in `whole`, from which it must be borrowed.
 pub fn span(part: &str, whole: &[u8]) -> Range<usize> {
     let start = part.as_ptr() as usize - whole.as_ptr() as usize;
@@ -86,7 +51,7 @@ pub fn span(part: &str, whole: &[u8]) -> Range<usize> {
 }
 
 /// Decodes a string literal. Empty if it is not valid text.
-fn unquoted(literal: &str) -> Cow<'_, str> {
+pub fn unquoted(literal: &str) -> Cow<'_, str> {
     let plain = literal.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     match plain.filter(|text| !text.contains('\\')) {
         Some(text) => Cow::Borrowed(text),

@@ -15,6 +15,7 @@
 
 mod model;
 mod pages;
+mod reader;
 
 use std::ops::Range;
 
@@ -23,11 +24,8 @@ pub use self::pages::Next;
 
 use self::model::{escaped, without_mark};
 use self::pages::Paging;
+use self::reader::{MOST, Parts, RawArray};
 use crate::facts::Entry;
-use crate::json;
-
-/// The most items that a list may have, on all pages.
-const MOST: usize = 100_000;
 
 /// The members of a list that hold models.
 const ARRAYS: [&str; 2] = ["data", "models"];
@@ -75,26 +73,14 @@ impl<'a> List<'a> {
     pub fn find(body: &'a [u8]) -> Result<List<'a>, String> {
         let text = std::str::from_utf8(body).map_err(|error| format!("is not UTF-8: {error}"))?;
         let text = without_mark(text);
-        if text.trim_ascii_start().starts_with('[') {
-            let array = Array::read("", text.trim_ascii(), text)?;
-            return Ok(List { text, arrays: vec![array], paging: Paging::default() });
-        }
-        let [data, models, others @ ..] = json::members(text, pages::with_fields(ARRAYS))
-            .map_err(|error| format!("is not valid JSON: {error}"))?;
-        let mut arrays = Vec::new();
-        for (key, member) in ARRAYS.into_iter().zip([data, models]) {
-            // Clients differ in which of the two they read, so neither can be filtered for all.
-            if member.repeated {
-                return Err(format!("has `{key}` twice"));
-            }
-            if let Some(array) = member.value {
-                arrays.push(Array::read(key, array.get(), text)?);
-            }
-        }
+        let Parts { arrays, members } = reader::read(text, &ARRAYS, pages::FIELDS)
+            .map_err(|error| format!("is no list of models: {error}"))?;
         if arrays.is_empty() {
             return Err("has neither `data` nor `models`".to_owned());
         }
-        Ok(List { text, arrays, paging: Paging::read(text, others)? })
+        let mut arrays: Vec<Array<'a>> = arrays.into_iter().map(Array::new).collect();
+        arrays.sort_by_key(|array| ARRAYS.iter().position(|key| *key == array.key));
+        Ok(List { text, arrays, paging: Paging::read(text, members)? })
     }
 
     /// Where the next page is, if there is one.
@@ -156,26 +142,38 @@ impl<'a> List<'a> {
     pub fn write(&self, prefix: &str) -> Written {
         let prefix = escaped(prefix);
         let main = self.main_index();
-        let mut changes = self.paging.changes(&prefix, self.models());
-        let main_start = self.arrays[main].span.start;
-        for array in &self.arrays {
-            changes.push((array.span.clone(), array.write(&prefix)));
-        }
+        let arrays = self.arrays.iter().map(|array| (array.span.clone(), Change::Array(array)));
+        let marks = self.paging.changes(&prefix, self.models());
+        let marks = marks.into_iter().map(|(span, text)| (span, Change::Text(text)));
+        let mut changes: Vec<_> = arrays.chain(marks).collect();
         changes.sort_by_key(|(span, _)| span.start);
-        let (mut body, mut models, mut copied) = (String::new(), 0..0, 0);
-        for (span, text) in changes {
+        let length = |array: &Array<'_>| joined_length(&array.models, &prefix);
+        let models_length: usize = self.arrays.iter().map(length).sum();
+        let arrays_length: usize = self.arrays.iter().map(|array| array.span.len()).sum();
+        let mut body = String::with_capacity(self.text.len() - arrays_length + models_length + 64);
+        let (mut models, mut copied) = (0..0, 0);
+        for (span, change) in changes {
             body.push_str(&self.text[copied..span.start]);
-            if span.start == main_start && text.starts_with('[') {
-                models = body.len() + 1..body.len() + text.len() - 1;
+            match change {
+                Change::Text(text) => body.push_str(&text),
+                Change::Array(array) => {
+                    let written = array.write(&prefix, &mut body);
+                    if span == self.arrays[main].span {
+                        models = written;
+                    }
+                }
             }
-            body.push_str(&text);
             copied = span.end;
         }
         body.push_str(&self.text[copied..]);
         // It may be cached for hours.
         body.shrink_to_fit();
         let lacks_id = self.models().iter().any(|model| !model.has_id());
-        let identified = lacks_id.then(|| joined(self.models(), Model::write_identified, &prefix));
+        let identified = lacks_id.then(|| {
+            let mut text = String::new();
+            join(self.models(), Model::write_identified, &prefix, &mut text);
+            text
+        });
         Written { body, models, identified }
     }
 
@@ -187,17 +185,11 @@ impl<'a> List<'a> {
 }
 
 impl<'a> Array<'a> {
-    fn read(key: &'static str, array: &'a str, text: &str) -> Result<Array<'a>, String> {
-        let span = json::span(array, text.as_bytes());
-        if array == "null" {
-            return Ok(Array { key, span, is_null: true, models: Vec::new(), total: 0 });
-        }
-        let items = json::items(array, MOST).map_err(|error| match key {
-            "" => format!("is no array: {error}"),
-            key => format!("has `{key}` that is no array: {error}"),
-        })?;
-        let models = items.iter().filter_map(|item| Model::read(item.get())).collect();
-        Ok(Array { key, span, is_null: false, models, total: items.len() })
+    fn new(array: RawArray<'a>) -> Array<'a> {
+        let RawArray { key, span, items, total } = array;
+        let is_null = items.is_none();
+        let models = items.into_iter().flatten().filter_map(Model::read).collect();
+        Array { key, span, is_null, models, total }
     }
 
     fn extend(&mut self, models: Vec<Model<'a>>, total: usize) -> Result<(), String> {
@@ -206,26 +198,43 @@ impl<'a> Array<'a> {
         if self.total > MOST { Err(format!("has more than {MOST} models")) } else { Ok(()) }
     }
 
-    fn write(&self, prefix: &str) -> String {
-        match self.is_null && self.models.is_empty() {
-            true => "null".to_owned(),
-            false => format!("[{}]", joined(&self.models, Model::write, prefix)),
+    /// Returns where the models are.
+    fn write(&self, prefix: &str, out: &mut String) -> Range<usize> {
+        if self.is_null && self.models.is_empty() {
+            out.push_str("null");
+            return 0..0;
         }
+        out.push('[');
+        let start = out.len();
+        join(&self.models, Model::write, prefix, out);
+        let end = out.len();
+        out.push(']');
+        start..end
     }
 }
 
-/// Models with commas between them, each written in the same way.
-fn joined<'a>(
+/// What is written in place of a part of the text.
+enum Change<'l, 'a> {
+    Text(String),
+    Array(&'l Array<'a>),
+}
+
+/// Writes models with commas between them, each in the same way.
+fn join<'a>(
     models: &[Model<'a>],
     write: impl Fn(&Model<'a>, &str, &mut String),
     prefix: &str,
-) -> String {
-    let mut text = String::new();
+    out: &mut String,
+) {
     for (index, model) in models.iter().enumerate() {
         if index > 0 {
-            text.push(',');
+            out.push(',');
         }
-        write(model, prefix, &mut text);
+        write(model, prefix, out);
     }
-    text
+}
+
+/// The length of what [`join`] writes, at most.
+fn joined_length(models: &[Model<'_>], prefix: &str) -> usize {
+    models.iter().map(|model| model.object().len() + 2 * prefix.len() + 1).sum::<usize>() + 4
 }

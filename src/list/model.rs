@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::reader::{NAMING, RawItem};
 use crate::json;
 
 /// What Gemini writes before an id in `name`: the kind of the resource, not a part of the id.
@@ -26,8 +27,8 @@ pub struct Model<'a> {
 impl<'a> Model<'a> {
     /// Reads an item of a list; none if it has no id, or one that readers could understand in
     /// different ways.
-    pub(super) fn read(object: &'a str) -> Option<Model<'a>> {
-        let [id, key, name, model] = json::members(object, ["id", "key", "name", "model"]).ok()?;
+    pub(super) fn read(item: RawItem<'a>) -> Option<Model<'a>> {
+        let RawItem { object, naming: [id, key, name, model] } = item;
         let has_id = id.value.is_some();
         // Beside an `id`, `name` is for display, and `key` and `model` mean something else.
         let naming = match (id.value, key.value) {
@@ -116,7 +117,9 @@ fn written_length(text: &str, characters: usize) -> usize {
 
 /// A model's JSON object with a prefix before its id; none if it has no id.
 pub fn prefixed_model(object: &str, prefix: &str) -> Option<String> {
-    let model = Model::read(without_mark(object))?;
+    let object = without_mark(object);
+    let naming = json::members(object, NAMING).ok()?;
+    let model = Model::read(RawItem { object, naming })?;
     let mut prefixed = String::with_capacity(model.object.len() + prefix.len());
     model.write(&escaped(prefix), &mut prefixed);
     Some(prefixed)

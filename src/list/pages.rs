@@ -14,7 +14,7 @@ use super::model::{Model, escaped};
 use crate::json::{self, Member};
 
 /// The fields, in the order of [`Paging::read`].
-const FIELDS: [&str; 7] =
+pub(super) const FIELDS: [&str; 7] =
     ["has_more", "first_id", "last_id", "object", "links", "nextPageToken", "next_page_token"];
 
 /// Where the next page is.
@@ -41,13 +41,6 @@ pub(super) struct Paging {
     more: Vec<(Range<usize>, &'static str)>,
     first_id: Option<Range<usize>>,
     last_id: Option<Range<usize>>,
-}
-
-/// The keys of all members of a list that are looked for.
-pub(super) fn with_fields(arrays: [&'static str; 2]) -> [&'static str; 9] {
-    let [data, models] = arrays;
-    let [a, b, c, d, e, f, g] = FIELDS;
-    [data, models, a, b, c, d, e, f, g]
 }
 
 impl Paging {

@@ -169,14 +169,14 @@ fn an_item_without_one_id_is_no_model() {
 fn what_is_no_list_is_an_error() {
     for (list, start) in [
         (&b"\xff"[..], "is not UTF-8"),
-        (b"", "is not valid JSON"),
-        (b"<html>", "is not valid JSON"),
+        (b"", "is no list of models"),
+        (b"<html>", "is no list of models"),
         (b"{\"error\":{}}", "has neither `data` nor `models`"),
-        (b"{\"data\":[],\"data\":[]}", "has `data` twice"),
-        (b"{\"data\":{}}", "has `data` that is no array"),
-        (b"{\"data\":[],\"models\":7}", "has `models` that is no array"),
+        (b"{\"data\":[],\"data\":[]}", "is no list of models: `data` twice"),
+        (b"{\"data\":{}}", "is no list of models: invalid type: map"),
+        (b"{\"data\":[],\"models\":7}", "is no list of models: invalid type: integer"),
         (b"{\"data\":[],\"last_id\":1,\"last_id\":2}", "has `last_id` twice"),
-        (b"[1,2", "is no array"),
+        (b"[1,2", "is no list of models: EOF"),
     ] {
         let error = List::find(list).unwrap_err();
         assert!(error.starts_with(start), "{error}");
