@@ -41,7 +41,8 @@ fn models_are_added_to_the_list_at_list_path() {
     let list = proxy.get("/v1/models");
     assert_eq!(list.ids(), ["listed", "plain", "x/full"]);
     assert!(list.text().contains(r#"{"id":"plain","n":1}"#), "the upstream's entry stays");
-    assert_eq!(fake.request().header("authorization"), Some("Bearer ours"));
+    let asked = fake.wait_for("/v1/models/user?x=y");
+    assert_eq!(asked.header("authorization"), Some("Bearer ours"));
 }
 
 #[test]

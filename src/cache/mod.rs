@@ -8,69 +8,25 @@
 //! larger value is kept. Beyond 256 threads, or if no thread can be started, a caller that has to
 //! wait fetches itself.
 
+mod terms;
+mod threads;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread;
 use std::time::{Duration, Instant};
+
+pub use self::terms::{BackOff, Cached, Terms};
+
+use self::terms::{EMPTY_TTL, Kept};
+use self::threads::on_a_thread;
 
 /// The most keys.
 const CAPACITY: usize = 64;
 
 /// The most memory that values and failures take, in bytes.
 const ROOM: usize = 16 * 1024 * 1024;
-
-/// The most threads that fetch at once, for all caches together. Clients that come and leave
-/// could start any number of fetches, one per key.
-const THREADS: usize = 256;
-
-/// How long an empty value is fresh at most: a server that is still starting may have sent it.
-const EMPTY_TTL: Duration = Duration::from_secs(2);
-
-/// What the cache must know about values and failures.
-pub trait Cached {
-    /// The memory that it takes, in bytes, roughly.
-    fn size(&self) -> usize;
-
-    /// Whether it is a value that says nothing. It never replaces a useful one.
-    fn is_empty(&self) -> bool {
-        false
-    }
-}
-
-/// How long a cache keeps what it has.
-#[derive(Debug, Clone, Copy)]
-pub struct Terms {
-    /// How long a value is fresh; zero: never.
-    pub time_to_live: Duration,
-    /// How much longer it is returned while a new one is fetched, or if that fails.
-    pub stale: Duration,
-    /// Whether a fresh value is fetched anew before it expires.
-    pub refreshes_ahead: bool,
-    /// The pauses after failures.
-    pub back_off: BackOff,
-    /// Whether a failure is returned again during that pause, without a fetch.
-    pub keeps_failures: bool,
-}
-
-/// The pauses after failures, in which nothing is fetched in the background.
-#[derive(Debug, Clone, Copy)]
-pub struct BackOff {
-    /// After the first failure. It doubles with each further one.
-    pub first: Duration,
-    /// The longest pause.
-    pub most: Duration,
-    /// How long after a failure it is still returned while the next fetch runs.
-    pub memory: Duration,
-}
-
-impl BackOff {
-    fn after(&self, failures: u32) -> Duration {
-        self.first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(self.most)
-    }
-}
 
 /// A cache of values of one kind.
 #[derive(Debug)]
@@ -95,14 +51,6 @@ struct Entry<V, E> {
     fetch: Option<Arc<Fetch<V, E>>>,
     /// When a client last asked.
     asked: Option<Instant>,
-}
-
-/// A value, when it was fetched, and how long that took.
-#[derive(Debug, Clone)]
-struct Kept<V> {
-    value: V,
-    since: Instant,
-    took: Duration,
 }
 
 #[derive(Debug)]
@@ -261,8 +209,8 @@ where
         let contents = self.contents();
         let kept = contents.entries.get(key)?.value.as_ref()?;
         let age = kept.since.elapsed();
-        let is_stale = age >= self.freshness(&kept.value);
-        (!is_stale || self.is_useful(kept)).then_some(Standing { age, is_stale })
+        let is_stale = age >= self.terms.freshness(&kept.value);
+        (!is_stale || self.terms.is_useful(kept)).then_some(Standing { age, is_stale })
     }
 
     /// When a value should be fetched in the background; none if no client asked for it within
@@ -274,7 +222,7 @@ where
         if is_idle || entry.fetch.is_some() {
             return None;
         }
-        let due = entry.value.as_ref().map(|kept| kept.since + self.lead(kept));
+        let due = entry.value.as_ref().map(|kept| kept.since + self.terms.lead(kept));
         Some(due.map_or(entry.pause_end, |due| due.max(entry.pause_end)))
     }
 
@@ -286,11 +234,11 @@ where
         };
         if let Some(kept) = &entry.value {
             let age = kept.since.elapsed();
-            if age < self.freshness(&kept.value) {
-                let is_due = self.terms.refreshes_ahead && age >= self.lead(kept);
+            if age < self.terms.freshness(&kept.value) {
+                let is_due = self.terms.refreshes_ahead && age >= self.terms.lead(kept);
                 return ready((Ok(kept.value.clone()), Origin::Cache), is_due);
             }
-            if self.is_useful(kept) {
+            if self.terms.is_useful(kept) {
                 return ready((Ok(kept.value.clone()), Origin::Stale), true);
             }
         }
@@ -301,25 +249,6 @@ where
             }
         }
         Ready::Nothing
-    }
-
-    /// How long a value is fresh.
-    fn freshness(&self, value: &V) -> Duration {
-        let Terms { time_to_live, .. } = self.terms;
-        if value.is_empty() { time_to_live.min(EMPTY_TTL) } else { time_to_live }
-    }
-
-    /// Whether a value may be returned although it is not fresh.
-    fn is_useful(&self, kept: &Kept<V>) -> bool {
-        let Terms { time_to_live, stale, .. } = self.terms;
-        !kept.value.is_empty() && kept.since.elapsed() < time_to_live + stale
-    }
-
-    /// The age at which a value is fetched anew: early enough that the new one is there before
-    /// the old one expires.
-    fn lead(&self, kept: &Kept<V>) -> Duration {
-        let fresh = self.freshness(&kept.value);
-        (fresh / 5 * 4).min(fresh.saturating_sub(2 * kept.took)).max(fresh / 2)
     }
 
     /// Fetches, stores the result, and wakes the callers that wait for it.
@@ -334,7 +263,7 @@ where
         let (now, took) = (Instant::now(), begun.elapsed());
         let mut contents = self.contents();
         let mut entry = contents.entries.remove(key).unwrap_or_else(Entry::new);
-        let useful = entry.value.take().filter(|kept| self.is_useful(kept));
+        let useful = entry.value.take().filter(|kept| self.terms.is_useful(kept));
         entry.fetch = None;
         let (result, is_stale) = match (fetched, useful) {
             (Ok(value), Some(old)) if value.is_empty() => {
@@ -461,42 +390,10 @@ impl<V: Clone, E: Clone> Asked<V, E> {
     }
 }
 
-/// Runs some work on a thread of its own.
-///
-/// # Errors
-/// The work, if no thread can be started.
-fn on_a_thread<W: FnOnce() + Send + 'static>(work: W) -> Result<(), W> {
-    static RUNNING: AtomicUsize = AtomicUsize::new(0);
-    struct Counted;
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            RUNNING.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-    let before = RUNNING.fetch_add(1, Ordering::Relaxed);
-    let counted = Counted;
-    if before >= THREADS {
-        return Err(work);
-    }
-    // A thread that cannot be started drops its closure: keep the work outside.
-    let work = Arc::new(Mutex::new(Some(work)));
-    let offered = Arc::clone(&work);
-    let take =
-        |work: &Mutex<Option<W>>| work.lock().expect("nothing panics under this lock").take();
-    let threaded = thread::Builder::new().name("fetch".into()).spawn(move || {
-        let _counted = counted;
-        if let Some(work) = take(&offered) {
-            work();
-        }
-    });
-    if threaded.is_ok() {
-        return Ok(());
-    }
-    take(&work).map_or(Ok(()), Err)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
