@@ -79,6 +79,9 @@ enum Outcome<V, E> {
 pub enum Asker {
     /// A client: for an hour, its value is worth a refresh.
     Client,
+    /// A client whose request is judged by the value: it waits for one that is fresh, and gets a
+    /// stale one only if fetching it fails.
+    Judge,
     /// The program.
     Program,
 }
@@ -151,10 +154,10 @@ where
         let mut contents = self.contents();
         let Contents { entries, is_refreshing } = &mut *contents;
         let entry = entries.entry(key.clone()).or_insert_with(Entry::new);
-        if asker == Asker::Client {
+        if asker != Asker::Program {
             entry.asked = Some(Instant::now());
         }
-        let known = match self.ready(entry) {
+        let known = match self.ready(entry, asker) {
             Ready::Answer(answer) => return Asked(State::Known(answer)),
             Ready::Due(answer) if *is_refreshing || entry.fetch.is_some() => {
                 return Asked(State::Known(answer));
@@ -226,7 +229,7 @@ where
         Some(due.map_or(entry.pause_end, |due| due.max(entry.pause_end)))
     }
 
-    fn ready(&self, entry: &Entry<V, E>) -> Ready<V, E> {
+    fn ready(&self, entry: &Entry<V, E>, asker: Asker) -> Ready<V, E> {
         let may_refresh = Instant::now() >= entry.pause_end;
         let ready = |answer, is_due| match is_due && may_refresh {
             true => Ready::Due(answer),
@@ -238,7 +241,8 @@ where
                 let is_due = self.terms.refreshes_ahead && age >= self.terms.lead(kept);
                 return ready((Ok(kept.value.clone()), Origin::Cache), is_due);
             }
-            if self.terms.is_useful(kept) {
+            let may_be_stale = asker != Asker::Judge || !may_refresh;
+            if may_be_stale && self.terms.is_useful(kept) {
                 return ready((Ok(kept.value.clone()), Origin::Stale), true);
             }
         }
@@ -462,6 +466,16 @@ mod tests {
         open.send(()).unwrap();
         settle(&cache);
         assert_eq!(answer(&cache, Ok(3)), (Ok(2), Origin::Stale));
+    }
+
+    #[test]
+    fn a_judge_waits_for_a_fresh_value_and_gets_a_stale_one_if_that_fails() {
+        let cache = cache(Terms { time_to_live: Duration::ZERO, stale: LONG, ..TERMS });
+        let judge = |fetched| cache.ask(&1, Asker::Judge, move |_| fetched).within(LONG).unwrap();
+        assert_eq!(answer(&cache, Ok(1)), (Ok(1), Origin::Fetch));
+        assert_eq!(judge(Ok(2)), (Ok(2), Origin::Fetch));
+        assert_eq!(judge(Err(9)), (Ok(2), Origin::Stale));
+        assert_eq!(judge(Ok(3)), (Ok(2), Origin::Stale), "it backs off");
     }
 
     #[test]

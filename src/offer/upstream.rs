@@ -149,12 +149,12 @@ impl Offer {
         if let Some(listing) = &self.own_listing {
             let listing = listing.get_or_init(|| {
                 let listing = self.filtered(empty_list(), None);
+                self.note(&Ok(()));
                 Arc::new(listing.expect("no configuration has that many models"))
             });
             if let Some(names) = &listing.names {
                 self.last_names.keep(key, names);
             }
-            self.note(&Ok(()));
             return Asked::known(Arc::clone(listing));
         }
         let (offer, key_of_names) = (Arc::clone(self), key.clone());
@@ -251,7 +251,7 @@ impl Offer {
             }
             return Ok(is_known);
         }
-        let list = self.list(&self.ask_list(question, Asker::Client), Some(client), None)?;
+        let list = self.list(&self.ask_list(question, Asker::Judge), Some(client), None)?;
         Ok(list.names.as_ref().is_some_and(|names| names.contains(&id)))
     }
 
@@ -319,6 +319,9 @@ impl Offer {
     /// Whether a fetch succeeded within this time. A response that asks for credentials counts
     /// if clients bring them.
     pub fn was_well_within(&self, time: Duration) -> bool {
+        if self.own_listing.is_some() {
+            return true;
+        }
         let last = *self.last_success.lock().expect("nothing panics under this lock");
         last.is_some_and(|last| last.elapsed() <= time)
     }

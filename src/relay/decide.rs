@@ -436,10 +436,13 @@ impl Admitted<'_> {
     }
 }
 
-/// Whether a body is a JSON object with a member `error`.
+/// Whether a body is a JSON object with a member `error`, and none that may hold models.
 fn is_error(body: &[u8]) -> bool {
-    let error = std::str::from_utf8(body).ok().and_then(|text| json::member(text, "error").ok());
-    error.is_some_and(|error| error.value.is_some())
+    let text = std::str::from_utf8(body).ok();
+    let members = text.and_then(|text| json::members(text, ["error", "data", "models"]).ok());
+    members.is_some_and(|[error, data, models]| {
+        error.value.is_some() && data.value.is_none() && models.value.is_none()
+    })
 }
 
 /// Removes what of an upstream's response is not for the client. `has_cors`: fields of ours allow

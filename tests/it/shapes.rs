@@ -285,7 +285,9 @@ fn a_native_list_is_relayed_like_any_exchange() {
 
 #[test]
 fn a_native_list_that_cannot_be_filtered_is_not_shown() {
-    for (status, body) in [(200, "<html>hidden"), (200, "{\"hidden\":1}"), (206, "[\"hidden\"]")] {
+    for (status, body) in
+        [(200, "<html>hidden"), (200, "{\"error\":1,\"data\":7}"), (206, "[\"hidden\"]")]
+    {
         let fake = Fake::answering(move |_| json(status, body)).showing_lists();
         Proxy::before(&fake, "").get("/api/tags").own_error(502, "upstream_invalid_response");
     }
