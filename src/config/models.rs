@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::errors::ConfigError;
 use super::node::Node;
@@ -21,8 +21,10 @@ pub(super) fn models(node: &Node<'_>, owner: &str) -> Result<Vec<OwnModel>, Conf
 fn model(node: &Node<'_>, owner: &str) -> Result<OwnModel, ConfigError> {
     if !node.is_mapping() {
         let id = id(node)?;
-        let object = json!({"id": id, "object": "model", "created": 0, "owned_by": owner});
-        return Ok(OwnModel { object: object.to_string(), id });
+        let (quoted, owner) = (Json::from(id.as_str()), Json::from(owner));
+        let object =
+            format!(r#"{{"id":{quoted},"object":"model","created":0,"owned_by":{owner}}}"#);
+        return Ok(OwnModel { object, id });
     }
     let fields = node.fields()?;
     let Some(given) = fields.get("id") else { return Err(node.error("a model needs an id")) };

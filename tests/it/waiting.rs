@@ -31,7 +31,7 @@ fn sleeping() -> (Fake, Arc<AtomicBool>, Gate) {
 }
 
 /// Longer than a response from memory takes on a busy machine, shorter than any wait for an upstream.
-const AT_ONCE: Duration = Duration::from_millis(1500);
+const AT_ONCE: Duration = Duration::from_secs(4);
 
 fn at_once<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let begun = Instant::now();
@@ -88,7 +88,7 @@ fn a_silent_upstream_is_waited_for_once_and_then_missing_at_once() {
     asleep.store(true, Ordering::SeqCst);
     let alive = Fake::listing(&models(&["a"]));
     let proxy = Proxy::start(&upstreams(&[
-        ("silent", &silent.url("/v1"), "list_timeout: 3"),
+        ("silent", &silent.url("/v1"), "list_timeout: 6"),
         ("alive", &alive.url("/v1"), ""),
     ]));
     let ask = || {
@@ -209,6 +209,7 @@ fn a_list_that_a_client_has_is_not_sent_again() {
             for method in ["GET", "HEAD"] {
                 let same = proxy.ask(method, "/v1/models", &[("If-None-Match", &known)], b"");
                 assert_eq!((same.status, same.body.len()), (304, 0), "{known}");
+                assert_eq!(same.header("content-length"), None);
                 assert_eq!(same.header("etag"), Some(etag.as_str()));
             }
         }
