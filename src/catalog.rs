@@ -2,15 +2,20 @@
 //!
 //! The upstreams are asked side by side, each with its own deadline; one that fails costs only its
 //! own models. Limits: the order is that of the configuration; if two upstreams list the same id,
-//! both stay. A union is never copied into one buffer: it is sent from the cached lists, so that
-//! clients that read slowly share them.
+//! both stay, and a warning names them. A union is never copied into one buffer: it is sent from the
+//! cached lists, so that clients that read slowly share them.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
+use crate::cache::Asker;
 use crate::error::{Code, Error};
 use crate::headers::Headers;
-use crate::offer::{Inventory, Listing, Offer, Refusal};
+use crate::logging::Value;
+use crate::offer::{Inventory, Listing, Offer, Refusal, add_validator, digest};
 use crate::reply::Reply;
+use crate::route::by_prefix;
 use crate::wanted::Wanted;
 
 /// The header that names the upstreams whose lists are missing.
@@ -60,6 +65,56 @@ impl Catalog {
 /// keyring cannot be read.
 pub type Answers<T> = Result<Vec<Result<Arc<T>, Refusal>>, Error>;
 
+/// The ids that two upstreams list, so that each is logged once.
+#[derive(Debug, Default)]
+pub struct Twins {
+    logged: Mutex<HashSet<String>>,
+    /// The lists that were last compared.
+    compared: Mutex<Vec<u64>>,
+}
+
+/// The most ids that are logged.
+const MOST_TWINS: usize = 1000;
+
+impl Twins {
+    /// Logs the ids that are in two of these lists.
+    fn look_for(&self, lists: &[(&Offer, Arc<Listing>)], offers: &[Arc<Offer>]) {
+        let prefixes: Vec<&str> = offers.iter().map(|offer| offer.upstream.prefix()).collect();
+        // Otherwise no two ids can be equal.
+        let is_nested = |a: &&str| prefixes.iter().any(|b| b != a && b.starts_with(*a));
+        if !prefixes.iter().any(is_nested) {
+            return;
+        }
+        let digests: Vec<u64> = lists.iter().map(|(_, listing)| listing.digest).collect();
+        let mut compared = self.compared.lock().expect("nothing panics under this lock");
+        if *compared == digests {
+            return;
+        }
+        *compared = digests;
+        let mut logged = self.logged.lock().expect("nothing panics under this lock");
+        let mut owners: HashMap<String, &Offer> = HashMap::new();
+        for (offer, listing) in lists {
+            for id in listing.ids() {
+                let first = *owners.entry(id.clone()).or_insert(offer);
+                if std::ptr::eq(first, *offer) || logged.len() >= MOST_TWINS {
+                    continue;
+                }
+                let goes_to = by_prefix(prefixes.iter().copied(), Some(&id));
+                let goes_to = goes_to.map_or("", |index| offers[index].upstream.name());
+                let (first, second) = (first.upstream.name(), offer.upstream.name());
+                if logged.insert(id.clone()) {
+                    log::warn!(
+                        "msg=\"two upstreams list the same id\" model={} upstreams={} requests_go_to={}",
+                        Value(&id),
+                        Value(&format!("{first}, {second}")),
+                        Value(goes_to)
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// The list for a client that sent these header fields and this query.
 ///
 /// # Errors
@@ -67,6 +122,7 @@ pub type Answers<T> = Result<Vec<Result<Arc<T>, Refusal>>, Error>;
 /// read; 499 if the client left meanwhile.
 pub fn catalog(
     offers: &[Arc<Offer>],
+    twins: &Twins,
     headers: &Headers,
     query: Option<&str>,
     client: &dyn Wanted,
@@ -80,7 +136,7 @@ pub fn catalog(
     let mut first_refusal = None;
     for (offer, answer) in offers.iter().zip(answers) {
         match answer {
-            Ok(listing) => lists.push(listing),
+            Ok(listing) => lists.push((&**offer, listing)),
             Err(refusal) => {
                 missing.push(offer.upstream.name());
                 first_refusal.get_or_insert(refusal);
@@ -92,7 +148,11 @@ pub fn catalog(
         Some(Refusal::Mirrored(reply)) if lists.is_empty() => return Ok(Catalog::Mirrored(reply)),
         _ => {}
     }
+    twins.look_for(&lists, offers);
+    let lists: Vec<Arc<Listing>> = lists.into_iter().map(|(_, listing)| listing).collect();
     let mut head = Reply::json(200, br#"{"object":"list","data":["#);
+    let digests: Vec<[u8; 8]> = lists.iter().map(|list| list.digest.to_be_bytes()).collect();
+    add_validator(&mut head, digest(&[digests.concat().as_slice()]));
     if !missing.is_empty() {
         head.headers.push(MISSING, missing.join(", "));
     }
@@ -110,7 +170,7 @@ pub fn list_without_prefix(
     client: &dyn Wanted,
 ) -> Result<Catalog, Error> {
     let question = offer.question(headers, query)?.without_prefix();
-    match offer.list(&offer.ask_list(question), Some(client)) {
+    match offer.list(&offer.ask_list(question, Asker::Client), Some(client), None) {
         Ok(listing) => Ok(Catalog::Single(listing)),
         Err(Refusal::Mirrored(reply)) => Ok(Catalog::Mirrored(reply)),
         Err(Refusal::Failed(error)) => Err(error),
@@ -129,9 +189,12 @@ pub fn lists(
 ) -> Answers<Listing> {
     let questions = offers.iter().map(|offer| offer.question(headers, query));
     let questions = questions.collect::<Result<Vec<_>, Error>>()?;
-    let ask = |(offer, question): (&Arc<Offer>, _)| offer.ask_list(question);
+    let asker = if client.is_some() { Asker::Client } else { Asker::Program };
+    let begun = Instant::now();
+    let ask = |(offer, question): (&Arc<Offer>, _)| offer.ask_list(question, asker);
     let asked: Vec<_> = offers.iter().zip(questions).map(ask).collect();
-    answers(offers.iter().zip(&asked).map(|(offer, asked)| offer.list(asked, client)))
+    let wait = |(offer, asked): (&Arc<Offer>, _)| offer.list(asked, client, offer.patience(begun));
+    answers(offers.iter().zip(&asked).map(wait))
 }
 
 /// All models of every upstream, in their order.

@@ -1,4 +1,4 @@
-//! One member of a JSON object, and the items of an array, as slices of the text.
+//! Members of a JSON object, as slices of the text.
 //!
 //! No tree is built: other values are skipped at any depth, so that every byte keeps its spelling.
 //! Limits: the text must be UTF-8.
@@ -7,11 +7,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The member of an object that has a given key.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct Member<'a> {
     /// Its value. If the key is repeated, the first one.
     pub value: Option<&'a RawValue>,
@@ -27,45 +27,21 @@ pub struct Member<'a> {
 /// # Errors
 /// If the text is not exactly one JSON object.
 pub fn member<'a>(text: &'a str, key: &str) -> serde_json::Result<Member<'a>> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let member = Search { key }.deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(member)
+    members(text, [key]).map(|[member]| member)
 }
 
-/// The items of a JSON array.
+/// Finds several members of a JSON object in one pass.
 ///
 /// # Errors
-/// If the text is not exactly one JSON array, or has more than `most` items.
-pub fn items(text: &str, most: usize) -> serde_json::Result<Vec<&RawValue>> {
+/// As [`member`].
+pub fn members<'a, const N: usize>(
+    text: &'a str,
+    keys: [&str; N],
+) -> serde_json::Result<[Member<'a>; N]> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let items = deserializer.deserialize_seq(Items { most })?;
+    let members = Search { keys }.deserialize(&mut deserializer)?;
     deserializer.end()?;
-    Ok(items)
-}
-
-struct Items {
-    most: usize,
-}
-
-impl<'de> Visitor<'de> for Items {
-    type Value = Vec<&'de RawValue>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = array.next_element()? {
-            if items.len() == self.most {
-                let what = format!("more than {} items", self.most);
-                return Err(serde::de::Error::custom(what));
-            }
-            items.push(item);
-        }
-        Ok(items)
-    }
+    Ok(members)
 }
 
 /// The range of `part` in `whole`, from which it must be borrowed.
@@ -75,7 +51,7 @@ pub fn span(part: &str, whole: &[u8]) -> Range<usize> {
 }
 
 /// Decodes a string literal. Empty if it is not valid text.
-fn unquoted(literal: &str) -> Cow<'_, str> {
+pub fn unquoted(literal: &str) -> Cow<'_, str> {
     let plain = literal.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     match plain.filter(|text| !text.contains('\\')) {
         Some(text) => Cow::Borrowed(text),
@@ -83,47 +59,52 @@ fn unquoted(literal: &str) -> Cow<'_, str> {
     }
 }
 
-struct Search<'k> {
-    key: &'k str,
+struct Search<'k, const N: usize> {
+    keys: [&'k str; N],
 }
 
-impl<'de> DeserializeSeed<'de> for Search<'_> {
-    type Value = Member<'de>;
+impl<'de, const N: usize> DeserializeSeed<'de> for Search<'_, N> {
+    type Value = [Member<'de>; N];
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Member<'de>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Search<'_> {
-    type Value = Member<'de>;
+impl<'de, const N: usize> Visitor<'de> for Search<'_, N> {
+    type Value = [Member<'de>; N];
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Member<'de>, A::Error> {
-        let mut member = Member::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+        let mut members = [Member::default(); N];
+        let longest = self.keys.iter().map(|key| key.len()).max().unwrap_or_default();
         // Raw, because a key that is not valid text (a lone surrogate) must not be an error.
         while let Some(key) = object.next_key::<&RawValue>()? {
             let literal = key.get();
             // An escaped letter takes six bytes. A longer literal is another key; do not copy it,
             // unless readers of C strings may take it for a shorter one.
-            let key = match literal.len() > 6 * self.key.len() + 2 && !literal.contains(r"\u0000") {
+            let key = match literal.len() > 6 * longest + 2 && !literal.contains(r"\u0000") {
                 true => Cow::Borrowed(literal),
                 false => unquoted(literal),
             };
-            if key != self.key {
+            let Some(found) = self.keys.iter().position(|other| *other == key) else {
                 let key = key.split('\0').next().unwrap_or_default();
-                member.respelled |= key.eq_ignore_ascii_case(self.key);
+                for (member, other) in members.iter_mut().zip(self.keys) {
+                    member.respelled |= key.eq_ignore_ascii_case(other);
+                }
                 object.next_value::<IgnoredAny>()?;
-            } else if member.value.is_none() {
-                member.value = Some(object.next_value()?);
+                continue;
+            };
+            if members[found].value.is_none() {
+                members[found].value = Some(object.next_value()?);
             } else {
                 object.next_value::<IgnoredAny>()?;
-                member.repeated = true;
+                members[found].repeated = true;
             }
         }
-        Ok(member)
+        Ok(members)
     }
 }

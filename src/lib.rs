@@ -34,7 +34,7 @@
 //! | [`sys`] | system calls that the standard library does not have |
 //! | [`probe`] | asks the running proxy for its health |
 //! | [`crew`] | threads that take turns: one waits for work, the others follow |
-//! | [`cache`] | a TTL cache with single-flight fetches |
+//! | [`cache`] | a TTL cache with single-flight fetches, stale-while-revalidate and back-off |
 //! | [`reply`] | whole responses, and the shape of our own errors |
 //! | [`filter`] | pure: patterns to kept or hidden |
 //! | [`route`] | pure: method and target to the destination of a request |

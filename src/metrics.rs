@@ -82,8 +82,10 @@ pub enum ListEvent {
     Failed,
     /// It was in the cache.
     Hit,
-    /// A stale one was served, because fetching failed.
+    /// A stale one was served.
     Stale,
+    /// It differs from the one before.
+    Changed,
 }
 
 /// Counts an exchange as open until it is dropped.
@@ -122,9 +124,9 @@ impl Metrics {
 
     /// Shows the counters of an upstream's lists, at 0, before the first event.
     pub fn expect_lists(&self, upstream: &str) {
-        use ListEvent::{Failed, Hit, Refreshed, Stale};
+        use ListEvent::{Changed, Failed, Hit, Refreshed, Stale};
         let mut lists = locked(&self.lists);
-        for event in [Refreshed, Failed, Hit, Stale] {
+        for event in [Refreshed, Failed, Hit, Stale, Changed] {
             lists.entry((event, upstream.to_owned())).or_default();
         }
     }
@@ -222,9 +224,13 @@ impl Display for Metrics {
         of(f, "list_refreshes_total", ListEvent::Failed, ",outcome=\"failure\"")?;
         family(f, "list_cache_hits_total", "counter", "Lists that were in the cache.")?;
         of(f, "list_cache_hits_total", ListEvent::Hit, "")?;
-        let help = "Stale lists that were served because a new one could not be fetched.";
+        let help =
+            "Stale lists that were served while a new one was fetched, or could not be fetched.";
         family(f, "list_stale_total", "counter", help)?;
         of(f, "list_stale_total", ListEvent::Stale, "")?;
+        let help = "Lists in which models were added or removed.";
+        family(f, "list_changes_total", "counter", help)?;
+        of(f, "list_changes_total", ListEvent::Changed, "")?;
 
         let help =
             "Connections that the HTTP library had left without a thread, and that were taken up.";

@@ -21,6 +21,22 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// The response 304, if a client that sent these `If-None-Match` fields has the body of this one
+    /// already (RFC 9110 §13.1.2).
+    pub fn unchanged<'v>(&self, known: impl Iterator<Item = &'v [u8]>) -> Option<Reply> {
+        let own = self.headers.get("etag")?;
+        let is_own = |tag: &[u8]| {
+            let tag = tag.trim_ascii();
+            tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == own
+        };
+        let mut known = known.flat_map(|value| value.split(|byte| *byte == b','));
+        known.any(is_own).then(|| {
+            let mut headers = self.headers.clone();
+            headers.remove("content-type");
+            Reply { status: 304, headers, body: Vec::new() }
+        })
+    }
+
     /// A response without a body.
     pub fn empty(status: u16) -> Reply {
         Reply { status, headers: guarded(NOTHING), body: Vec::new() }

@@ -18,7 +18,7 @@ use crate::cli::Options;
 use crate::config::{self, BaseUrl, Config};
 use crate::logging::{self, Value};
 use crate::metrics::METRICS;
-use crate::offer::{Offer, Refusal};
+use crate::offer::{Offer, Refusal, keep_fresh};
 use crate::relay::Relay;
 use crate::sys::{memory, process};
 use crate::systemd::Manager;
@@ -87,7 +87,7 @@ pub fn serve(options: Options) -> Result<(), Failure> {
     let server = listener.serve(limits, serve, Box::new(end_beyond_bearable_leaks))?;
     service.manager.ready(&format!("answering on {address}"));
     service.manager.feed_watchdog(address);
-    count_models(&service.relay());
+    fetch_lists(&service.relay());
     let reloads = service.start_reloading()?;
     service.run_until_told(server, signals, &reloads);
     Ok(())
@@ -183,7 +183,7 @@ impl Service {
             log::warn!("msg=\"{key} has changed: this needs a restart\"");
         }
         log::info!("msg=\"reloaded\"");
-        count_models(&relay);
+        fetch_lists(&relay);
         format!("answering on {}", self.address)
     }
 }
@@ -263,9 +263,10 @@ fn announce(config: &Config, address: SocketAddr) {
     }
 }
 
-/// Says how many models are kept. In the background: a dead upstream must not hold up the
-/// start.
-fn count_models(relay: &Arc<Relay>) {
+/// Fetches the lists, and logs how many models are kept. In the background: a dead upstream must
+/// not delay the start.
+fn fetch_lists(relay: &Arc<Relay>) {
+    keep_fresh(relay.offers());
     let relay = Arc::clone(relay);
     let count = move || {
         for (name, list) in relay.lists() {

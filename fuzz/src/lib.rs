@@ -1,4 +1,6 @@
-//! Invariants of every body in which a model was found.
+//! Invariants of every body in which a model was found, and of every list of models.
+
+pub mod list;
 
 use model_filter::model_field::{BodyKind, Form, ModelField, find};
 

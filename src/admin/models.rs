@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::cache::Standing;
 use crate::catalog::inventories;
 use crate::error::{Code, Error};
 use crate::facts::Entry;
@@ -34,9 +36,19 @@ struct UpstreamView<'a> {
     error: Option<String>,
     took_ms: Option<f64>,
     age_s: Option<f64>,
+    /// The list that clients get from the cache; none if they wait for a new one.
+    served: Option<ServedView>,
     rules: Value,
     models: Vec<Entry>,
     verdicts: Option<Verdicts>,
+}
+
+#[derive(Serialize)]
+struct ServedView {
+    /// When it came, in seconds since 1970.
+    came: u64,
+    age_s: f64,
+    stale: bool,
 }
 
 /// The verdicts of a filter on all models.
@@ -112,7 +124,9 @@ pub(super) fn overview(
     client: &dyn Wanted,
 ) -> Result<Reply, Error> {
     let asked = offers.iter().zip(inventories(offers, headers, Some(client))?);
-    let upstreams = asked.map(|(offer, inventory)| UpstreamView::new(offer, inventory)).collect();
+    let upstreams = asked
+        .map(|(offer, inventory)| UpstreamView::new(offer, inventory, offer.standing(headers)));
+    let upstreams = upstreams.collect();
     Ok(Reply::fresh_json(&Overview { version: env!("CARGO_PKG_VERSION"), upstreams }))
 }
 
@@ -163,7 +177,11 @@ pub(super) fn failure(refusal: Refusal) -> Error {
 }
 
 impl<'a> UpstreamView<'a> {
-    fn new(offer: &'a Offer, inventory: Result<Arc<Inventory>, Refusal>) -> UpstreamView<'a> {
+    fn new(
+        offer: &'a Offer,
+        inventory: Result<Arc<Inventory>, Refusal>,
+        standing: Option<Standing>,
+    ) -> UpstreamView<'a> {
         let mut view = UpstreamView {
             name: offer.upstream.name(),
             prefix: offer.upstream.prefix(),
@@ -171,6 +189,7 @@ impl<'a> UpstreamView<'a> {
             error: None,
             took_ms: None,
             age_s: None,
+            served: standing.map(ServedView::new),
             rules: running(offer.filter.rules()),
             models: Vec::new(),
             verdicts: None,
@@ -185,6 +204,18 @@ impl<'a> UpstreamView<'a> {
             }
         }
         view
+    }
+}
+
+impl ServedView {
+    fn new(standing: Standing) -> ServedView {
+        let came = SystemTime::now().checked_sub(standing.age);
+        let came = came.and_then(|came| came.duration_since(SystemTime::UNIX_EPOCH).ok());
+        ServedView {
+            came: came.unwrap_or_default().as_secs(),
+            age_s: standing.age.as_secs_f64(),
+            stale: standing.is_stale,
+        }
     }
 }
 

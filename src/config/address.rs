@@ -40,6 +40,35 @@ pub(super) fn base_url(text: &str) -> Result<BaseUrl, String> {
     Ok(BaseUrl::Remote(format!("{scheme}://{authority}{}", path.trim_end_matches('/'))))
 }
 
+/// Checks where a list is: a path below the base URL, or a URL of its origin.
+pub(super) fn list_path(text: &str, base_url: &BaseUrl) -> Result<String, String> {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        let what = "holds a # or a character that has to be %-encoded";
+        return Err(format!("{} {what}", quoted(text)));
+    }
+    let path = text.split('?').next().unwrap_or_default();
+    let is_dotted = |segment: &str| matches!(segment, "." | "..");
+    if path.split('/').any(is_dotted) {
+        return Err(format!("{} holds a . or .. segment", quoted(text)));
+    }
+    if text.starts_with('/') && !text.starts_with("//") {
+        return Ok(text.to_owned());
+    }
+    let BaseUrl::Remote(base_url) = base_url else {
+        return Err(format!("{} is no path: it must begin with one slash", quoted(text)));
+    };
+    let (scheme, rest) = base_url.split_once("://").unwrap_or_default();
+    let origin = format!("{scheme}://{}", rest.split('/').next().unwrap_or_default());
+    match text.strip_prefix(&origin) {
+        Some(path) if path.is_empty() || path.starts_with(['/', '?']) => Ok(text.to_owned()),
+        _ => Err(format!(
+            "{} is neither a path below base_url, such as /models/user, nor a URL at {origin}: \
+             the key is sent to no other server",
+            quoted(text)
+        )),
+    }
+}
+
 /// `host[:port]` of a URL that [`base_url`] accepted.
 pub(super) fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);

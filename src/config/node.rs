@@ -9,6 +9,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use serde_json::{Map, Value as Json};
 use serde_yaml::Value;
 
 use super::errors::ConfigError;
@@ -241,6 +242,11 @@ impl<'a> Node<'a> {
         cli::port(&text).map_err(|message| self.error(message))
     }
 
+    /// The value in JSON.
+    pub(super) fn json(&self) -> Result<Json, ConfigError> {
+        json_of(self.value).ok_or_else(|| self.error("the value has no counterpart in JSON"))
+    }
+
     fn unlike(&self, expected: &str) -> ConfigError {
         self.error(format!("expected {expected}, found {}", kind(self.value)))
     }
@@ -354,6 +360,27 @@ fn shown(value: &Value) -> String {
         Value::Bool(value) => value.to_string(),
         other => kind(other).to_owned(),
     }
+}
+
+/// A YAML value in JSON; none if it has no counterpart there.
+fn json_of(value: &Value) -> Option<Json> {
+    Some(match value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => Json::from(*value),
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(number), _) => Json::from(number),
+            (None, Some(number)) => Json::from(number),
+            (None, None) => Json::from(number.as_f64().filter(|number| number.is_finite())?),
+        },
+        Value::String(text) => Json::from(text.as_str()),
+        Value::Sequence(items) => Json::Array(items.iter().map(json_of).collect::<Option<_>>()?),
+        Value::Mapping(mapping) => {
+            let entry =
+                |(key, value): (&Value, &Value)| Some((key.as_str()?.to_owned(), json_of(value)?));
+            Json::Object(mapping.iter().map(entry).collect::<Option<Map<_, _>>>()?)
+        }
+        Value::Tagged(_) => return None,
+    })
 }
 
 fn kind(value: &Value) -> &'static str {

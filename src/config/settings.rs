@@ -74,6 +74,12 @@ pub struct Upstream {
     pub total_timeout: Duration,
     /// The longest wait for a whole list of models.
     pub list_timeout: Duration,
+    /// Models that the configuration names. Without `list_path` the upstream is not asked for its
+    /// list.
+    pub models: Option<Vec<OwnModel>>,
+    /// Where the list is, with its query: from a `/` on below the address, or a URL of the same
+    /// origin. `/models` if absent.
+    pub list_path: Option<String>,
     /// The longest silence inside a response.
     pub idle_timeout: Duration,
     /// The longest request body that is held in memory, in bytes; from 1 to 1 GiB.
@@ -87,6 +93,15 @@ pub struct Upstream {
     pub filter: Filter,
     /// The treatment of requests that name a hidden model.
     pub hidden: Hidden,
+}
+
+/// A model that the configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnModel {
+    /// Its id, without the prefix.
+    pub id: String,
+    /// Its JSON object, as a list has it.
+    pub object: String,
 }
 
 /// The address of an upstream.

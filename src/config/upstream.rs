@@ -12,11 +12,11 @@ use super::environment::Sources;
 use super::errors::{ConfigError, io_reason};
 use super::node::{Fields, Node, Place, nearest, unknown_key};
 use super::settings::{Authorization, BaseUrl, Hidden, Upstream};
-use super::{address, credentials, proxy};
+use super::{address, credentials, models, proxy};
 use crate::filter::{Filter, Rules};
 use crate::text::quoted;
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 21] = [
     "base_url",
     "prefix",
     "api_key",
@@ -33,6 +33,8 @@ const KEYS: [&str; 19] = [
     "connection_timeout",
     "total_timeout",
     "list_timeout",
+    "list_path",
+    "models",
     "idle_timeout",
     "max_body",
     "tls",
@@ -171,7 +173,14 @@ fn upstream(
     let seconds = |key: &str, default: u64| {
         fields.read(key, Node::timeout).unwrap_or(Duration::from_secs(default))
     };
+    let list_path = fields.read("list_path", |node| {
+        address::list_path(node.string()?, &base_url).map_err(|error| node.error(error))
+    });
+    let total_timeout = seconds("total_timeout", 300);
+    let list_timeout = fields.read("list_timeout", Node::timeout);
     Ok(Upstream {
+        models: fields.read("models", |node| models::models(node, &name)),
+        list_path,
         name,
         is_named,
         prefix: fields.read("prefix", prefix).unwrap_or(default_prefix),
@@ -181,8 +190,9 @@ fn upstream(
         cache_ttl: cache_ttl.filter(|ttl| !ttl.is_zero()),
         cache_stale: fields.read("cache_stale", Node::duration).unwrap_or_default(),
         connection_timeout: fields.read("connection_timeout", Node::timeout),
-        total_timeout: seconds("total_timeout", 300),
-        list_timeout: seconds("list_timeout", 10),
+        total_timeout,
+        // The configuration files of the Python program bound the list by `total_timeout`.
+        list_timeout: list_timeout.unwrap_or(total_timeout.min(Duration::from_secs(10))),
         idle_timeout: seconds("idle_timeout", 300),
         max_body: fields.read("max_body", Node::size).unwrap_or(64 << 20),
         ca_file: fields.read("tls", |node| ca_file(node, sources.folder)).flatten(),

@@ -71,7 +71,7 @@ pub(super) struct Admitted<'e> {
     /// The path behind the root path and the name of an upstream.
     path: &'e str,
     /// How the client reaches the upstream.
-    address: Address<'e>,
+    pub(super) address: Address<'e>,
     /// Whether the response has CORS fields of ours.
     has_cors: bool,
     /// Whether a browser shows the response as a document.
@@ -150,16 +150,26 @@ impl Router {
         let address = self.address(view);
         let request = Admitted { exchange, record, headers, path, address, has_cors, is_shown };
         let outcome = match route {
-            Route::Catalog { query } => return list(view, request, query),
+            Route::Catalog { query } => request.list(view, query).map_err(Refusal::Failed),
+            Route::Native { is_below: true, target } => request.native(view, Place::Below(target)),
+            Route::Native { is_below: false, target } => {
+                request.native(view, Place::Beside(target))
+            }
             Route::Own { path } => return self.own(request.exchange, path),
             Route::Model { .. } => request.model(view, route),
             Route::Below { rest } => request.relay(view, Place::Below(rest)),
             Route::Beside { path } => request.relay(view, Place::Beside(path)),
         };
-        outcome.or_else(|refusal| match refusal {
-            Refusal::Mirrored(reply) => Ok(Outcome::List(Catalog::Mirrored(reply))),
-            Refusal::Failed(error) => Err(error),
-        })
+        let refusal = match outcome {
+            Err(Refusal::Mirrored(refusal)) => refusal,
+            Err(Refusal::Failed(error)) => return Err(error),
+            Ok(Outcome::List(Catalog::Mirrored(refusal))) => refusal,
+            Ok(outcome) => return Ok(outcome),
+        };
+        // Like the response to any other exchange.
+        let mut reply = Arc::unwrap_or_clone(refusal);
+        strip_for_client(&mut reply.headers, has_cors, is_shown);
+        Ok(Outcome::Own(reply))
     }
 
     /// The view that a target names, and the target and the root path to route within it.
@@ -288,34 +298,21 @@ impl Admitted<'_> {
         redirect::rewrite(&mut answer.headers, base_url, &address, exchange.headers());
         answer.headers.strip_hop_by_hop();
         answer.headers.remove("content-length");
-        answer.headers.remove_any(&ORIGIN_WIDE);
-        if is_shown {
-            answer.headers.remove("x-content-type-options");
-        }
-        if has_cors {
-            answer.headers.remove_all("access-control-");
-        }
+        strip_for_client(&mut answer.headers, has_cors, is_shown);
         Ok(answer)
     }
 }
 
-/// The list of models.
-fn list<'v>(
-    view: &'v View,
-    request: Admitted<'_>,
-    query: Option<&str>,
-) -> Result<Outcome<'v>, Error> {
-    let Admitted { exchange, record, headers, address, .. } = request;
-    let mut catalog = view.list(&headers, query, &*exchange.wanted())?;
-    if let Some(offer) = view.only() {
-        record.upstream = Some(offer.upstream.name().to_owned());
-        if let Catalog::Mirrored(reply) = &mut catalog {
-            record.upstream_request_id = Record::request_id_in(&reply.headers);
-            let headers = &mut Arc::make_mut(reply).headers;
-            redirect::rewrite(headers, offer.upstream.base_url(), &address, exchange.headers());
-        }
+/// Removes what of an upstream's response is not for the client. `has_cors`: fields of ours allow
+/// its page to read the response; `is_shown`: a browser shows it as a document.
+fn strip_for_client(headers: &mut Headers, has_cors: bool, is_shown: bool) {
+    headers.remove_any(&ORIGIN_WIDE);
+    if is_shown {
+        headers.remove("x-content-type-options");
     }
-    Ok(Outcome::List(catalog))
+    if has_cors {
+        headers.remove_all("access-control-");
+    }
 }
 
 /// The header fields of a request that may go to an upstream, without `Host` and those that frame

@@ -11,6 +11,7 @@ mod decide;
 mod deliver;
 mod hint;
 mod hold;
+mod lists;
 mod model;
 mod redirect;
 mod view;
@@ -41,6 +42,11 @@ impl Relay {
     /// A relay to these upstreams. `root_path` is stripped from the front of paths.
     pub fn new(offers: Vec<Arc<Offer>>, admission: Admission, root_path: String) -> Relay {
         Relay { router: Router::new(offers, admission, root_path) }
+    }
+
+    /// The upstreams.
+    pub fn offers(&self) -> &[Arc<Offer>] {
+        self.router.offers()
     }
 
     /// The list of each upstream, with its name, as a client without credentials gets it.

@@ -50,8 +50,10 @@ impl Admitted<'_> {
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         let path = format!("{}{rest}{query}", beside.unwrap_or("/models/"));
         let place = if beside.is_some() { Place::Beside(&path) } else { Place::Below(&path) };
-        if reads && !(view.prefix(offer).is_empty() && offer.filter.keeps_all()) {
-            return Ok(self.ask_and_filter(offer, view.prefix(offer), place)?);
+        let own_id = folded(&id[prefix.len()..]);
+        let is_relayed = view.prefix(offer).is_empty() && offer.filter.keeps_all();
+        if reads && (!is_relayed || offer.own_model(&own_id).is_some()) {
+            return Ok(self.ask_and_filter(offer, view.prefix(offer), place, &own_id)?);
         }
         let body = if reads { Body::default() } else { hold(self.exchange, &view.holding)? };
         // The body may name another model than the path.
@@ -84,18 +86,23 @@ impl Admitted<'_> {
         Ok(false)
     }
 
-    /// Asks for a path, filters the answer if it is a list, and puts the prefix before ids.
+    /// Asks for a path, filters the answer if it is a list, and puts the prefix before ids. If the
+    /// upstream does not know a model that the configuration names, the answer is ours.
     fn ask_and_filter<'a>(
-        mut self,
+        self,
         offer: &'a Offer,
         prefix: &str,
         place: Place<'_>,
+        id: &str,
     ) -> Result<Outcome<'a>, Error> {
-        // A compressed body could not be changed.
-        self.headers.remove("accept-encoding");
-        self.headers.push("Accept-Encoding", "identity");
         let is_head = self.exchange.method() == "HEAD";
-        let mut answer = self.ask(offer, place, Body::default())?;
+        let mut answer = self.ask_to_change(offer, place)?;
+        if matches!(answer.status, 404 | 405 | 501) {
+            if let Some(model) = offer.own_model(id) {
+                let model = prefixed_model(model, prefix).unwrap_or_else(|| model.to_owned());
+                return Ok(Outcome::Own(Reply::json(200, model)));
+            }
+        }
         let is_events = answer.headers.media_type().as_deref() == Some("text/event-stream");
         if !matches!(answer.status, 200..=299) || is_events {
             return Ok(Outcome::Upstream(answer));
@@ -105,11 +112,7 @@ impl Admitted<'_> {
             answer.length = None;
             return Ok(Outcome::Upstream(answer));
         }
-        let is_identity = |coding: &[u8]| coding.eq_ignore_ascii_case(b"identity");
-        if !answer.headers.get_all("content-encoding").all(is_identity) {
-            return Err(answer.invalid("the answer is compressed, though identity was asked for"));
-        }
-        let mut body = answer.read_to_end(ANSWER_LIMIT)?;
+        let mut body = answer.read_decoded(ANSWER_LIMIT)?;
         if let Some(list) = offer.filtered_answer(&body, prefix) {
             body = list.into_bytes();
         } else if !prefix.is_empty() {

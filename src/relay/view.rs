@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::hold::Holding;
-use crate::catalog::{Catalog, catalog, list_without_prefix};
+use crate::catalog::{Catalog, Twins, catalog, list_without_prefix};
 use crate::error::Error;
 use crate::headers::Headers;
 use crate::offer::Offer;
@@ -18,6 +18,7 @@ use crate::wanted::Wanted;
 pub(super) struct View {
     pub(super) offers: Vec<Arc<Offer>>,
     pub(super) holding: Holding,
+    twins: Twins,
     /// The name in the path; none for the view of all upstreams.
     pub(super) name: Option<String>,
 }
@@ -34,7 +35,7 @@ impl View {
     pub(super) fn whole(offers: Vec<Arc<Offer>>) -> View {
         let has_prefix = offers.iter().any(|offer| !offer.upstream.prefix().is_empty());
         let holding = Holding::new(&offers, offers.len() > 1 || has_prefix);
-        View { offers, holding, name: None }
+        View { offers, holding, twins: Twins::default(), name: None }
     }
 
     /// The view of each upstream that has a name.
@@ -42,7 +43,7 @@ impl View {
         let view = |offer: &Arc<Offer>| {
             let offers = vec![Arc::clone(offer)];
             let name = Some(offer.upstream.name().to_owned());
-            View { holding: Holding::new(&offers, false), offers, name }
+            View { holding: Holding::new(&offers, false), offers, twins: Twins::default(), name }
         };
         offers.iter().filter(|offer| offer.is_named).map(view).collect()
     }
@@ -72,7 +73,7 @@ impl View {
     ) -> Result<Catalog, Error> {
         match self.only().filter(|_| self.name.is_some()) {
             Some(offer) => list_without_prefix(offer, headers, query, client),
-            None => catalog(&self.offers, headers, query, client),
+            None => catalog(&self.offers, &self.twins, headers, query, client),
         }
     }
 

@@ -53,7 +53,7 @@ impl Route<'_> {
     /// The kind of the request.
     pub fn class(&self) -> Class {
         match self {
-            Route::Catalog { .. } => Class::Models,
+            Route::Catalog { .. } | Route::Native { .. } => Class::Models,
             Route::Model { .. } => Class::Model,
             Route::Own { .. } => Class::Own,
             Route::Beside { .. } => Class::Other,

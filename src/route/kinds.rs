@@ -19,6 +19,25 @@ pub(super) fn is_list(segments: &[Segment]) -> bool {
     }
 }
 
+/// The lists of Ollama (installed and loaded models), LM Studio and Gemini.
+const NATIVE: [&[&str]; 5] = [
+    &["api", "tags"],
+    &["api", "ps"],
+    &["api", "v0", "models"],
+    &["api", "v1", "models"],
+    &["v1beta", "models"],
+];
+
+/// Whether a path is that of a list in a server's own shape. Anything may be before it, as before
+/// the `v1` of [`is_list`].
+pub(super) fn is_native(segments: &[Segment]) -> bool {
+    NATIVE.iter().any(|words| {
+        let start = segments.len().checked_sub(words.len());
+        let tail = start.map(|start| &segments[start..]);
+        tail.is_some_and(|tail| tail.iter().zip(*words).all(|(segment, word)| segment.may_be(word)))
+    })
+}
+
 /// Whether a path is that of some other list below a `v1`, such as `/v1/embeddings/models`.
 pub(super) fn is_other_list(segments: &[Segment]) -> bool {
     let last = segments.last();

@@ -6,7 +6,9 @@
 //! relayed part of the target stays as it came, with one slash in front. Limits: the choice of the
 //! upstream is made elsewhere.
 
-use super::kinds::{is_bare_endpoint, is_list, is_of_router, is_other_list, is_read, is_root};
+use super::kinds::{
+    is_bare_endpoint, is_list, is_native, is_of_router, is_other_list, is_read, is_root,
+};
 use super::model_id::without_method;
 use super::percent::{LAYERS, decode};
 use super::segments::{Segment, ends_a_raw_segment, split, without_root};
@@ -20,6 +22,14 @@ pub enum Route<'a> {
     Catalog {
         /// The query, without the `?`.
         query: Option<&'a str>,
+    },
+    /// `GET` or `HEAD` of a list in a server's own shape, such as Ollama's `/api/tags`: relayed,
+    /// and filtered in that shape.
+    Native {
+        /// Whether it is relayed below the base URL, like [`Route::Below`], or beside it.
+        is_below: bool,
+        /// The relayed part of the target, as in [`Route::Below`] and [`Route::Beside`].
+        target: &'a str,
     },
     /// `/v1/models/{id}` or `/models/{id}`, any method; `…/v1/models/{id}` if it is read or a method
     /// of Gemini's API (`{id}:generateContent`). `v1beta` and `openai` count as `v1` here.
@@ -102,14 +112,22 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
     if segments.first().is_some_and(|first| first.is("-")) {
         return Ok(Route::Own { path: &path[front..] });
     }
-    if is_read(method) && (is_list(segments) || is_list(before_query(segments))) {
-        return Ok(Route::Catalog { query });
-    }
     let v1s = segments.iter().take_while(|segment| segment.is("v1")).count();
     let is_bare = is_bare_endpoint(segments);
     let models = (0..segments.len()).find(|&at| segments[at].is("models") && is_root(segments, at));
     let named = models.and_then(|at| Some((at, segments.get(at + 1)?)));
-    if let Some((at, first)) = named.filter(|_| !is_of_router(method, segments)) {
+    let named = named.filter(|_| !is_of_router(method, segments));
+    let is_any = |is: &dyn Fn(&[Segment]) -> bool| is(segments) || is(before_query(segments));
+    if is_read(method) && named.is_none() && is_any(&is_native) {
+        return match remainder(target, path, front, segments, v1s) {
+            Some((is_below, target)) => Ok(Route::Native { is_below, target }),
+            None => refuse(ENCODED_SLASH),
+        };
+    }
+    if is_read(method) && is_any(&is_list) {
+        return Ok(Route::Catalog { query });
+    }
+    if let Some((at, first)) = named {
         let raw_id = &path[first.start..];
         let id = decode(raw_id).trim_end_matches('/').to_owned();
         let slashed = slashed(path, segments[at].end, first.start);
@@ -126,19 +144,33 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
     let is_other = |segments: &[Segment]| {
         is_other_list(segments) || (is_bare && segments.last().is_some_and(|s| s.may_be("models")))
     };
-    if is_read(method) && (is_other(segments) || is_other(before_query(segments))) {
+    if is_read(method) && is_any(&is_other) {
         return Err(Error::client(Code::NotFound, "the models are listed at /v1/models only"));
     }
+    match remainder(target, path, front, segments, v1s) {
+        Some((true, rest)) => Ok(Route::Below { rest }),
+        Some((false, path)) => Ok(Route::Beside { path }),
+        None => refuse(ENCODED_SLASH),
+    }
+}
+
+/// The relayed part of a target, and whether it goes below the base URL. `None` if that begins with an
+/// encoded slash.
+fn remainder<'t>(
+    target: &'t str,
+    path: &str,
+    front: usize,
+    segments: &[Segment],
+    v1s: usize,
+) -> Option<(bool, &'t str)> {
     // A base URL that is typed twice makes it `/v1/v1`.
     let last_v1 = (0..v1s).rev().find(|&at| ends_a_raw_segment(&path[segments[at].end..]));
-    let cut = match last_v1 {
-        Some(at) => relayed(target, segments[at].end, segments.get(at + 1)),
-        None => relayed(target, front, segments.first()),
-    };
-    match cut {
-        Some(rest) if is_bare || last_v1.is_some() => Ok(Route::Below { rest }),
-        Some(path) => Ok(Route::Beside { path }),
-        None => refuse(ENCODED_SLASH),
+    match last_v1 {
+        Some(at) => Some((true, relayed(target, segments[at].end, segments.get(at + 1))?)),
+        None => {
+            let rest = relayed(target, front, segments.first())?;
+            Some((is_bare_endpoint(segments), rest))
+        }
     }
 }
 
@@ -254,6 +286,34 @@ mod tests {
         assert_eq!(get("/v1/x%3Fmodels"), Route::Below { rest: "/x%3Fmodels" });
         assert_eq!(get("/v1/models-x"), Route::Below { rest: "/models-x" });
         assert_eq!(get("/x/models"), Route::Beside { path: "/x/models" });
+    }
+
+    #[test]
+    fn native_lists_are_recognised_however_they_are_spelled() {
+        for (target, is_below) in [
+            ("/api/tags", false),
+            ("/api/ps", false),
+            ("/api/v0/models?x=1", false),
+            ("/api/v1/models", false),
+            ("/v1beta/models/", false),
+            ("/x/api/tags", false),
+            ("/API//Tags", false),
+            ("/api%2Ftags", false),
+            ("/api/tags;x", false),
+            ("/api/%74ags%3Fx/y", false),
+            ("/v1/api/tags", true),
+        ] {
+            let found = get(target);
+            assert!(
+                matches!(found, Route::Native { is_below: b, .. } if b == is_below),
+                "{target}"
+            );
+        }
+        assert_eq!(get("/v1//api/tags?a"), Route::Native { is_below: true, target: "/api/tags?a" });
+        assert_eq!(get("/api/tags/x"), Route::Beside { path: "/api/tags/x" });
+        assert_eq!(get("/api/tagsx"), Route::Beside { path: "/api/tagsx" });
+        let post = route("POST", "/api/tags", "").unwrap();
+        assert_eq!(post, Route::Beside { path: "/api/tags" });
     }
 
     #[test]

@@ -155,7 +155,9 @@ impl Exchange {
     /// Sends a whole response, whose body may have further parts.
     pub fn respond(self, reply: &Reply, rest: &[&[u8]]) -> Sent {
         let length = reply.body.len() + rest.iter().map(|part| part.len()).sum::<usize>();
-        let mut response = self.begin(reply.status, &reply.headers, Some(length as u64));
+        // The length of a 304 would be that of the 200 in its place (RFC 9110 §8.6).
+        let length = (reply.status != 304).then_some(length as u64);
+        let mut response = self.begin(reply.status, &reply.headers, length);
         response.write(&reply.body);
         rest.iter().for_each(|part| response.write(part));
         response.end()

@@ -5,6 +5,7 @@
 use std::io::Read;
 use std::rc::Rc;
 
+use flate2::read::MultiGzDecoder;
 use ureq::http;
 
 use super::endpoint::Endpoint;
@@ -12,6 +13,7 @@ use super::transport::{Call, timeout_of};
 use crate::elastic;
 use crate::error::Error;
 use crate::headers::Headers;
+use crate::text::cut;
 
 /// The head of an upstream's response, and its body to be read.
 pub struct Answer<'a> {
@@ -92,6 +94,39 @@ impl<'a> Answer<'a> {
             return Err(self.invalid(&format!("the body is longer than {limit} bytes")));
         }
         Ok(whole)
+    }
+
+    /// Reads the rest of a body that must not be compressed. Some servers and caches send gzip
+    /// although identity was asked for: it is decoded.
+    ///
+    /// # Errors
+    /// As [`Answer::read_to_end`], also for the decoded body; 502 for any other coding.
+    pub fn read_decoded(&mut self, limit: usize) -> Result<Vec<u8>, Error> {
+        let codings = self.headers.get_all("content-encoding").collect::<Vec<_>>().join(&b',');
+        let coding = String::from_utf8_lossy(&codings).trim().to_ascii_lowercase();
+        let is_gzip = match coding.as_str() {
+            "" | "identity" => false,
+            "gzip" | "x-gzip" => true,
+            other => {
+                let coding = cut(other);
+                let what = format!("the body has the coding {coding:?}, though none was asked for");
+                return Err(self.invalid(&what));
+            }
+        };
+        let body = self.read_to_end(limit)?;
+        self.headers.remove("content-encoding");
+        if !is_gzip {
+            return Ok(body);
+        }
+        let mut decoded = Vec::new();
+        let mut decoder = MultiGzDecoder::new(body.as_slice()).take(limit as u64 + 1);
+        match decoder.read_to_end(&mut decoded) {
+            Err(error) => Err(self.invalid(&format!("the body is no valid gzip: {error}"))),
+            Ok(_) if decoded.len() > limit => {
+                Err(self.invalid(&format!("the decoded body is longer than {limit} bytes")))
+            }
+            Ok(_) => Ok(decoded),
+        }
     }
 
     /// The error for a response that is not valid; `what` is wrong with it.

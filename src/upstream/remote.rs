@@ -108,6 +108,14 @@ impl Upstream {
         &self.endpoint.base_url
     }
 
+    /// Scheme and authority of the address.
+    pub fn origin(&self) -> &str {
+        let url = self.base_url();
+        let authority = url.find("://").map_or(0, |at| at + 3);
+        let end = url[authority..].find('/').map_or(url.len(), |at| authority + at);
+        &url[..end]
+    }
+
     /// Sends a request and waits for the head of the response, for as long as the client
     /// is there and at most for `total_timeout`.
     ///
@@ -120,12 +128,10 @@ impl Upstream {
         client: Arc<dyn Wanted>,
     ) -> Result<Answer<'_>, Error> {
         self.decide_credentials(&mut request.headers, request.place)?;
-        let is_with_our_key = self.has_secrets() && self.is_below_base_url(request.place);
+        let is_with_our_key = self.is_below_base_url(request.place);
         let mut answer = self.run(request, Some(client), None)?;
         if is_with_our_key {
-            // A session of the key's owner, who is not the client.
-            answer.headers.remove("set-cookie");
-            answer.headers.remove("set-cookie2");
+            self.keep_session(&mut answer);
         }
         Ok(answer)
     }
@@ -136,7 +142,18 @@ impl Upstream {
     /// # Errors
     /// 400 for a target or field that cannot be sent; 502, 503 and 504.
     pub fn fetch(&self, request: Request<'_>, within: Duration) -> Result<Answer<'_>, Error> {
-        self.run(request, None, Some(within))
+        let mut answer = self.run(request, None, Some(within))?;
+        self.keep_session(&mut answer);
+        Ok(answer)
+    }
+
+    /// Removes the cookies of a response to a request with our key: they are a session of the key's
+    /// owner, who is not the client.
+    fn keep_session(&self, answer: &mut Answer<'_>) {
+        if self.has_secrets() {
+            answer.headers.remove("set-cookie");
+            answer.headers.remove("set-cookie2");
+        }
     }
 
     fn run(
@@ -219,6 +236,7 @@ impl Upstream {
         let (beginning, target) = match place {
             Place::Below(rest) => (base_url, rest),
             Place::Beside(path) => (base_url.strip_suffix("/v1").unwrap_or(base_url), path),
+            Place::Origin(path) => (self.origin(), path),
         };
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, self.query_for(Some(query))),

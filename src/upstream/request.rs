@@ -18,6 +18,9 @@ pub enum Place<'a> {
     /// `<base_url without a trailing /v1><path>`. No configured secret is sent there, unless that
     /// lies below `base_url`, as it does if `base_url` does not end in `/v1`.
     Beside(&'a str),
+    /// `<scheme and authority of base_url><path>`: a path that the configuration or the upstream's
+    /// own list names, to which the configured secrets are sent.
+    Origin(&'a str),
 }
 
 /// A request's body.

@@ -109,11 +109,11 @@ fn a_model_object_is_passed_on_byte_for_byte() {
 #[test]
 fn other_fields_of_the_list_stay() {
     let fake = Fake::listing(
-        r#"{"first_id":"x","object":"list","data":[{"id":"a"}],"has_more":false,"n":{"m":1.50}}"#,
+        r#"{"x":"x","object":"list","data":[{"id":"a"}],"has_more":false,"n":{"m":1.50}}"#,
     );
     let list = Proxy::before(&fake, "").get("/v1/models").json();
     assert_eq!(list["object"], "list");
-    assert_eq!(list["first_id"], "x");
+    assert_eq!(list["x"], "x");
     assert_eq!(list["has_more"], Value::Bool(false));
     assert_eq!(list["n"]["m"], 1.5);
 }
@@ -129,7 +129,7 @@ fn a_bare_array_is_read_too() {
 
 #[test]
 fn objects_without_a_string_id_are_dropped_with_one_warning() {
-    let fake = Fake::listing(r#"{"data":[{"id":7},{"name":"x"},"s",null,{"id":"a"}]}"#);
+    let fake = Fake::listing(r#"{"data":[{"id":7},{"label":"x"},"s",null,{"id":"a"}]}"#);
     let proxy = Proxy::before(&fake, "");
     assert_eq!(proxy.get("/v1/models").ids(), ["a"]);
     proxy.exchange("/v1/models"); // logged after any warning

@@ -36,7 +36,9 @@ mod log; // one line per exchange
 mod memory; // memory stays constant, however long the body
 mod models; // one model: GET /v1/models/{id}
 mod named_paths; // /<name>/v1/…: one of several upstreams
+mod own_models; // models and list_path
 mod page; // what the filter page fetches
+mod pages; // lists in pages are whole
 mod paths; // which path goes where
 mod pool; // many exchanges at once
 mod python_rules; // the filter, compared with the Python program's rules
@@ -47,7 +49,9 @@ mod routing; // several upstreams: the prefix of the model chooses one
 mod sample; // the shipped configuration and the sample upstream
 mod secrets; // no credential reaches the wrong upstream or client
 mod several; // several upstreams: the union of their lists, also if some are down
+mod shapes; // lists in the shapes that providers document
 mod shortage; // out of file descriptors, threads or memory
 mod streams; // events arrive at once, and a cut stream never looks complete
 mod systemd; // notifications to a service manager, and sockets inherited from it
 mod tls; // upstreams over TLS
+mod waiting; // nobody waits for a list, and what a client is told about it

@@ -77,6 +77,7 @@ fn models_json_has_all_models_with_what_decided() {
     assert_eq!(one["rules"]["regexp"], Value::Null);
     assert_eq!((kept(&one["verdicts"]), &one["verdicts"]["first"]), (vec![1, 2], &json!(1)));
     assert!(one["took_ms"].as_f64().unwrap() > 0.0 && one["error"].is_null());
+    assert!(one["served"].is_null(), "without cache_ttl clients wait for a new list");
     let dead = &view["upstreams"][1];
     assert!(dead["error"].as_str().unwrap().contains("refused") && dead["verdicts"].is_null());
 }

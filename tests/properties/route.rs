@@ -47,6 +47,11 @@ fn word() -> impl Strategy<Value = String> {
         "é",
         "llm",
         "modelsx",
+        "api",
+        "api",
+        "tags",
+        "v0",
+        "v1beta",
         "v2",
         "",
         "...",
@@ -111,6 +116,8 @@ fn word() -> impl Strategy<Value = String> {
         "models.json",
         "v1.0",
         "models-x",
+        "tags.x",
+        "v0;x",
     ]);
     let known = (known, prop::collection::vec(any::<u8>(), 8))
         .prop_map(|(word, choices)| encoded(word, &choices));
@@ -221,6 +228,23 @@ fn is_list(raw_path: &str) -> bool {
     })
 }
 
+/// Whether it might return a list in a server's own shape.
+fn is_native(raw_path: &str) -> bool {
+    let Some(path) = plain(raw_path) else { return false };
+    let before_query = path.split(['?', '#']).next().unwrap();
+    [&path, before_query].iter().any(|path| {
+        let words = words(path);
+        let ends_in = |tail: &str| {
+            let tail: Vec<&str> = tail.split('/').collect();
+            let start = words.len().checked_sub(tail.len());
+            start.is_some_and(|start| words[start..].iter().zip(tail).all(|(a, b)| may_be(a, b)))
+        };
+        ["api/tags", "api/ps", "api/v0/models", "api/v1/models", "v1beta/models"]
+            .into_iter()
+            .any(ends_in)
+    })
+}
+
 /// Whether it might return some other list.
 fn is_other_list(raw_path: &str) -> bool {
     let Some(path) = plain(raw_path) else { return false };
@@ -246,9 +270,16 @@ fn path_of(target: &str) -> &str {
 enum Naive {
     Refused,
     Catalog,
-    Model { words: Vec<String>, beside: bool },
-    Below { rest: String },
+    Model {
+        words: Vec<String>,
+        beside: bool,
+    },
+    Below {
+        rest: String,
+    },
     Beside,
+    /// With what is relayed, if that is known.
+    Native(Box<Naive>),
     Own,
 }
 
@@ -269,13 +300,19 @@ fn naive(method: &str, target: &str) -> Naive {
     if words.first().is_some_and(|word| word == "-") {
         return Naive::Own;
     }
-    if lists(method) && is_list(path) {
-        return Naive::Catalog;
-    }
     let is_root =
         |at: usize| at == 0 || ["v1", "v1beta", "openai"].contains(&words[at - 1].as_str());
     let at = (0..words.len()).find(|&at| words[at] == "models" && is_root(at));
     let at = at.filter(|at| at + 1 < words.len() && !is_of_router(method, path));
+    if lists(method) && at.is_none() && is_native(path) {
+        return match relayed(target, &words) {
+            Naive::Refused => Naive::Refused,
+            relayed => Naive::Native(Box::new(relayed)),
+        };
+    }
+    if lists(method) && is_list(path) {
+        return Naive::Catalog;
+    }
     if let Some(at) = at {
         let beside = words[..at].iter().any(|word| word != "v1");
         if !beside {
@@ -293,7 +330,13 @@ fn naive(method: &str, target: &str) -> Naive {
     if lists(method) && (is_other_list(path) || (is_bare && ends_with_models(path))) {
         return Naive::Refused;
     }
-    if is_bare {
+    relayed(target, &words)
+}
+
+/// The relayed part of a target.
+fn relayed(target: &str, words: &[String]) -> Naive {
+    let path = path_of(target);
+    if is_bare(path) {
         return below(target);
     }
     // Behind the last of them that does not end at an encoded slash.
@@ -390,6 +433,10 @@ fn judged(route: Result<Route<'_>, model_filter::error::Error>) -> Naive {
         }
         Ok(Route::Below { rest }) => Naive::Below { rest: rest.into() },
         Ok(Route::Beside { .. }) => Naive::Beside,
+        Ok(Route::Native { is_below: true, target }) => {
+            Naive::Native(Box::new(Naive::Below { rest: target.into() }))
+        }
+        Ok(Route::Native { is_below: false, .. }) => Naive::Native(Box::new(Naive::Beside)),
         Ok(Route::Own { .. }) => Naive::Own,
     }
 }
@@ -428,11 +475,13 @@ proptest! {
     ) {
         match route(method, &target, root) {
             Ok(Route::Below { rest }) => {
-                prop_assert!(!is_list(path_of(rest)));
+                prop_assert!(!is_list(path_of(rest)) && !is_native(path_of(rest)));
                 let with_base = format!("/v1{}", path_of(rest));
                 prop_assert!(!is_list(&with_base));
             }
-            Ok(Route::Beside { path }) => prop_assert!(!is_list(path_of(path))),
+            Ok(Route::Beside { path }) => {
+                prop_assert!(!is_list(path_of(path)) && !is_native(path_of(path)));
+            }
             _ => {}
         }
     }
@@ -445,7 +494,11 @@ proptest! {
     ) {
         let wanted_query = target.split_once('?').map(|(_, query)| query);
         match route(method, &target, root) {
-            Ok(Route::Below { rest: cut } | Route::Beside { path: cut }) => {
+            Ok(
+                Route::Below { rest: cut }
+                | Route::Beside { path: cut }
+                | Route::Native { target: cut, .. },
+            ) => {
                 prop_assert!(target.ends_with(cut));
                 // It cannot extend the host name of the base URL.
                 prop_assert!(cut.is_empty() || cut.starts_with(['/', '?']));

@@ -34,6 +34,12 @@ const changeText = (added, removed) => (added ? ` +${added}` : "") + (removed ? 
 
 const durationText = (ms) => (ms === null ? "" : `${ms.toFixed(ms < 10 ? 1 : 0)} ms`);
 
+/** When the list that clients get came, and its age. */
+function servedText({ came, age_s, stale }) {
+	const time = new Date(came * 1000).toLocaleTimeString();
+	return `${time}, ${Math.round(age_s)} s old${stale ? ", stale" : ""}`;
+}
+
 // Asking the program
 
 /** In a variable only: it must not outlive the page. */
@@ -325,10 +331,11 @@ class Upstream {
 		if (isNew("rules") || (edited && isNew("models"))) this.preview();
 	}
 
-	showState({ error, took_ms, age_s }) {
+	showState({ error, took_ms, age_s, served }) {
 		const took = took_ms === null ? "" : ` · list took ${durationText(took_ms)}`;
 		const age = age_s === null ? "" : ` · ${Math.round(age_s)} s old`;
-		write(this.part("state"), (error ? `No list: ${error}` : "alive") + took + age);
+		const cached = served ? ` · clients get the list of ${servedText(served)}` : "";
+		write(this.part("state"), (error ? `No list: ${error}` : "alive") + took + age + cached);
 		this.part("state").classList.toggle("error", Boolean(error));
 	}
 

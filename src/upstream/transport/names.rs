@@ -13,11 +13,20 @@ use ureq::unversioned::transport::NextTimeout;
 
 use super::call::{begin_connecting, check_client, end_connecting};
 use super::timing::{SLICE, deadline};
-use crate::cache::{Cache, Size};
+use crate::cache::{Asker, BackOff, Cache, Cached, Terms};
 
 /// How long addresses are cached. ureq looks a name up for every request, even if it reuses a
 /// connection.
 const ADDRESS_TTL: Duration = Duration::from_secs(10);
+
+/// A failure is not kept, and nothing is looked up in the background.
+const TERMS: Terms = Terms {
+    time_to_live: ADDRESS_TTL,
+    stale: Duration::ZERO,
+    refreshes_ahead: false,
+    back_off: BackOff { first: Duration::ZERO, most: Duration::ZERO, memory: Duration::ZERO },
+    keeps_failures: false,
+};
 
 /// The most addresses of a name that are tried: ureq has room for no more.
 const MOST_ADDRESSES: usize = 16;
@@ -30,13 +39,13 @@ pub struct Addresses {
     proxy: Option<String>,
 }
 
-impl Size for Vec<SocketAddr> {
+impl Cached for Vec<SocketAddr> {
     fn size(&self) -> usize {
         size_of_val(self.as_slice())
     }
 }
 
-impl Size for String {
+impl Cached for String {
     fn size(&self) -> usize {
         self.len()
     }
@@ -45,15 +54,14 @@ impl Size for String {
 impl Addresses {
     /// A resolver; `proxy` is the `host:port` to connect to in place of the upstream's.
     pub fn new(proxy: Option<String>) -> Addresses {
-        let cache = Cache::new(ADDRESS_TTL, Duration::ZERO, Duration::ZERO);
-        Addresses { cache: Arc::new(cache), proxy }
+        Addresses { cache: Arc::new(Cache::new(TERMS)), proxy }
     }
 
     /// Looks up `host:port` for as long as the client is there.
     fn look_up(&self, host: String, timeout: &NextTimeout) -> Result<Vec<SocketAddr>, Error> {
         let deadline = deadline(timeout);
         let name = host.clone();
-        let asked = self.cache.ask(&host, move || match name.to_socket_addrs() {
+        let asked = self.cache.ask(&host, Asker::Client, move |_| match name.to_socket_addrs() {
             Ok(addresses) => Ok(addresses.collect()),
             Err(error) => Err(error.to_string()),
         });

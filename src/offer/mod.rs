@@ -1,0 +1,19 @@
+//! The list of models of one upstream: fetched, filtered, cached.
+//!
+//! [`crate::list`] knows what a list looks like; here it is only asked for. A client waits for a
+//! list only if there is none that may be returned. Limits: a list is read into memory, up to
+//! 64 MiB.
+
+mod fetch;
+mod listing;
+mod names;
+mod outcome;
+mod question;
+mod refresh;
+mod upstream;
+
+pub use self::listing::{Listing, add_validator, digest};
+pub use self::outcome::{Inventory, Refusal};
+pub use self::question::Question;
+pub use self::refresh::keep_fresh;
+pub use self::upstream::Offer;

@@ -1,0 +1,125 @@
+//! Lists of models: the catalog, and lists in a server's own shape, such as Ollama's `/api/tags`.
+
+use std::mem::take;
+use std::sync::Arc;
+
+use super::decide::Admitted;
+use super::deliver::Outcome;
+use super::hold::Body;
+use super::redirect;
+use super::view::{Choice, View};
+use crate::catalog::Catalog;
+use crate::error::Error;
+use crate::json;
+use crate::offer::{Offer, Refusal};
+use crate::record::Record;
+use crate::reply::Reply;
+use crate::upstream::{Answer, Place};
+
+/// The longest list that is read, in bytes.
+const LIST_LIMIT: usize = 64 * 1024 * 1024;
+
+/// Fields of a request that ask for less than the whole of a list, or whether it is still the same.
+const CONDITIONS: [&str; 6] =
+    ["if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range"];
+
+/// Fields of a response that are wrong once its body has changed.
+const OF_THE_BODY: [&str; 8] = [
+    "accept-ranges",
+    "content-digest",
+    "content-md5",
+    "digest",
+    "etag",
+    "last-modified",
+    "repr-digest",
+    "x-content-sha256",
+];
+
+impl Admitted<'_> {
+    /// The list of models.
+    ///
+    /// # Errors
+    /// As [`View::list`].
+    pub(super) fn list<'v>(
+        self,
+        view: &'v View,
+        query: Option<&str>,
+    ) -> Result<Outcome<'v>, Error> {
+        let Admitted { exchange, record, headers, address, .. } = self;
+        let mut catalog = view.list(&headers, query, &*exchange.wanted())?;
+        if let Some(offer) = view.only() {
+            record.upstream = Some(offer.upstream.name().to_owned());
+            if let Catalog::Mirrored(reply) = &mut catalog {
+                record.upstream_request_id = Record::request_id_in(&reply.headers);
+                let headers = &mut Arc::make_mut(reply).headers;
+                redirect::rewrite(headers, offer.upstream.base_url(), &address, exchange.headers());
+            }
+        }
+        let known = exchange.headers().get_all("if-none-match");
+        Ok(match catalog.head().unchanged(known) {
+            Some(reply) => Outcome::Own(reply),
+            None => Outcome::List(catalog),
+        })
+    }
+
+    /// A list in a server's own shape, filtered.
+    ///
+    /// # Errors
+    /// 400 if several upstreams may be meant; 502 if the response is no list.
+    pub(super) fn native<'v>(
+        mut self,
+        view: &'v View,
+        place: Place<'_>,
+    ) -> Result<Outcome<'v>, Refusal> {
+        let Choice { offer, .. } = self.choose(view, None)?;
+        let is_head = self.exchange.method() == "HEAD";
+        let mut answer = self.ask_to_change(offer, place)?;
+        match answer.status {
+            200 | 203 => {}
+            status @ 201..=299 => {
+                let what = format!("its list of models has an unexpected status {status}");
+                return Err(answer.invalid(&what).into());
+            }
+            _ => return Ok(Outcome::Upstream(answer)),
+        }
+        answer.headers.remove_any(&OF_THE_BODY);
+        if is_head {
+            // The length is that of the unfiltered list.
+            answer.length = None;
+            return Ok(Outcome::Upstream(answer));
+        }
+        let mut body = answer.read_decoded(LIST_LIMIT)?;
+        match offer.filtered_body(&body, view.prefix(offer)) {
+            Ok(list) => body = list.into_bytes(),
+            // LM Studio reports unknown paths with status 200.
+            Err(_) if is_error(&body) => {}
+            Err(what) => return Err(answer.invalid(&format!("its list of models {what}")).into()),
+        }
+        let headers = take(&mut answer.headers);
+        Ok(Outcome::Own(Reply { status: answer.status, headers, body }))
+    }
+
+    /// Asks for a response that will be changed: whole, and not compressed.
+    ///
+    /// # Errors
+    /// Those of the upstream.
+    pub(super) fn ask_to_change<'a>(
+        mut self,
+        offer: &'a Offer,
+        place: Place<'_>,
+    ) -> Result<Box<Answer<'a>>, Error> {
+        self.headers.remove_any(&CONDITIONS);
+        self.headers.remove("accept-encoding");
+        self.headers.push("Accept-Encoding", "identity");
+        self.ask(offer, place, Body::default())
+    }
+}
+
+/// Whether a body is a JSON object with a member `error`, and none that may hold models.
+fn is_error(body: &[u8]) -> bool {
+    let text = std::str::from_utf8(body).ok();
+    let members = text.and_then(|text| json::members(text, ["error", "data", "models"]).ok());
+    members.is_some_and(|[error, data, models]| {
+        error.value.is_some() && data.value.is_none() && models.value.is_none()
+    })
+}
