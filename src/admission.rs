@@ -1,4 +1,4 @@
-//! Who may call: client keys, and what browsers may do.
+//! Admission: client keys, and the rules for browsers.
 //!
 //! The listening address or a key keeps programs on other machines out. A web page needs neither,
 //! because the browser on this machine sends its requests. So `Host` must be a name of ours (which
@@ -73,7 +73,7 @@ impl Admission {
         }
     }
 
-    /// Checks where a request comes from. `is_own`: it is for a path below `/-/`.
+    /// Checks the origin of a request. `is_own`: it is for a path below `/-/`.
     ///
     /// # Errors
     /// 403 for a page that may not call.

@@ -65,7 +65,7 @@ const QUERY_CREDENTIALS: [&str; 12] = [
 /// Whole names of such parameters.
 const QUERY_CREDENTIAL_NAMES: [&str; 5] = ["key", "token", "auth", "bearer", "sig"];
 
-/// What separates parameters. Some servers take `;` for `&`, and some clients add a second `?`.
+/// The separators of parameters. Some servers take `;` for `&`, and some clients add a second `?`.
 const SEPARATORS: [char; 3] = ['&', ';', '?'];
 
 /// A list of header fields. It takes three allocations, because every exchange copies lists.

@@ -19,7 +19,7 @@
 //! | [`offer`] | one upstream's list: fetched, filtered, cached |
 //! | [`list`] | pure: every shape of a list of models |
 //! | [`facts`] | pure: facts about a model in a list |
-//! | [`admission`] | who may call: client keys, and what browsers may do |
+//! | [`admission`] | client keys, and the rules for browsers |
 //! | [`upstream`] | one remote API: address, credentials, ureq, the transport |
 //! | [`sample`] | the built-in sample upstream |
 //! | [`server`] | the listener; hides tiny_http |

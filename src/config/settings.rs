@@ -77,7 +77,7 @@ pub struct Upstream {
     /// Models that the configuration names. Without `list_path` the upstream is not asked for its
     /// list.
     pub models: Option<Vec<OwnModel>>,
-    /// Where the list is, with its query: from a `/` on below the address, or a URL of the same
+    /// The path of the list with its query: from a `/` on below the address, or a URL of the same
     /// origin. `/models` if absent.
     pub list_path: Option<String>,
     /// The longest silence inside a response.

@@ -1,4 +1,4 @@
-//! One model in a list: its ids, and where a prefix goes.
+//! One model in a list: its ids, and the places of a prefix.
 
 use std::borrow::Cow;
 
@@ -16,9 +16,9 @@ pub struct Model<'a> {
     object: &'a str,
     /// Its id, as the upstream names it.
     pub id: String,
-    /// Where the text of the id begins within the object.
+    /// The offset of the text of the id within the object.
     start: usize,
-    /// The second field that names the model: its value and where that begins. Ollama gives
+    /// The second field that names the model: its value and the offset of that. Ollama gives
     /// `name` and `model`.
     second: Option<(String, usize)>,
     has_id: bool,
@@ -91,7 +91,7 @@ impl<'a> Model<'a> {
     }
 }
 
-/// The text of an id and where it begins within the object; none if it is not text.
+/// The text of an id and its offset within the object; none if it is not text.
 fn place(object: &str, literal: &str, is_id: bool) -> Option<(String, usize)> {
     let id: Cow<'_, str> = match literal.contains('\\') {
         false => literal.strip_prefix('"')?.strip_suffix('"')?.into(),

@@ -1,4 +1,4 @@
-//! What a request for a list results in.
+//! The results of a request for a list.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

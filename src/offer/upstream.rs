@@ -50,7 +50,7 @@ pub struct Offer {
     pub upstream: Upstream,
     /// Which of its models are kept.
     pub filter: Filter,
-    /// What happens to a request that names a hidden model.
+    /// The treatment of a request that names a hidden model.
     pub hidden: Hidden,
     /// Whether its settings are below a name in the configuration.
     pub is_named: bool,
@@ -248,7 +248,7 @@ impl Offer {
         let is_known = last.as_ref().is_some_and(|names| names.contains(&id));
         if is_known || last.as_ref().is_some_and(is_fresh) {
             if !last.as_ref().is_some_and(is_fresh) {
-                // Nobody waits for it.
+                // No client waits for it.
                 self.ask_list(question, Asker::Client);
             }
             return Ok(is_known);
@@ -357,7 +357,7 @@ impl Offer {
     }
 
     fn note_changes(&self, new: &Listing, last: Option<&Listing>) {
-        // An empty list is not believed at once: see the cache.
+        // An empty list does not replace another at once: see the cache.
         let Some(last) = last.filter(|_| !new.is_empty()) else { return };
         if new.log_changes(last, self.upstream.name()) {
             METRICS.list(self.upstream.name(), ListEvent::Changed);

@@ -201,7 +201,7 @@ impl Router {
         admin::answer(request, self.offers(), &self.admission).map(Outcome::Own)
     }
 
-    /// What stands between the path of a client and that of an upstream.
+    /// The difference between the path of a client and that of an upstream.
     fn address<'a>(&'a self, view: &'a View) -> Address<'a> {
         // At `/v1` a path may need a prefix, which a `Location` does not have.
         let is_direct = view.only().is_some_and(|offer| view.prefix(offer).is_empty());

@@ -31,7 +31,7 @@ pub(super) enum Outcome<'a> {
     Upstream(Box<Answer<'a>>),
 }
 
-/// What was sent, and what went wrong.
+/// The facts of a response that was sent, and its failure.
 struct Delivered {
     sent: Sent,
     error: Option<Error>,

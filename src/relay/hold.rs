@@ -31,7 +31,7 @@ const LONGEST: u64 = 4;
 /// The least budget, in bytes.
 const LEAST_BUDGET: u64 = 256 * 1024 * 1024;
 
-/// What all held bodies of the process take of the budget, in bytes.
+/// The part of the budget that all held bodies of the process take, in bytes.
 static HELD: AtomicU64 = AtomicU64::new(0);
 
 /// The part of a body that was read. It returns its share of the budget when it is dropped.
@@ -101,7 +101,7 @@ pub(super) struct Holding {
 }
 
 impl Holding {
-    /// What these upstreams need. `names_choose`: a model's name decides where a request goes, or has
+    /// The needs of these upstreams. `names_choose`: a model's name decides the destination of a request, or has
     /// a prefix.
     pub(super) fn new(offers: &[Arc<Offer>], names_choose: bool) -> Holding {
         let rejects = offers.iter().any(|offer| offer.hidden == Hidden::Reject);
@@ -109,7 +109,7 @@ impl Holding {
         let longest = offers.iter().map(|offer| offer.max_body).max().unwrap_or_default();
         let (limit, budget) = match is_needed {
             true => (longest, longest.saturating_mul(LONGEST).max(LEAST_BUDGET)),
-            // No request is refused for the sake of the log.
+            // The log alone is no reason to refuse a request.
             false => (SHORT, u64::MAX),
         };
         Holding { is_needed, rejects, limit, budget }

@@ -174,7 +174,7 @@ fn remainder<'t>(
     }
 }
 
-/// What follows the slash behind `models`, if another slash comes before the id.
+/// The text behind the slash that follows `models`, if another slash comes before the id.
 fn slashed(path: &str, models_end: usize, id_start: usize) -> Option<&str> {
     let slashes = &path[models_end..id_start];
     let is_double = slashes.starts_with('/') && folded_slashes(slashes) == "//";

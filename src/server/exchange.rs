@@ -76,7 +76,7 @@ impl Exchange {
         };
         let ended = refusal.is_none() && matches!(length, BodyLength::None | BodyLength::Known(0));
         if refusal.is_some() {
-            // What follows on the connection may be a part of this request.
+            // The next bytes on the connection may be a part of this request.
             connection.end();
         }
         let body = BodyState {
@@ -197,7 +197,7 @@ impl Exchange {
         Response::new(Start { out, connection, framing, is_last, started, sent }, head)
     }
 
-    /// What is known of the response before it is sent.
+    /// The facts of the response that are known before it is sent.
     fn sent(&self, status: u16) -> Sent {
         let (first_byte, bytes_in) = (self.started.elapsed(), self.body.read);
         Sent { status, first_byte, total: first_byte, bytes_in, bytes_out: 0, complete: false }
@@ -215,7 +215,7 @@ impl Exchange {
         if is_read {
             return Out::Writer(request.into_writer());
         }
-        // What follows on the connection may be the rest of this body.
+        // The next bytes on the connection may be the rest of this body.
         self.connection.end();
         // The response in front of it may not have reached its end.
         let deadline = Instant::now() + DRAIN_TIME;

@@ -347,7 +347,7 @@ fn relayed(target: &str, words: &[String]) -> Naive {
     if first_slash_is_raw(path) { Naive::Beside } else { Naive::Refused }
 }
 
-/// What is relayed below the base URL, from the first word on.
+/// The part that is relayed below the base URL, from the first word on.
 fn below(target: &str) -> Naive {
     match start_of_word(path_of(target)) {
         Some(at) if target[..at].ends_with('/') => {
