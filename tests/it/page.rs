@@ -71,6 +71,7 @@ fn models_json_has_all_models_with_what_decided() {
     };
     assert_eq!(json!(facts(0)), json!(["b/x", null, 8192, 0.9, 2.0]));
     assert_eq!(json!(facts(1)), json!(["a", "me", 4096, null, null]));
+    assert_eq!(one["verdicts"]["counts"]["simple"], json!([1, 1]));
     assert_eq!(one["rules"]["simple"], json!(["C", "a"]));
     assert_eq!(one["rules"]["regexp"], Value::Null);
     assert_eq!((kept(&one["verdicts"]), &one["verdicts"]["first"]), (vec![1, 2], &json!(1)));
