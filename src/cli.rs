@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use lexopt::Arg;
 
+use crate::filter::Order;
 use crate::secret::Secret;
 
 /// What `--help` prints.
@@ -17,7 +18,7 @@ A small proxy in front of an OpenAI-compatible API that lists only the models yo
 
 Usage: model-filter [OPTIONS]           run the proxy
        model-filter models [WORD]       show which models are kept or hidden, and why
-       model-filter check               check the configuration, without using the network
+       model-filter check               check the configuration
        model-filter health              ask the running proxy whether it is healthy
 
 Options:
@@ -30,18 +31,25 @@ Options:
 
 Options of models:
   --kept, --hidden       show only these
+  --sort ORDER           upstream, rules, newest, id, name or price
+                         [default: as clients get them]
   --json                 print JSON
   --from FILE            read a saved list (\"-\" for stdin) instead of asking upstreams
   --key KEY              send this key as a client would, as Bearer token; better
                          os.environ/NAME or file:NAME, because all users of this
                          machine can read the command line
 
+Options of check:
+  --online               also ask the upstreams, and report rules that match no model
+  --key KEY              as above
+
 Options of health:
   --ready                also ask whether a list of models is available
 
 Exit status:
   0                      success
-  1                      models: an upstream has no list; health: the proxy is not healthy
+  1                      models, or check if it asks: an upstream has no list;
+                         health: the proxy is not healthy
   2                      wrong arguments or configuration, or the start failed
 
 Environment:
@@ -63,7 +71,14 @@ pub enum Command {
     /// Show the models of the upstreams, and which are kept.
     Models(Options, Selection),
     /// Check the configuration.
-    Check(Options),
+    Check {
+        /// Which configuration.
+        options: Options,
+        /// Whether the upstreams are asked, too.
+        online: bool,
+        /// The key that is sent as a client would.
+        key: Option<Secret>,
+    },
     /// Ask the running proxy whether it is healthy.
     Health {
         /// The options, which say where it listens.
@@ -97,6 +112,8 @@ pub struct Selection {
     pub kept: bool,
     /// `--hidden`
     pub hidden: bool,
+    /// `--sort`
+    pub sort: Option<Order>,
     /// `--json`
     pub json: bool,
     /// `--from`
@@ -132,7 +149,7 @@ impl From<lexopt::Error> for CliError {
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, CliError> {
     let mut options = Options::default();
     let mut selection = Selection::default();
-    let mut ready = false;
+    let (mut ready, mut online) = (false, false);
     let mut name = Name::Serve;
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next()? {
@@ -152,11 +169,15 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, CliError> 
             }
             Arg::Long("kept") if name == Name::Models => selection.kept = true,
             Arg::Long("hidden") if name == Name::Models => selection.hidden = true,
+            Arg::Long("sort") if name == Name::Models => {
+                selection.sort = Some(order(&text("--sort", parser.value()?)?)?);
+            }
             Arg::Long("json") if name == Name::Models => selection.json = true,
             Arg::Long("from") if name == Name::Models => {
                 selection.from = Some(parser.value()?.into());
             }
-            Arg::Long("key") if name == Name::Models => {
+            Arg::Long("online") if name == Name::Check => online = true,
+            Arg::Long("key") if matches!(name, Name::Models | Name::Check) => {
                 selection.key = Some(Secret::new(text("--key", parser.value()?)?));
             }
             Arg::Long("ready") if name == Name::Health => ready = true,
@@ -176,7 +197,10 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, CliError> 
     Ok(match name {
         Name::Serve => Command::Serve(options),
         Name::Models => Command::Models(options, selection),
-        Name::Check => Command::Check(options),
+        Name::Check if selection.key.is_some() && !online => {
+            return Err(CliError("--key: check sends it only with --online".to_owned()));
+        }
+        Name::Check => Command::Check { options, online, key: selection.key },
         Name::Health => Command::Health { options, ready },
     })
 }
@@ -196,6 +220,13 @@ enum Name {
 /// A message that does not name the source.
 pub fn port(text: &str) -> Result<u16, String> {
     text.trim().parse().map_err(|_| format!("{text:?} is not a port (0 to 65535)"))
+}
+
+fn order(word: &str) -> Result<Order, CliError> {
+    Order::named(word).ok_or_else(|| {
+        let known: Vec<&str> = Order::WORDS.iter().map(|(word, _)| *word).collect();
+        CliError(format!("--sort: {word:?} is not one of {}", known.join(", ")))
+    })
 }
 
 fn text(option: &str, value: OsString) -> Result<String, CliError> {
@@ -246,7 +277,15 @@ mod tests {
         assert_eq!(parsed("-p 1 check --help"), Ok(Command::Help));
         let options = Options { port: Some(1), ..Options::default() };
         assert_eq!(parsed("health -p 1"), Ok(Command::Health { options, ready: false }));
-        for line in ["--kept", "check --json", "health --kept", "models a b", "check models"] {
+        for line in [
+            "--kept",
+            "check --json",
+            "check --sort id",
+            "health --online",
+            "health --kept",
+            "models a b",
+            "check models",
+        ] {
             assert!(parsed(line).unwrap_err().starts_with("unknown "), "{line}");
         }
     }
@@ -257,6 +296,9 @@ mod tests {
         assert_eq!(error("--port 99999"), r#"--port: "99999" is not a port (0 to 65535)"#);
         assert_eq!(error("-p abc"), r#"--port: "abc" is not a port (0 to 65535)"#);
         assert_eq!(error("--prot 1"), r#"unknown option "--prot", try --help"#);
+        let orders = "upstream, rules, newest, id, name, price";
+        assert_eq!(error("models --sort age"), format!(r#"--sort: "age" is not one of {orders}"#));
+        assert_eq!(error("check --key x"), "--key: check sends it only with --online");
         assert_eq!(error("-x"), r#"unknown option "-x", try --help"#);
         assert_eq!(error("serve"), r#"unknown argument "serve", try --help"#);
         assert_eq!(error("--host"), "missing argument for option '--host'");

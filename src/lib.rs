@@ -18,7 +18,6 @@
 //! | [`catalog`] | the list that clients see: the union of the offers |
 //! | [`offer`] | one upstream's list: fetched, filtered, cached |
 //! | [`list`] | pure: every shape of a list of models |
-//! | [`facts`] | pure: facts about a model in a list |
 //! | [`admission`] | client keys, and the rules for browsers |
 //! | [`upstream`] | one remote API: address, credentials, ureq, the transport |
 //! | [`sample`] | the built-in sample upstream |
@@ -36,7 +35,8 @@
 //! | [`crew`] | threads that take turns: one waits for work, the others follow |
 //! | [`cache`] | a TTL cache with single-flight fetches, stale-while-revalidate and back-off |
 //! | [`reply`] | whole responses, and the shape of our own errors |
-//! | [`filter`] | pure: patterns to kept or hidden |
+//! | [`filter`] | pure: rules to kept or hidden, and the order; rules that do nothing |
+//! | [`facts`] | pure: what a list says about a model |
 //! | [`route`] | pure: method and target to the destination of a request |
 //! | [`model_field`] | pure: the model's name in a body, found and replaced |
 //! | [`json`] | pure: one member of an object, as it stands in the text |
@@ -46,7 +46,7 @@
 //! | [`wanted`] | whether the client of an exchange is still there |
 //! | [`secret`] | text that is not shown in logs |
 //! | [`error`] | the errors of an exchange |
-//! | [`text`] | pure: shortens and shows text of others; loopback hosts |
+//! | [`text`] | pure: shortens, shows and compares text of others; loopback hosts |
 //!
 //! # Invariants
 //!

@@ -10,6 +10,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread;
 
+use log::Level;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -274,7 +275,9 @@ fn fetch_lists(relay: &Arc<Relay>) {
             match list {
                 Ok(list) => {
                     let (kept, total) = (list.kept, list.total);
-                    log::info!("msg=\"models\" upstream={name} kept={kept} total={total}");
+                    let is_odd = kept == 0 && total > 0;
+                    let level = if is_odd { Level::Warn } else { Level::Info };
+                    log::log!(level, "msg=\"models\" upstream={name} kept={kept} total={total}");
                 }
                 Err(Refusal::Mirrored(reply)) => {
                     let what = "no list without a client's credentials";

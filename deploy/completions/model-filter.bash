@@ -6,13 +6,14 @@ _model_filter() {
   done
   case $previous in
     -c | --config | --from) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+    --sort) mapfile -t COMPREPLY < <(compgen -W "upstream rules newest id name price" -- "$current"); return ;;
     -H | --host | -p | --port | -r | --root-path | --key) return ;;
   esac
   local words="-c --config -H --host -p --port -r --root-path -h --help -V --version"
   case $name in
-    models) words+=" --kept --hidden --json --from --key" ;;
+    models) words+=" --kept --hidden --sort --json --from --key" ;;
     health) words+=" --ready" ;;
-    check) ;;
+    check) words+=" --online --key" ;;
     *) words+=" models check health" ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

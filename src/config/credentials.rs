@@ -9,7 +9,6 @@ use super::environment::{Environment, Sources, variable};
 use super::errors::{ConfigError, io_reason};
 use super::node::{Node, Place};
 use super::settings::{Authorization, Upstream};
-use crate::cli::Selection;
 use crate::headers;
 use crate::secret::Secret;
 use crate::text::quoted;
@@ -86,11 +85,11 @@ pub(super) fn secret(node: &Node<'_>, sources: Sources<'_>) -> Result<Secret, Co
 /// # Errors
 /// An unset variable, a file that cannot be read, a value that no header can hold.
 pub fn client_key(
-    selection: &Selection,
+    key: Option<&Secret>,
     env: Environment<'_>,
 ) -> Result<Option<Secret>, ConfigError> {
     let sources = Sources { folder: Path::new(""), env };
-    let key = selection.key.as_ref().map(|key| resolved(key.expose(), sources));
+    let key = key.map(|key| resolved(key.expose(), sources));
     key.transpose().map_err(|message| ConfigError::new(format!("--key: {message}")))
 }
 

@@ -7,6 +7,7 @@
 //! Limits: nothing here opens a connection.
 
 mod address;
+mod choosing;
 mod clients;
 mod credentials;
 mod environment;

@@ -14,7 +14,7 @@ use serde_yaml::Value;
 
 use super::errors::ConfigError;
 use crate::cli;
-use crate::text::quoted;
+use crate::text::{edits, quoted};
 
 /// Ten years: longer than any process runs, and far from overflowing an `Instant`.
 const MAX_SECONDS: u32 = 315_360_000;
@@ -139,6 +139,20 @@ impl<'a> Node<'a> {
             }
             _ => Err(self.unlike("a string")),
         }
+    }
+
+    /// A string or a number, as text.
+    pub(super) fn scalar(&self) -> Option<String> {
+        match self.value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The value as errors show it. Must not be called with a secret.
+    pub(super) fn shown(&self) -> String {
+        shown(self.value)
     }
 
     pub(super) fn strings(&self) -> Result<Vec<String>, ConfigError> {
@@ -297,26 +311,6 @@ pub(super) fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let near = known.iter().map(|known| (edits(&key, known), *known)).min()?;
     // A third of the letters: `regex` means `regexp`, while `url` could mean anything.
     (near.0 <= (key.chars().count() / 3).max(1)).then_some(near.1)
-}
-
-/// The edit distance of two words: insertions, deletions, changes and swaps of neighbours.
-fn edits(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            table[i][j] = if i == 0 || j == 0 {
-                i + j
-            } else {
-                let changed = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                changed.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1)
-            };
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                table[i][j] = table[i][j].min(table[i - 2][j - 2] + 1);
-            }
-        }
-    }
-    table[a.len()][b.len()]
 }
 
 /// A number as Python writes it, ready for Rust's parser.

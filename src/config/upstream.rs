@@ -12,11 +12,11 @@ use super::environment::Sources;
 use super::errors::{ConfigError, io_reason};
 use super::node::{Fields, Node, Place, nearest, unknown_key};
 use super::settings::{Authorization, BaseUrl, Hidden, Upstream};
-use super::{address, credentials, models, proxy};
+use super::{address, choosing, credentials, models, proxy};
 use crate::filter::{Filter, Rules};
 use crate::text::quoted;
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 23] = [
     "base_url",
     "prefix",
     "api_key",
@@ -25,6 +25,8 @@ const KEYS: [&str; 21] = [
     "regexp",
     "simple",
     "exclude",
+    "where",
+    "order",
     "default",
     "case_sensitive",
     "hidden",
@@ -41,7 +43,7 @@ const KEYS: [&str; 21] = [
 ];
 
 /// The keys whose value is a mapping.
-const MAPPINGS: [&str; 3] = ["headers", "exclude", "tls"];
+const MAPPINGS: [&str; 4] = ["headers", "exclude", "where", "tls"];
 
 const MISSING: &str = "base_url is missing";
 const NO_SETTINGS: &str = "expected an upstream's settings: a mapping with a base_url";
@@ -252,6 +254,8 @@ fn filter(fields: &Fields<'_>) -> Filter {
         simple: fields.read("simple", Node::strings),
         exclude_regexp: exclude_regexp.unwrap_or_default(),
         exclude_simple: exclude_simple.unwrap_or_default(),
+        conditions: fields.read("where", choosing::conditions).unwrap_or_default(),
+        order: fields.read("order", choosing::order),
         default: fields.read("default", |node| Ok(node.string()?.to_owned())),
     };
     loop {

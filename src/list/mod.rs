@@ -180,7 +180,7 @@ impl<'a> List<'a> {
     /// The facts that the list has about its models.
     pub fn entries(&self) -> Vec<Entry> {
         let entry = |model: &Model<'_>| Entry::read(model.id.clone(), model.object());
-        self.models().iter().filter_map(entry).collect()
+        self.models().iter().map(entry).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::reader::{NAMING, RawItem};
+use crate::facts::Facts;
 use crate::json;
 
 /// What Gemini writes before an id in `name`: the kind of the resource, not a part of the id.
@@ -55,6 +56,11 @@ impl<'a> Model<'a> {
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         let second = self.second.as_ref().map(|(id, _)| id.as_str());
         std::iter::once(self.id.as_str()).chain(second.filter(|second| *second != self.id))
+    }
+
+    /// What the list says about it.
+    pub fn facts(&self) -> Facts {
+        Facts::read(self.object)
     }
 
     /// Its object, as it stands in the list.

@@ -5,6 +5,8 @@
 //! 64 MiB.
 
 mod fetch;
+mod idle_rules;
+mod judge;
 mod listing;
 mod names;
 mod outcome;
@@ -12,7 +14,9 @@ mod question;
 mod refresh;
 mod upstream;
 
+pub use self::judge::{JudgedArray, seconds_since_1970};
 pub use self::listing::{Listing, add_validator, digest};
+pub use self::names::Names;
 pub use self::outcome::{Inventory, Refusal};
 pub use self::question::Question;
 pub use self::refresh::keep_fresh;

@@ -36,7 +36,7 @@ impl From<Error> for Refusal {
 
 impl Cached for Arc<Inventory> {
     fn size(&self) -> usize {
-        self.entries.iter().map(|entry| size_of::<Entry>() + entry.id.len()).sum()
+        self.entries.iter().map(Entry::size).sum()
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::fetch::{Fetched, ListSource, too_slow};
+use super::idle_rules::IdleRules;
 use super::listing::Listing;
 use super::names::{LastNames, Names};
 use super::outcome::{Inventory, Refusal};
@@ -15,7 +16,7 @@ use crate::error::Error;
 use crate::facts::Entry;
 use crate::filter::Filter;
 use crate::headers::Headers;
-use crate::list::{List, Model};
+use crate::list::List;
 use crate::logging::Value;
 use crate::metrics::{ListEvent, METRICS};
 use crate::upstream::Upstream;
@@ -69,12 +70,13 @@ pub struct Offer {
     /// Whether a failed refresh can go unnoticed, because other upstreams or a stale list
     /// cover for it.
     is_covered: bool,
-    /// Whether a request is refused unless the last list has its model.
-    judges_by_list: bool,
+    /// Whether the last list decides which models there are, or which of them are kept.
+    pub(super) judges_by_list: bool,
     /// How long a list decides that a model does not exist.
-    absence_ttl: Duration,
+    pub(super) absence_ttl: Duration,
     /// The models of the last list for each key, if requests are judged by them.
-    last_names: LastNames,
+    pub(super) last_names: LastNames,
+    pub(super) idle_rules: IdleRules,
     /// When a fetch last succeeded.
     last_success: Mutex<Option<Instant>>,
     cache: Arc<Cache<Key, Arc<Listing>, Refusal>>,
@@ -116,9 +118,11 @@ impl Offer {
             is_among_others: among_others,
             has_failed: AtomicBool::new(false),
             is_covered: among_others || !settings.cache_stale.is_zero(),
-            judges_by_list: settings.hidden == Hidden::Reject && settings.filter.needs_list(),
+            judges_by_list: settings.filter.has_conditions()
+                || (settings.hidden == Hidden::Reject && settings.filter.needs_list()),
             absence_ttl: time_to_live.max(ABSENCE_TTL),
             last_names: LastNames::default(),
+            idle_rules: IdleRules::default(),
             last_success: Mutex::default(),
             cache: Arc::new(Cache::new(lists)),
             inventories: Arc::new(Cache::new(inventories)),
@@ -217,44 +221,6 @@ impl Offer {
     pub fn patience(&self, asked_at: Instant) -> Option<Instant> {
         let is_short = self.is_among_others && self.has_failed.load(Ordering::Relaxed);
         is_short.then(|| asked_at + PATIENCE)
-    }
-
-    /// Whether a request may name this model, given without the prefix: `hidden: reject`. If the
-    /// rules need the list, the last one decides; it is fetched if there is none, or if the model is
-    /// not in an old one.
-    ///
-    /// # Errors
-    /// As [`Offer::list`].
-    pub fn admits(
-        self: &Arc<Self>,
-        model: &str,
-        headers: &Headers,
-        client: &dyn Wanted,
-    ) -> Result<bool, Refusal> {
-        if self.hidden == Hidden::Allow {
-            return Ok(true);
-        }
-        // An upstream may ignore what stands around a name.
-        if model.starts_with(is_blank) || model.ends_with(is_blank) || !self.filter.keeps(model) {
-            return Ok(false);
-        }
-        if !self.judges_by_list {
-            return Ok(true);
-        }
-        let question = self.question(headers, None)?;
-        let id = self.filter.folded(model);
-        let last = self.last_names.get(&question.key);
-        let is_fresh = |names: &Names| names.age() < self.absence_ttl;
-        let is_known = last.as_ref().is_some_and(|names| names.contains(&id));
-        if is_known || last.as_ref().is_some_and(is_fresh) {
-            if !last.as_ref().is_some_and(is_fresh) {
-                // No client waits for it.
-                self.ask_list(question, Asker::Client);
-            }
-            return Ok(is_known);
-        }
-        let list = self.list(&self.ask_list(question, Asker::Judge), Some(client), None)?;
-        Ok(list.names.as_ref().is_some_and(|names| names.contains(&id)))
     }
 
     /// Waits for a list for as long as the client is there, and at most until this time.
@@ -388,38 +354,22 @@ impl Offer {
             let (name, dropped) = (self.upstream.name(), total - list.models().len());
             log::warn!("msg=\"dropped models without an id\" upstream={name:?} count={dropped}");
         }
-        list.filter(|models| self.choose(models));
+        let mut names: Option<Names> = None;
+        let mut is_main = query.is_none();
+        list.filter(|models| {
+            let judged = self.choose(models, names.as_ref());
+            // If there are two arrays, the first one that is not empty stands for the list. A
+            // client's query may shorten it.
+            if is_main && !judged.is_empty() {
+                is_main = false;
+                self.log_idle_rules(&judged);
+                names = self.judges_by_list.then(|| judged.names(&self.filter));
+            }
+        });
         let written = list.write(prefix);
         let mut listing = Listing::new(written, list.models().len(), total);
-        // A client's query may shorten the list.
-        if self.judges_by_list && query.is_none() {
-            let ids = list.models().iter().flat_map(Model::ids);
-            let names = Names::new(ids.map(|id| self.filter.folded(id)).collect());
-            listing.names = Some(names);
-        }
+        listing.names = names;
         Ok(listing)
-    }
-
-    /// A list of models in whichever shape, filtered, with a prefix before its ids.
-    ///
-    /// # Errors
-    /// The end of a sentence that says why it is no list.
-    pub fn filtered_body(&self, body: &[u8], prefix: &str) -> Result<String, String> {
-        let mut list = List::find(body)?;
-        list.filter(|models| self.choose(models));
-        Ok(list.write(prefix).body)
-    }
-
-    /// As [`Offer::filtered_body`], for an answer that may be no list: none for a list without models.
-    pub fn filtered_answer(&self, body: &[u8], prefix: &str) -> Option<String> {
-        List::find(body).ok().filter(|list| !list.models().is_empty())?;
-        self.filtered_body(body, prefix).ok()
-    }
-
-    /// Leaves the models that are kept, in the order in which clients see them.
-    pub fn choose(&self, models: &mut Vec<Model<'_>>) {
-        models.retain(|model| model.ids().all(|id| self.filter.keeps(id)));
-        self.filter.order(models, |model| &model.id);
     }
 }
 
@@ -448,11 +398,4 @@ fn wait<V: Clone>(
             return Ok(None);
         }
     }
-}
-
-/// Whether a character is invisible: a blank, a control or a format character.
-fn is_blank(c: char) -> bool {
-    let is_format = matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}');
-    c.is_whitespace() || c.is_control() || is_format
 }

@@ -10,6 +10,7 @@ use super::view::{Choice, View};
 use crate::admin;
 use crate::admission::{Admission, Cors, is_navigation};
 use crate::catalog::Catalog;
+use crate::config::Hidden;
 use crate::error::{Code, Error};
 use crate::framing::BodyLength;
 use crate::headers::Headers;
@@ -242,23 +243,38 @@ impl Admitted<'_> {
     ) -> Result<Choice<'v>, Refusal> {
         let choice = view.choose(model)?;
         if let Some(model) = model {
-            if !self.admits(choice.offer, &model[choice.prefix.len()..])? {
+            if !self.admits(choice.offer, &model[choice.prefix.len()..], false)? {
                 return Err(Error::model_not_found(model).into());
             }
         }
         Ok(choice)
     }
 
-    /// Whether a request may name a model of an upstream, given without the prefix.
+    /// Whether a request may name a model of an upstream, given without the prefix. `reads`: if the
+    /// request asks about the model, one that does not meet the conditions does not exist, whatever
+    /// `hidden` says.
     ///
     /// # Errors
     /// The failure of the list that the model is judged by.
-    pub(super) fn admits(&mut self, offer: &Arc<Offer>, id: &str) -> Result<bool, Refusal> {
-        let admits = offer.admits(id, &self.headers, &*self.exchange.wanted());
-        if admits.is_err() {
+    pub(super) fn admits(
+        &mut self,
+        offer: &Arc<Offer>,
+        id: &str,
+        reads: bool,
+    ) -> Result<bool, Refusal> {
+        let is_rejected = offer.hidden == Hidden::Reject;
+        let is_judged = is_rejected || (reads && offer.filter.has_conditions());
+        if !is_judged {
+            return Ok(true);
+        }
+        let rule = offer.hidden_by(id, &self.headers, &*self.exchange.wanted());
+        if rule.is_err() {
             self.record.upstream = Some(offer.upstream.name().to_owned());
         }
-        admits
+        let rule = rule?;
+        let admits = rule.is_none();
+        self.record.hidden_by = rule.filter(|_| is_rejected);
+        Ok(admits)
     }
 
     /// Sends the request to an upstream. The header fields of its answer are those that may go to

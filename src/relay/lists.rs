@@ -72,6 +72,7 @@ impl Admitted<'_> {
         place: Place<'_>,
     ) -> Result<Outcome<'v>, Refusal> {
         let Choice { offer, .. } = self.choose(view, None)?;
+        let names = offer.catalog_names(&self.headers, &*self.exchange.wanted())?;
         let is_head = self.exchange.method() == "HEAD";
         let mut answer = self.ask_to_change(offer, place)?;
         match answer.status {
@@ -89,7 +90,7 @@ impl Admitted<'_> {
             return Ok(Outcome::Upstream(answer));
         }
         let mut body = answer.read_decoded(LIST_LIMIT)?;
-        match offer.filtered_body(&body, view.prefix(offer)) {
+        match offer.filtered_body(&body, view.prefix(offer), names.as_ref()) {
             Ok(list) => body = list.into_bytes(),
             // LM Studio reports unknown paths with status 200.
             Err(_) if is_error(&body) => {}

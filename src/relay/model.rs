@@ -53,7 +53,7 @@ impl Admitted<'_> {
         let own_id = folded(&id[prefix.len()..]);
         let is_relayed = view.prefix(offer).is_empty() && offer.filter.keeps_all();
         if reads && (!is_relayed || offer.own_model(&own_id).is_some()) {
-            return Ok(self.ask_and_filter(offer, view.prefix(offer), place, &own_id)?);
+            return self.ask_and_filter(offer, view.prefix(offer), place, &own_id);
         }
         let body = if reads { Body::default() } else { hold(self.exchange, &view.holding)? };
         // The body may name another model than the path.
@@ -78,10 +78,14 @@ impl Admitted<'_> {
             return Ok(false);
         }
         for id in [Some(path), model].into_iter().flatten() {
-            let is_admitted = keeps(&offer.filter, id) && self.admits(offer, id)?;
-            if is_admitted && self.admits(offer, &plain(id))? {
+            let is_admitted = keeps(&offer.filter, id) && self.admits(offer, id, reads)?;
+            if is_admitted && self.admits(offer, &plain(id), reads)? {
                 return Ok(true);
             }
+        }
+        let verdict = offer.filter.verdict(path);
+        if !verdict.kept && offer.hidden == Hidden::Reject {
+            self.record.hidden_by = Some(verdict.rule.to_string());
         }
         Ok(false)
     }
@@ -90,12 +94,13 @@ impl Admitted<'_> {
     /// upstream does not know a model that the configuration names, the answer is ours.
     fn ask_and_filter<'a>(
         self,
-        offer: &'a Offer,
+        offer: &'a Arc<Offer>,
         prefix: &str,
         place: Place<'_>,
         id: &str,
-    ) -> Result<Outcome<'a>, Error> {
+    ) -> Result<Outcome<'a>, Refusal> {
         let is_head = self.exchange.method() == "HEAD";
+        let names = offer.catalog_names(&self.headers, &*self.exchange.wanted())?;
         let mut answer = self.ask_to_change(offer, place)?;
         if matches!(answer.status, 404 | 405 | 501) {
             if let Some(model) = offer.own_model(id) {
@@ -113,7 +118,7 @@ impl Admitted<'_> {
             return Ok(Outcome::Upstream(answer));
         }
         let mut body = answer.read_decoded(ANSWER_LIMIT)?;
-        if let Some(list) = offer.filtered_answer(&body, prefix) {
+        if let Some(list) = offer.filtered_answer(&body, prefix, names.as_ref()) {
             body = list.into_bytes();
         } else if !prefix.is_empty() {
             let text = std::str::from_utf8(&body).ok();

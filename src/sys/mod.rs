@@ -8,3 +8,4 @@ pub(crate) mod epoll;
 pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod socket;
+pub(crate) mod terminal;

@@ -19,6 +19,7 @@ mod bodies; // the prefix is removed from the model, and nothing else changes
 mod bursts; // clients that all connect at once are all served
 mod cached_lists; // a list is served only to the credentials that it was fetched with
 mod catalog; // which models are listed, in which form, and for how long
+mod choosing; // conditions, orders, and rules that do nothing
 mod clients; // bodies as real clients write them
 mod command_line; // arguments, environment, and every error of the configuration
 mod commands; // models, check and health
