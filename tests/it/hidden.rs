@@ -110,6 +110,43 @@ fn a_second_content_type_is_no_way_around() {
     assert_eq!(answer.status, 200);
 }
 
+/// Versions and methods of Google's APIs that are not known here, and spellings of known ones.
+#[test]
+fn a_model_in_a_path_is_judged_below_each_version_and_before_each_method() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    for rules in ["simple: [kept]", "regexp: [kept]"] {
+        let proxy = Proxy::before(&fake, &format!("{rules}\nhidden: reject"));
+        for target in [
+            "/v1beta/models/hidden",
+            "/v1beta/models/hidden:generateContent;x",
+            "/v1beta/models/hidden:generateContent%20",
+            "/v1beta/models/hidden:%20generateContent",
+            "/v1beta/models/hidden:aMethodOfTomorrow",
+            "/v1alpha/models/hidden:generateContent",
+            "/v1beta1/models/hidden%3Apredict",
+            "/v1/projects/p/locations/l/publishers/google/models/hidden:generateContent",
+            "/openai/v1/models/hidden",
+            "/openai/models/hidden",
+            "/v2/models/hidden/infer",
+        ] {
+            for method in ["POST", "DELETE", "GET"] {
+                let answer = proxy.ask(method, target, &[], b"");
+                answer.own_error(404, "model_not_found");
+            }
+            let kept = target.replace("hidden", "kept");
+            let is_plain = !kept.contains([';', '%']) && !kept.ends_with("Tomorrow");
+            if is_plain {
+                assert_eq!(proxy.post(&kept, "{}").status, 200, "{kept}");
+            }
+        }
+        let load = proxy.post("/api/v1/models/load", r#"{"model":"kept"}"#);
+        assert_eq!(load.status, 200, "LM Studio loads a model");
+        let load = proxy.post("/api/v1/models/load", r#"{"model":"hidden"}"#);
+        load.own_error(404, "model_not_found");
+    }
+    assert!(fake.requests().iter().all(|seen| !seen.target().contains("hidden")));
+}
+
 #[test]
 fn without_a_model_nothing_is_rejected() {
     let fake = without_list();
