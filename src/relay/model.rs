@@ -9,7 +9,7 @@ use super::hold::{Body, hold};
 use super::view::{Choice, View};
 use crate::config::Hidden;
 use crate::error::Error;
-use crate::filter::{Filter, Rule};
+use crate::filter::Filter;
 use crate::list::prefixed_model;
 use crate::model_field::check_length;
 use crate::offer::{Offer, Refusal};
@@ -73,7 +73,7 @@ impl Admitted<'_> {
         let model = path.rsplit_once('/').map(|(model, _)| model);
         // Without rules that name ids, `{id}/endpoints` of a hidden model looks like an id.
         let is_below_hidden = model.is_some_and(|model| offer.filter.excludes(&plain(model)))
-            && !is_named(&offer.filter, path);
+            && !offer.filter.verdict(path).rule.is_name();
         if is_below_hidden {
             return Ok(false);
         }
@@ -157,9 +157,4 @@ fn keeps(filter: &Filter, id: &str) -> bool {
     // A lenient server may drop the slash in front.
     let is_hidden_without_slash = id.starts_with('/') && filter.excludes(&folded);
     !folded.is_empty() && !is_hidden_without_slash && filter.keeps(id) && filter.keeps(&plain(id))
-}
-
-/// Whether `simple` names an id, which then is one.
-fn is_named(filter: &Filter, id: &str) -> bool {
-    matches!(filter.verdict(id).rule, Rule::Entry { list: "simple", .. })
 }

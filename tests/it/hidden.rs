@@ -5,7 +5,7 @@ use crate::fake::{Fake, Request, json, models, response};
 use crate::proxy::Proxy;
 use crate::several::{NOWHERE, upstreams};
 
-const RULES: &str = "hidden: reject, regexp: ['llama.*'], exclude: {simple: [llama-bad]}";
+const RULES: &str = "hidden: reject, regexp: ['llama-[0-9]']";
 
 /// Works, but for its list.
 fn without_list() -> Fake {
@@ -298,8 +298,8 @@ fn rejecting(fake: &Fake, rules: &str) -> Proxy {
 const EXCLUDE: &str = "exclude: {simple: [expensive]}";
 
 #[test]
-fn beside_exclude_alone_a_model_must_be_in_the_last_list() {
-    for rules in [EXCLUDE, "", "cache_ttl: 60"] {
+fn beside_exclude_a_model_must_be_in_the_last_list() {
+    for rules in [EXCLUDE, "", "cache_ttl: 60", "regexp: ['.*']\nexclude: {simple: [expensive]}"] {
         let (fake, _) = with_list(&["cheap", "Org/Also"]);
         let proxy = rejecting(&fake, rules);
         for model in ["expensive:nitro", "cheap:online", "cheap2", "", "org", "expensive"] {
@@ -315,6 +315,24 @@ fn beside_exclude_alone_a_model_must_be_in_the_last_list() {
         let own = fake.requests().into_iter().filter(|request| request.target() == "/v1/models");
         assert!(own.count() <= 2, "{rules}: the last list decides");
     }
+}
+
+/// LiteLLM takes `a,b` for two models.
+#[test]
+fn a_name_of_simple_needs_no_list_and_a_comma_separates_names() {
+    let (fake, works) = with_list(&["cheap"]);
+    works.store(false, Ordering::SeqCst);
+    let rules = "simple: [named, 'a,b']\nregexp: ['.*heap.*']\nexclude: {simple: [expensive]}";
+    let proxy = rejecting(&fake, rules);
+    let status = |proxy: &Proxy, model: &str| {
+        proxy.post("/v1/x", &format!(r#"{{"model":"{model}"}}"#)).status
+    };
+    assert_eq!((status(&proxy, "Named"), status(&proxy, "a,b")), (200, 200));
+    assert_eq!(status(&proxy, "cheap"), 418);
+    works.store(true, Ordering::SeqCst);
+    assert_eq!((status(&proxy, "cheap"), status(&proxy, "cheap:online")), (200, 404));
+    let alone = rejecting(&fake, "regexp: ['cheap.*']");
+    assert_eq!((status(&alone, "cheap:online"), status(&alone, "cheap,expensive")), (200, 404));
 }
 
 #[test]
