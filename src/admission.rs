@@ -217,6 +217,13 @@ impl Admission {
     }
 }
 
+/// Whether a browser sent the request, or an app that is built on one. Without `Sec-Fetch-*`, it is
+/// known by its name.
+pub fn is_from_browser(headers: &Headers) -> bool {
+    let agent = headers.get_str("user-agent").unwrap_or_default();
+    headers.is_of_page() || agent.starts_with("Mozilla/")
+}
+
 /// Whether a browser shows the response as a document. Without `Sec-Fetch-*`, which browsers send
 /// only to hosts that they trust, a navigation is known by what it accepts.
 pub fn is_navigation(headers: &Headers) -> bool {

@@ -175,13 +175,18 @@ impl Headers {
     pub fn end_to_end(&self) -> Headers {
         let mut headers = self.clone();
         headers.strip_hop_by_hop();
-        let is_of_browser =
-            |name: &str| has_prefix(name, "sec-fetch-") || name.eq_ignore_ascii_case("origin");
         // In `self`, because `Connection` may have listed them.
-        if self.iter().any(|(name, _)| is_of_browser(name)) {
+        if self.is_of_page() {
             headers.retain(|name| !ends_in(name, "cookie") && !ends_in(name, "cookie2"));
         }
         headers
+    }
+
+    /// Whether a browser sent the request, for a page or for its user: it then says so.
+    pub fn is_of_page(&self) -> bool {
+        let says_so =
+            |name: &str| has_prefix(name, "sec-fetch-") || name.eq_ignore_ascii_case("origin");
+        self.iter().any(|(name, _)| says_so(name))
     }
 
     /// Removes every credential.

@@ -8,7 +8,7 @@ use super::hold::{Body, BodyReader, hold, too_large};
 use super::redirect::{self, Address};
 use super::view::{Choice, View};
 use crate::admin;
-use crate::admission::{Admission, Cors, is_navigation};
+use crate::admission::{Admission, Cors, is_from_browser, is_navigation};
 use crate::catalog::Catalog;
 use crate::config::Hidden;
 use crate::error::{Code, Error};
@@ -126,10 +126,14 @@ impl Router {
         let cors = self.admission.check_origin(exchange.method(), exchange.headers(), is_own)?;
         let Cors { mut headers, preflight } = cors;
         let has_cors = !headers.is_empty();
-        let is_shown = !is_own && is_navigation(exchange.headers());
-        if is_shown {
-            // A script in an upstream's page would be one of our origin.
+        let is_relayed = !is_own && preflight.is_none();
+        let is_shown = is_relayed && is_navigation(exchange.headers());
+        // A script in an upstream's page would be one of our origin. A browser may show later what it
+        // keeps in its cache as an image.
+        if is_shown || (is_relayed && is_from_browser(exchange.headers())) {
             headers.push("Content-Security-Policy", "sandbox");
+        }
+        if is_shown {
             headers.push("X-Content-Type-Options", "nosniff");
         }
         exchange.add_to_response(headers);
