@@ -319,6 +319,10 @@ impl Admitted<'_> {
         answer.headers.strip_hop_by_hop();
         answer.headers.remove("content-length");
         strip_for_client(&mut answer.headers, has_cors, is_shown);
+        if exchange.headers().is_of_page() {
+            // Other programs on this machine would get them, because cookies ignore ports.
+            answer.headers.remove_any(&["set-cookie", "set-cookie2"]);
+        }
         Ok(answer)
     }
 }
