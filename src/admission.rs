@@ -165,13 +165,19 @@ impl Admission {
 
     /// Checks who requests a path below `/-/`: a program on this machine, or a client with a key.
     /// A request that another proxy forwards counts as remote, wherever that proxy runs, and so
-    /// does one under a name that others can point here.
+    /// does one under a name that others can point here. nginx forwards with HTTP/1.0, and if it is
+    /// configured to do no more, under the address listened on and without a field of its own.
     ///
     /// # Errors
     /// 403 for others; 401 if a key would help.
-    pub fn check_own(&self, peer: SocketAddr, headers: &Headers) -> Result<(), Error> {
+    pub fn check_own(
+        &self,
+        peer: SocketAddr,
+        headers: &Headers,
+        is_http_1_0: bool,
+    ) -> Result<(), Error> {
         let ip = peer.ip().to_canonical();
-        let is_here = ip.is_loopback() || ip == self.ip;
+        let is_here = (ip.is_loopback() || ip == self.ip) && !is_http_1_0;
         if (is_here && self.is_direct(headers)) || self.check_key(headers)? {
             return Ok(());
         }

@@ -200,6 +200,7 @@ impl Router {
             path,
             peer,
             headers: &headers,
+            is_http_1_0: exchange.is_http_1_0(),
             body: &mut exchange.body(),
             client: &*client,
         };
