@@ -194,14 +194,14 @@ pub(super) fn hold(exchange: &mut Exchange, holding: &Holding) -> Result<Body, E
     if !is_known_kind {
         // Many servers read JSON under any media type.
         let is_json = begins_json(exchange, &mut bytes, holding)?;
-        let is_form = rejects && kind == BodyKind::Form;
-        if !(is_json || is_form) || (is_too_long && !rejects) {
+        let is_other = rejects && matches!(kind, BodyKind::Form | BodyKind::Notation);
+        if !(is_json || is_other) || (is_too_long && !rejects) {
             return Ok(Body::Streamed { front: bytes });
         }
         if is_json {
             model_field::check_encoding(bytes.as_slice())?;
         }
-        if !is_form {
+        if !is_other {
             kind = BodyKind::Json;
         }
     }
