@@ -184,7 +184,9 @@ fn a_body_is_looked_at_whatever_it_is_called() {
     proxy.ask("POST", "/v1/x", &chunked, body).own_error(404, "model_not_found");
     let zipped = [text[0], ("Content-Encoding", "gzip")];
     proxy.ask("POST", "/v1/x", &zipped, b"\x1f\x8b").own_error(400, "bad_request");
-    let lax: [&[u8]; 4] = [
+    let lax: [&[u8]; 6] = [
+        b"/**/{\"model\":\"gpt-4\"}",
+        b" // a comment\n{\"model\":\"gpt-4\"}",
         b"{\"model\":\"gpt-4\"} x",
         b"{\"model\":\"gpt-4\",\"x\":\"\xff\"}",
         b"{\"x\":NaN,\"model\":\"gpt-4\"}",
@@ -193,10 +195,14 @@ fn a_body_is_looked_at_whatever_it_is_called() {
     for lax in lax {
         proxy.ask("POST", "/v1/x", &text, lax).own_error(400, "bad_request");
     }
+    let slash = b"1\r\n/\r\n5\r\n**/{}\r\n0\r\n\r\n";
+    proxy.ask("POST", "/v1/x", &chunked, slash).own_error(400, "bad_request");
     assert_eq!(fake.requests().len(), 0);
 
     let long = "no JSON ".repeat(20_000);
-    for body in ["no JSON", " \r\n", "\u{feff}", "[]", &long, r#"{"model":"llama-3"}"#] {
+    for body in
+        ["no JSON", "/", "/path", " \r\n", "\u{feff}", "[]", &long, r#"{"model":"llama-3"}"#]
+    {
         for chunked in [false, true] {
             let chunks = crate::fake::chunk(body);
             let chunks = [chunks, crate::fake::LAST_CHUNK.into()].concat();
