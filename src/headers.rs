@@ -214,6 +214,15 @@ impl Headers {
         self.retain(|name| !names.iter().any(|other| other.eq_ignore_ascii_case(name)));
     }
 
+    /// Removes every field with a `_` that CGI and WSGI take for one of these names: there, both `-` and
+    /// `_` are `_`.
+    pub fn remove_look_alikes(&mut self, names: &[&str]) {
+        let is_similar = |name: &str| {
+            names.iter().any(|other| name.replace('_', "-").eq_ignore_ascii_case(other))
+        };
+        self.retain(|name| !name.contains('_') || !is_similar(name));
+    }
+
     /// Removes every field whose name has this prefix.
     pub fn remove_all(&mut self, prefix: &str) {
         self.retain(|name| !has_prefix(name, prefix));

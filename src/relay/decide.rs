@@ -31,6 +31,10 @@ const OVERRIDES: [&str; 5] = [
     "x-method-override",
 ];
 
+/// Fields that say how a body is to be read.
+const OF_THE_BODY: [&str; 4] =
+    ["content-type", "content-length", "content-encoding", "transfer-encoding"];
+
 /// Fields of a page's request that are judged here. An upstream that judges them again, as Ollama
 /// does, would refuse pages that the configuration allows.
 const JUDGED: [&str; 4] = [
@@ -348,6 +352,8 @@ fn for_upstream(headers: &Headers, has_our_key: bool) -> Headers {
         headers.strip_credentials();
     }
     headers.remove_any(&OVERRIDES);
+    headers.remove_look_alikes(&OVERRIDES);
+    headers.remove_look_alikes(&OF_THE_BODY);
     headers.remove_any(&JUDGED);
     headers.remove("host");
     headers.remove("content-length");
