@@ -50,15 +50,15 @@ impl Admitted<'_> {
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         let path = format!("{}{rest}{query}", beside.unwrap_or("/models/"));
         let place = if beside.is_some() { Place::Beside(&path) } else { Place::Below(&path) };
-        let own_id = folded(&id[prefix.len()..]);
-        let is_relayed = view.prefix(offer).is_empty() && offer.filter.keeps_all();
-        if reads && (!is_relayed || offer.own_model(&own_id).is_some()) {
-            return self.ask_and_filter(offer, view.prefix(offer), place, &own_id);
-        }
-        let body = if reads { Body::default() } else { hold(self.exchange, &view.holding)? };
+        let body = hold(self.exchange, &view.holding)?;
         // The body may name another model than the path.
         if let Some(model) = body.model() {
             self.choose(view, Some(model))?;
+        }
+        let own_id = folded(&id[prefix.len()..]);
+        let is_relayed = view.prefix(offer).is_empty() && offer.filter.keeps_all();
+        if reads && (!is_relayed || offer.own_model(&own_id).is_some()) {
+            return self.ask_and_filter(offer, view.prefix(offer), place, body, &own_id);
         }
         Ok(self.ask(offer, place, body).map(Outcome::Upstream)?)
     }
@@ -97,11 +97,12 @@ impl Admitted<'_> {
         offer: &'a Arc<Offer>,
         prefix: &str,
         place: Place<'_>,
+        body: Body,
         id: &str,
     ) -> Result<Outcome<'a>, Refusal> {
         let is_head = self.exchange.method() == "HEAD";
         let names = offer.catalog_names(&self.headers, &*self.exchange.wanted())?;
-        let mut answer = self.ask_to_change(offer, place)?;
+        let mut answer = self.ask_to_change(offer, place, body)?;
         if matches!(answer.status, 404 | 405 | 501) {
             if let Some(model) = offer.own_model(id) {
                 let model = prefixed_model(model, prefix).unwrap_or_else(|| model.to_owned());

@@ -148,6 +148,21 @@ fn a_model_in_a_path_is_judged_below_each_version_and_before_each_method() {
 }
 
 #[test]
+fn the_body_of_a_request_that_reads_is_judged_too() {
+    let fake = without_list();
+    let proxy = Proxy::before(&fake, "hidden: reject\nregexp: ['llama-[0-9]']");
+    for method in ["GET", "HEAD"] {
+        for target in ["/v1/models/llama-3", "/v1/models/llama-3/x", "/api/tags", "/v1/x"] {
+            let answer = proxy.ask(method, target, &[], br#"{"model":"gpt-4"}"#);
+            assert_eq!(answer.status, 404, "{method} {target}");
+        }
+        let answer = proxy.ask(method, "/v1/models/llama-3", &[], br#"{"model":"llama-4"}"#);
+        assert_eq!(answer.status, 200, "{method}");
+    }
+    assert!(fake.requests().iter().all(|seen| !seen.text().contains("gpt")));
+}
+
+#[test]
 fn without_a_model_nothing_is_rejected() {
     let fake = without_list();
     let proxy =
