@@ -73,9 +73,7 @@ impl Admitted<'_> {
     ) -> Result<Outcome<'v>, Refusal> {
         let body = hold(self.exchange, &view.holding)?;
         let Choice { offer, .. } = self.choose(view, None)?;
-        if let Some(model) = body.model() {
-            self.choose(view, Some(model))?;
-        }
+        self.judge_body(view, offer, &body)?;
         let names = offer.catalog_names(&self.headers, &*self.exchange.wanted())?;
         let is_head = self.exchange.method() == "HEAD";
         let mut answer = self.ask_to_change(offer, place, body)?;

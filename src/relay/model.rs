@@ -51,16 +51,33 @@ impl Admitted<'_> {
         let path = format!("{}{rest}{query}", beside.unwrap_or("/models/"));
         let place = if beside.is_some() { Place::Beside(&path) } else { Place::Below(&path) };
         let body = hold(self.exchange, &view.holding)?;
-        // The body may name another model than the path.
-        if let Some(model) = body.model() {
-            self.choose(view, Some(model))?;
-        }
+        self.judge_body(view, offer, &body)?;
         let own_id = folded(&id[prefix.len()..]);
         let is_relayed = view.prefix(offer).is_empty() && offer.filter.keeps_all();
         if reads && (!is_relayed || offer.own_model(&own_id).is_some()) {
             return self.ask_and_filter(offer, view.prefix(offer), place, body, &own_id);
         }
         Ok(self.ask(offer, place, body).map(Outcome::Upstream)?)
+    }
+
+    /// Judges the model in a body that goes to this upstream whatever it names. The path may name
+    /// another.
+    ///
+    /// # Errors
+    /// As [`Admitted::choose`], and 404 for a model of another upstream: its rules do not say what
+    /// this one may be asked for.
+    pub(super) fn judge_body(
+        &mut self,
+        view: &View,
+        offer: &Arc<Offer>,
+        body: &Body,
+    ) -> Result<(), Refusal> {
+        let Some(model) = body.model() else { return Ok(()) };
+        let chosen = self.choose(view, Some(model))?.offer;
+        if offer.hidden == Hidden::Reject && !Arc::ptr_eq(chosen, offer) {
+            return Err(Error::model_not_found(model).into());
+        }
+        Ok(())
     }
 
     /// Whether a request may be about what this path names below `/models/`: a model that is kept,

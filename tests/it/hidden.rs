@@ -163,6 +163,23 @@ fn the_body_of_a_request_that_reads_is_judged_too() {
 }
 
 #[test]
+fn a_body_is_judged_by_the_rules_of_the_upstream_that_gets_it() {
+    let (strict, lax) = (without_list(), without_list());
+    let rules = "hidden: reject, simple: [kept]";
+    let lax_rules = "prefix: '', hidden: reject, regexp: ['.*']";
+    let proxy = Proxy::start(&upstreams(&[
+        ("strict", &strict.url("/v1"), rules),
+        ("lax", &lax.url("/v1"), lax_rules),
+    ]));
+    let path = "/v1/models/strict/kept:generateContent";
+    proxy.post(path, r#"{"model":"hidden"}"#).own_error(404, "model_not_found");
+    for body in [r#"{"model":"strict/kept"}"#, "{}"] {
+        assert_eq!(proxy.post(path, body).status, 200, "{body}");
+    }
+    assert!(strict.requests().iter().all(|seen| !seen.text().contains("hidden")));
+}
+
+#[test]
 fn without_a_model_nothing_is_rejected() {
     let fake = without_list();
     let proxy =
