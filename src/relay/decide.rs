@@ -8,7 +8,7 @@ use super::hold::{Body, BodyReader, hold, too_large};
 use super::redirect::{self, Address};
 use super::view::{Choice, View};
 use crate::admin;
-use crate::admission::{Admission, Cors, is_navigation};
+use crate::admission::{Admission, Cors, is_from_browser, is_navigation};
 use crate::catalog::Catalog;
 use crate::config::Hidden;
 use crate::error::{Code, Error};
@@ -30,6 +30,10 @@ const OVERRIDES: [&str; 5] = [
     "x-http-method-override",
     "x-method-override",
 ];
+
+/// Fields that say how a body is to be read.
+const OF_THE_BODY: [&str; 4] =
+    ["content-type", "content-length", "content-encoding", "transfer-encoding"];
 
 /// Fields of a page's request that are judged here. An upstream that judges them again, as Ollama
 /// does, would refuse pages that the configuration allows.
@@ -126,10 +130,14 @@ impl Router {
         let cors = self.admission.check_origin(exchange.method(), exchange.headers(), is_own)?;
         let Cors { mut headers, preflight } = cors;
         let has_cors = !headers.is_empty();
-        let is_shown = !is_own && is_navigation(exchange.headers());
-        if is_shown {
-            // A script in an upstream's page would be one of our origin.
+        let is_relayed = !is_own && preflight.is_none();
+        let is_shown = is_relayed && is_navigation(exchange.headers());
+        // A script in an upstream's page would be one of our origin. A browser may show later what it
+        // keeps in its cache as an image.
+        if is_shown || (is_relayed && is_from_browser(exchange.headers())) {
             headers.push("Content-Security-Policy", "sandbox");
+        }
+        if is_shown {
             headers.push("X-Content-Type-Options", "nosniff");
         }
         exchange.add_to_response(headers);
@@ -196,6 +204,7 @@ impl Router {
             path,
             peer,
             headers: &headers,
+            is_http_1_0: exchange.is_http_1_0(),
             body: &mut exchange.body(),
             client: &*client,
         };
@@ -315,6 +324,10 @@ impl Admitted<'_> {
         answer.headers.strip_hop_by_hop();
         answer.headers.remove("content-length");
         strip_for_client(&mut answer.headers, has_cors, is_shown);
+        if exchange.headers().is_of_page() {
+            // Other programs on this machine would get them, because cookies ignore ports.
+            answer.headers.remove_any(&["set-cookie", "set-cookie2"]);
+        }
         Ok(answer)
     }
 }
@@ -339,6 +352,8 @@ fn for_upstream(headers: &Headers, has_our_key: bool) -> Headers {
         headers.strip_credentials();
     }
     headers.remove_any(&OVERRIDES);
+    headers.remove_look_alikes(&OVERRIDES);
+    headers.remove_look_alikes(&OF_THE_BODY);
     headers.remove_any(&JUDGED);
     headers.remove("host");
     headers.remove("content-length");
