@@ -57,8 +57,17 @@ impl Fake {
 
     /// The same at another address. The certificate is for [`LOOPBACK`] and wrong for any other.
     pub fn scripted_tls_at(ip: &str, script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Fake {
+        Fake::scripted_tls_as("upstream.pem", ip, script)
+    }
+
+    /// The same with another certificate in `tests/data/tls/`.
+    pub fn scripted_tls_as(
+        certificate: &str,
+        ip: &str,
+        script: impl Fn(&mut Conn) + Send + Sync + 'static,
+    ) -> Fake {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls");
-        let certificate = CertificateDer::from_pem_file(folder.join("upstream.pem")).unwrap();
+        let certificate = CertificateDer::from_pem_file(folder.join(certificate)).unwrap();
         let key = PrivateKeyDer::from_pem_file(folder.join("upstream.key")).unwrap();
         let config = ServerConfig::builder().with_no_client_auth();
         let config = config.with_single_cert(vec![certificate], key).unwrap();

@@ -16,7 +16,11 @@ mod idle;
 mod names;
 mod tcp;
 mod timing;
+mod tls;
 mod truth;
+mod validity;
+mod verify;
+mod words;
 
 pub(super) use self::call::{Call, Room};
 pub(super) use self::chain::connector;
@@ -24,3 +28,4 @@ pub(super) use self::names::Addresses;
 pub(super) use self::tcp::{PATH_TIMEOUT, is_path_timeout};
 pub(super) use self::timing::timeout_of;
 pub(super) use self::truth::is_break;
+pub(super) use self::verify::client_config;
