@@ -31,6 +31,7 @@
 //! | [`metrics`] | counters and histograms, for Prometheus |
 //! | [`record`] | the facts of one exchange |
 //! | [`trim`] | when freed memory is returned |
+//! | [`tunnel`] | bytes both ways between two connections that have switched protocols |
 //! | [`sys`] | system calls that the standard library does not have |
 //! | [`probe`] | asks the running proxy for its health |
 //! | [`crew`] | threads that take turns: one waits for work, the others follow |
@@ -92,5 +93,6 @@ pub mod sys;
 pub mod systemd;
 pub mod text;
 pub mod trim;
+pub mod tunnel;
 pub mod upstream;
 pub mod wanted;

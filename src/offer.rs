@@ -372,7 +372,8 @@ impl Offer {
             None => "/models".to_owned(),
         };
         let place = Place::Below(&rest);
-        let request = Request { method: "GET", place, headers, upload: Upload::None };
+        let request =
+            Request { method: "GET", place, headers, upload: Upload::None, protocol: None };
         let mut answer =
             self.upstream.fetch(request, self.list_timeout).map_err(Refusal::Failed)?;
         match answer.status {

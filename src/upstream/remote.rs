@@ -145,7 +145,11 @@ impl Upstream {
         client: Option<Arc<dyn Wanted>>,
         within: Option<Duration>,
     ) -> Result<Answer<'_>, Error> {
-        let Request { method, place, mut headers, upload } = request;
+        let Request { method, place, mut headers, upload, protocol } = request;
+        if let Some(protocol) = protocol {
+            headers.push("Connection", "Upgrade");
+            headers.push("Upgrade", protocol);
+        }
         if let Some(credentials) = self.forward.as_ref().and_then(|to| to.credentials.as_ref()) {
             headers.push("Proxy-Authorization", credentials.expose());
         }
@@ -164,7 +168,8 @@ impl Upstream {
             Upload::Chunked(reader) => (None, Some(reader)),
         };
         let (uri, uri_length) = uri(&self.url(place))?;
-        let call = Call::new(client, room(uri_length, &headers, length, body.is_some(), is_whole));
+        let room = room(uri_length, &headers, length, body.is_some(), is_whole);
+        let call = Call::new(client, room, protocol.is_some());
         let request = head(method, uri, &headers, length)?;
         let response = match body {
             None => {

@@ -153,6 +153,27 @@ impl<In: Transport> Transport for TlsTransport<In> {
     }
 }
 
+impl<In: Transport> Layer<In> {
+    /// The session of TLS, if there is one, and the bytes that have arrived and were not used.
+    pub(super) fn take_apart(self) -> (Option<Box<ClientConnection>>, Vec<u8>) {
+        match self {
+            Layer::Plain(mut inner) => (None, inner.buffers().input().to_vec()),
+            Layer::Tls(transport) => {
+                let TlsTransport { mut inner, mut session, buffers, .. } = *transport;
+                let mut input = inner.buffers().input();
+                while !input.is_empty() {
+                    // A record that is not valid fails the next read, too.
+                    let is_read = matches!(session.read_tls(&mut input), Ok(1..));
+                    if !is_read || session.process_new_packets().is_err() {
+                        break;
+                    }
+                }
+                (Some(session), buffers.input().to_vec())
+            }
+        }
+    }
+}
+
 impl<In: Transport> Transport for Layer<In> {
     fn buffers(&mut self) -> &mut dyn Buffers {
         match self {
