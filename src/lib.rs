@@ -44,6 +44,7 @@
 //! | [`framing`] | pure: HTTP/1.1 framing of requests and responses |
 //! | [`headers`] | pure: header fields, hop-by-hop fields, credentials |
 //! | [`elastic`] | pure: the size of a buffer |
+//! | [`base64`] | pure: base64 |
 //! | [`wanted`] | whether the client of an exchange is still there |
 //! | [`secret`] | text that is not shown in logs |
 //! | [`error`] | the errors of an exchange |
@@ -60,6 +61,7 @@
 
 pub mod admin;
 pub mod admission;
+pub mod base64;
 pub mod cache;
 pub mod catalog;
 pub mod cli;
