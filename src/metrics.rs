@@ -26,6 +26,7 @@ pub static METRICS: Metrics = Metrics {
     }),
     lists: Mutex::new(BTreeMap::new()),
     open: AtomicUsize::new(0),
+    upgrades: AtomicUsize::new(0),
     request_bytes: AtomicU64::new(0),
     response_bytes: AtomicU64::new(0),
     connections: AtomicUsize::new(0),
@@ -42,6 +43,7 @@ pub struct Metrics {
     /// By event and upstream.
     lists: Mutex<BTreeMap<(ListEvent, String), u64>>,
     open: AtomicUsize,
+    upgrades: AtomicUsize,
     request_bytes: AtomicU64,
     response_bytes: AtomicU64,
     connections: AtomicUsize,
@@ -90,19 +92,30 @@ pub enum ListEvent {
 
 /// Counts an exchange as open until it is dropped.
 #[derive(Debug)]
-pub struct Open(());
+pub struct Open(&'static AtomicUsize);
+
+impl Open {
+    fn count(gauge: &'static AtomicUsize) -> Open {
+        gauge.fetch_add(1, Ordering::Relaxed);
+        Open(gauge)
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        METRICS.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Metrics {
     /// Counts an exchange as open.
     pub fn open(&'static self) -> Open {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Open(())
+        Open::count(&self.open)
+    }
+
+    /// Counts an upgraded connection as open.
+    pub fn upgrade(&'static self) -> Open {
+        Open::count(&self.upgrades)
     }
 
     /// Counts an exchange that has ended.
@@ -119,7 +132,10 @@ impl Metrics {
         }
         let histograms = exchanges.times.entry(upstream).or_default();
         histograms.first_byte.add(sent.first_byte);
-        histograms.total.add(sent.total);
+        // An upgraded connection lasts for as long as its client wants.
+        if sent.status != 101 {
+            histograms.total.add(sent.total);
+        }
     }
 
     /// Shows the counters of an upstream's lists, at 0, before the first event.
@@ -203,6 +219,8 @@ impl Display for Metrics {
         drop(exchanges);
 
         single(f, "exchanges_open", "gauge", "Exchanges under way.", now(&self.open))?;
+        let help = "Upgraded connections (WebSockets).";
+        single(f, "upgrades_open", "gauge", help, now(&self.upgrades))?;
         let help = "Connections of clients.";
         single(f, "connections_open", "gauge", help, now(&self.connections))?;
         let help = "Bytes of the bodies of requests.";

@@ -15,7 +15,7 @@ use crate::cli::{self, Options};
 use crate::secret::Secret;
 use crate::text::quoted;
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "host",
     "port",
     "root_path",
@@ -26,6 +26,7 @@ const KEYS: [&str; 11] = [
     "idle_connection_timeout",
     "max_connections",
     "max_requests",
+    "max_upgrades",
     "shutdown_timeout",
 ];
 
@@ -66,6 +67,7 @@ pub(super) fn typed(node: &Node<'_>, sources: Sources<'_>) -> Result<TypedServer
         idle_timeout: timeout("idle_connection_timeout", defaults.idle_timeout),
         max_connections: count("max_connections", defaults.max_connections),
         max_requests: count("max_requests", defaults.max_requests),
+        max_upgrades: count("max_upgrades", defaults.max_upgrades),
         ..defaults
     };
     let checked = |key: &str, check: fn(&str) -> Result<String, String>| {

@@ -55,4 +55,5 @@ mod shortage; // out of file descriptors, threads or memory
 mod streams; // events arrive at once, and a cut stream never looks complete
 mod systemd; // notifications to a service manager, and sockets inherited from it
 mod tls; // upstreams over TLS
+mod upgrades; // WebSockets: bytes both ways after a 101
 mod waiting; // no client waits for a list, and each is told what is missing
