@@ -28,6 +28,7 @@
 //! | [`recent`] | the last exchanges and minutes, for the page |
 //! | [`logging`] | the log, and the line of an exchange |
 //! | [`metrics`] | counters and histograms, for Prometheus |
+//! | [`process_metrics`] | memory, CPU time and descriptors of the process, for Prometheus |
 //! | [`record`] | the facts of one exchange |
 //! | [`trim`] | when freed memory is returned |
 //! | [`tunnel`] | bytes both ways between two connections that have switched protocols |
@@ -80,6 +81,7 @@ pub mod metrics;
 pub mod model_field;
 pub mod offer;
 pub mod probe;
+pub mod process_metrics;
 pub mod progress;
 pub mod recent;
 pub mod record;

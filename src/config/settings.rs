@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use super::changes::Fingerprint;
 use super::limits::Limits;
 use crate::filter::Filter;
 use crate::secret::Secret;
@@ -12,8 +13,8 @@ use crate::secret::Secret;
 /// Everything that was configured, checked and compiled.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The file it was read from, as it was given.
-    pub file: PathBuf,
+    /// The file it was read from, as it was given; none if options and variables are all of it.
+    pub file: Option<PathBuf>,
     /// The listening side.
     pub server: Server,
     /// The remote APIs, in the order of the file; at least one.
@@ -22,6 +23,8 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// Warnings for the log, one line each.
     pub warnings: Vec<String>,
+    /// What was typed, to name what a reload changes.
+    pub(super) fingerprint: Fingerprint,
 }
 
 /// The listening side.
@@ -43,6 +46,8 @@ pub struct Server {
     pub allowed_origins: Vec<String>,
     /// Limits for clients.
     pub limits: Limits,
+    /// Whether the configuration is read again when its files change.
+    pub watch: bool,
     /// How long a graceful shutdown waits for exchanges to end.
     pub shutdown_timeout: Duration,
 }
