@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread;
 
@@ -14,6 +14,7 @@ use log::Level;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::admin::Program;
 use crate::admission::Admission;
 use crate::cli::Options;
 use crate::config::{self, BaseUrl, Config};
@@ -42,6 +43,9 @@ const FILES_EACH: usize = 4;
 /// The connections that are allowed however few files may be open.
 const LEAST_CONNECTIONS: usize = 4;
 
+/// A request to reload, with a way to send the result to the caller who waits for it.
+type Reload = Option<Sender<Result<(), String>>>;
+
 /// The proxy, whichever configuration it has at the moment.
 struct Service {
     options: Options,
@@ -49,6 +53,7 @@ struct Service {
     manager: Arc<Manager>,
     config: RwLock<Config>,
     relay: RwLock<Arc<Relay>>,
+    reloads: OnceLock<SyncSender<Reload>>,
 }
 
 /// Serves until a signal ends it.
@@ -78,13 +83,14 @@ pub fn serve(options: Options) -> Result<(), Failure> {
         manager: Arc::new(Manager::new(&supervision)),
         relay: RwLock::new(Arc::new(relay(&config, address)?)),
         config: RwLock::new(config),
+        reloads: OnceLock::new(),
     });
 
     let mut limits = service.read_config(|config| config.server.limits);
     let most = process::raise_file_limit().saturating_sub(OTHER_FILES) / FILES_EACH;
     limits.max_connections = limits.max_connections.min(most.max(LEAST_CONNECTIONS));
     let serving = Arc::clone(&service);
-    let serve = Box::new(move |exchange| serving.relay().exchange(exchange));
+    let serve = Box::new(move |exchange| serving.relay().exchange(exchange, &*serving));
     let server = listener.serve(limits, serve, Box::new(end_beyond_bearable_leaks))?;
     service.manager.ready(&format!("answering on {address}"));
     service.manager.feed_watchdog(address);
@@ -109,7 +115,7 @@ impl Service {
         &self,
         server: server::Server,
         mut signals: Signals,
-        reloads: &SyncSender<()>,
+        reloads: &SyncSender<Reload>,
     ) {
         let mut ending = None;
         for signal in &mut signals {
@@ -118,7 +124,7 @@ impl Service {
                 break;
             }
             // If a reload is already queued, it will read the file as it is now.
-            if let Err(TrySendError::Disconnected(())) = reloads.try_send(()) {
+            if let Err(TrySendError::Disconnected(_)) = reloads.try_send(None) {
                 log::error!("msg=\"not reloaded: an earlier reload ended in a panic\"");
             }
         }
@@ -139,22 +145,32 @@ impl Service {
 
     /// Reads the configuration again as often as it is asked for, on a thread of its own: the
     /// file may be one that is waited for, and signals must be obeyed meanwhile.
-    fn start_reloading(self: &Arc<Self>) -> io::Result<SyncSender<()>> {
+    fn start_reloading(self: &Arc<Self>) -> io::Result<SyncSender<Reload>> {
         let (reloads, asked) = sync_channel(1);
         let service = Arc::clone(self);
+        let serving = format!("answering on {}", self.address);
+        let _ = self.reloads.set(reloads.clone());
         let reload = move || {
-            for () in asked {
+            for caller in asked {
                 service.manager.reloading();
-                let status = service.reload();
-                service.manager.ready(&status);
+                let status = service.reload_now();
+                let failure = status.as_ref().err();
+                service.manager.ready(failure.unwrap_or(&serving));
+                if let Some(caller) = caller {
+                    // A caller that no longer waits needs no answer.
+                    let _ = caller.send(status);
+                }
             }
         };
         thread::Builder::new().name("reload".into()).spawn(reload)?;
         Ok(reloads)
     }
 
-    /// Reads the configuration again; says what came of it.
-    fn reload(&self) -> String {
+    /// Reads the configuration again.
+    ///
+    /// # Errors
+    /// Why the old one stays.
+    fn reload_now(&self) -> Result<(), String> {
         let loaded = config::load(&self.options, &config::environment);
         let loaded = loaded
             .map_err(|errors| errors.all().iter().map(ToString::to_string).collect::<Vec<_>>());
@@ -170,7 +186,7 @@ impl Service {
                     let error = Value(error);
                     log::error!("msg=\"not reloaded: the old configuration stays\" error={error}");
                 }
-                return format!("not reloaded: {}", errors.join("; "));
+                return Err(format!("not reloaded: {}", errors.join("; ")));
             }
         };
         for warning in &config.warnings {
@@ -185,7 +201,21 @@ impl Service {
         }
         log::info!("msg=\"reloaded\"");
         fetch_lists(&relay);
-        format!("answering on {}", self.address)
+        Ok(())
+    }
+}
+
+impl Program for Service {
+    fn reload(&self) -> Result<(), String> {
+        let ended = || "not reloaded: an earlier reload ended in a panic".to_owned();
+        let (caller, status) = channel();
+        let reloads = self.reloads.get().ok_or_else(ended)?;
+        reloads.send(Some(caller)).map_err(|_| ended())?;
+        status.recv().map_err(|_| ended())?
+    }
+
+    fn config_file(&self) -> Option<String> {
+        Some(self.read_config(|config| config.file.display().to_string()))
     }
 }
 

@@ -8,11 +8,25 @@ use crate::reply::Reply;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// A script by its name.
+macro_rules! script {
+    ($name:literal) => {
+        ($name, "text/javascript; charset=utf-8", include_str!(concat!("page/", $name)))
+    };
+}
+
 /// The files: name below `/-/`, media type and text.
-const FILES: [(&str, &str, &str); 3] = [
+const FILES: [(&str, &str, &str); 10] = [
     ("", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
-    ("page.js", "text/javascript; charset=utf-8", include_str!("page/page.js")),
+    script!("page.js"),
+    script!("draft.js"),
+    script!("exchanges.js"),
+    script!("finder.js"),
+    script!("form.js"),
+    script!("menu.js"),
+    script!("table.js"),
+    script!("text.js"),
 ];
 
 /// A file by its name below `/-/`.

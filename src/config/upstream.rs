@@ -12,16 +12,17 @@ use super::environment::Sources;
 use super::errors::{ConfigError, io_reason};
 use super::node::{Fields, Node, Place, nearest, unknown_key};
 use super::settings::{Authorization, BaseUrl, Hidden, Upstream};
-use super::{address, choosing, credentials, models, proxy};
+use super::{address, choosing, credentials, models, proxy, rules_file};
 use crate::filter::{Filter, Rules};
 use crate::text::quoted;
 
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "base_url",
     "prefix",
     "api_key",
     "authorization",
     "headers",
+    "rules",
     "regexp",
     "simple",
     "exclude",
@@ -180,6 +181,7 @@ fn upstream(
     });
     let total_timeout = seconds("total_timeout", 300);
     let list_timeout = fields.read("list_timeout", Node::timeout);
+    let (filter, rules_file) = rules_file::read(&fields, sources.folder)?;
     Ok(Upstream {
         models: fields.read("models", |node| models::models(node, &name)),
         list_path,
@@ -199,7 +201,8 @@ fn upstream(
         max_body: fields.read("max_body", Node::size).unwrap_or(64 << 20),
         ca_file: fields.read("tls", |node| ca_file(node, sources.folder)).flatten(),
         proxy: proxy::proxy(&base_url, sources.env)?,
-        filter: filter(&fields),
+        filter,
+        rules_file,
         hidden: fields.read("hidden", hidden).unwrap_or(Hidden::Allow),
         base_url,
     })
@@ -241,7 +244,8 @@ fn holds_certificate(pem: &[u8]) -> bool {
     !body.trim().is_empty() && body.chars().all(base64)
 }
 
-fn filter(fields: &Fields<'_>) -> Filter {
+/// Compiles the filter keys.
+pub(super) fn filter(fields: &Fields<'_>) -> Filter {
     let exclude = fields.read("exclude", |node| {
         let fields = node.fields()?;
         fields.only(&["regexp", "simple"]);

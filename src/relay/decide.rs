@@ -7,7 +7,7 @@ use super::hint;
 use super::hold::{Body, BodyReader, hold, too_large};
 use super::redirect::{self, Address};
 use super::view::{Choice, View};
-use crate::admin;
+use crate::admin::{self, Program};
 use crate::admission::{Admission, Cors, is_navigation};
 use crate::catalog::Catalog;
 use crate::config::Hidden;
@@ -106,6 +106,7 @@ impl Router {
         exchange: &mut Exchange,
         target: &str,
         record: &mut Record,
+        program: &dyn Program,
     ) -> Result<Outcome<'_>, Error> {
         let (view, target, root_path) = self.view_of(target);
         let route = route(exchange.method(), target, root_path);
@@ -120,7 +121,7 @@ impl Router {
         if let Ok(Route::Own { path }) = route {
             if admin::is_public(path) {
                 record.class = Class::Own;
-                return self.own(exchange, path);
+                return self.own(exchange, path, program);
             }
         }
         let cors = self.admission.check_origin(exchange.method(), exchange.headers(), is_own)?;
@@ -156,7 +157,7 @@ impl Router {
             Route::Native { is_below: false, target } => {
                 request.native(view, Place::Beside(target))
             }
-            Route::Own { path } => return self.own(request.exchange, path),
+            Route::Own { path } => return self.own(request.exchange, path, program),
             Route::Model { .. } => request.model(view, route),
             Route::Below { rest } => request.relay(view, Place::Below(rest)),
             Route::Beside { path } => request.relay(view, Place::Beside(path)),
@@ -188,7 +189,12 @@ impl Router {
     }
 
     /// One of the program's own paths.
-    fn own(&self, exchange: &mut Exchange, path: &str) -> Result<Outcome<'_>, Error> {
+    fn own(
+        &self,
+        exchange: &mut Exchange,
+        path: &str,
+        program: &dyn Program,
+    ) -> Result<Outcome<'_>, Error> {
         let (method, headers) = (exchange.method().to_owned(), exchange.headers().clone());
         let (peer, client) = (exchange.peer(), exchange.wanted());
         let request = admin::Request {
@@ -199,7 +205,7 @@ impl Router {
             body: &mut exchange.body(),
             client: &*client,
         };
-        admin::answer(request, self.offers(), &self.admission).map(Outcome::Own)
+        admin::answer(request, self.offers(), &self.admission, program).map(Outcome::Own)
     }
 
     /// The difference between the path of a client and that of an upstream.
