@@ -175,13 +175,18 @@ impl Headers {
     pub fn end_to_end(&self) -> Headers {
         let mut headers = self.clone();
         headers.strip_hop_by_hop();
-        let is_of_browser =
-            |name: &str| has_prefix(name, "sec-fetch-") || name.eq_ignore_ascii_case("origin");
         // In `self`, because `Connection` may have listed them.
-        if self.iter().any(|(name, _)| is_of_browser(name)) {
+        if self.is_of_page() {
             headers.retain(|name| !ends_in(name, "cookie") && !ends_in(name, "cookie2"));
         }
         headers
+    }
+
+    /// Whether a browser sent the request, for a page or for its user: it then says so.
+    pub fn is_of_page(&self) -> bool {
+        let says_so =
+            |name: &str| has_prefix(name, "sec-fetch-") || name.eq_ignore_ascii_case("origin");
+        self.iter().any(|(name, _)| says_so(name))
     }
 
     /// Removes every credential.
@@ -207,6 +212,15 @@ impl Headers {
     /// Removes every field that has one of these names.
     pub fn remove_any(&mut self, names: &[&str]) {
         self.retain(|name| !names.iter().any(|other| other.eq_ignore_ascii_case(name)));
+    }
+
+    /// Removes every field with a `_` that CGI and WSGI take for one of these names: there, both `-` and
+    /// `_` are `_`.
+    pub fn remove_look_alikes(&mut self, names: &[&str]) {
+        let is_similar = |name: &str| {
+            names.iter().any(|other| name.replace('_', "-").eq_ignore_ascii_case(other))
+        };
+        self.retain(|name| !name.contains('_') || !is_similar(name));
     }
 
     /// Removes every field whose name has this prefix.

@@ -281,7 +281,8 @@ fn announce(config: &Config, address: SocketAddr) {
     }
     let file = config.file.display().to_string();
     let root_path = &config.server.root_path;
-    log::info!("msg=\"listening\" address=http://{address}{root_path} config={}", Value(&file));
+    let at = format!("http://{address}{root_path}");
+    log::info!("msg=\"listening\" address={at} page={at}/-/ config={}", Value(&file));
     for upstream in &config.upstreams {
         let name = Value(&upstream.name);
         match &upstream.base_url {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{assets, models, save};
-use crate::admission::Admission;
+use crate::admission::{Admission, is_navigation};
 use crate::catalog::lists;
 use crate::error::{Code, Error};
 use crate::headers::Headers;
@@ -50,6 +50,8 @@ pub struct Request<'a> {
     pub peer: SocketAddr,
     /// All header fields.
     pub headers: &'a Headers,
+    /// Whether the client speaks HTTP/1.0.
+    pub is_http_1_0: bool,
     /// The body.
     pub body: &'a mut dyn Read,
     /// Whether the client is still there.
@@ -78,13 +80,18 @@ pub fn answer(
     admission: &Admission,
     program: &dyn Program,
 ) -> Result<Reply, Error> {
-    let Request { method, path, peer, headers, body, client } = request;
+    let Request { method, path, peer, headers, is_http_1_0, body, client } = request;
     let reads = matches!(method, "GET" | "HEAD");
     let name = path.trim_start_matches("/-").trim_start_matches('/');
     let file = assets::file(name).filter(|_| reads);
     // The page itself needs no key, because the key is typed in there.
     if name != HEALTH && (file.is_none() || !admission.has_keys()) {
-        admission.check_own(peer, headers)?;
+        match admission.check_own(peer, headers, is_http_1_0) {
+            Err(error) if name.is_empty() && is_navigation(headers) && !admission.has_keys() => {
+                return Ok(assets::elsewhere(&error, headers));
+            }
+            checked => checked?,
+        }
     }
     match (name, file) {
         ("", _) if !path.ends_with('/') => {

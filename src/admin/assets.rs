@@ -2,6 +2,8 @@
 //!
 //! Limits: the page loads nothing else, and its Content-Security-Policy enforces that.
 
+use crate::error::Error;
+use crate::headers::Headers;
 use crate::reply::Reply;
 
 /// The page may run its own script and call this program.
@@ -33,4 +35,20 @@ const FILES: [(&str, &str, &str); 10] = [
 pub(super) fn file(name: &str) -> Option<Reply> {
     let (_, content_type, text) = FILES.iter().find(|(file, ..)| *file == name)?;
     Some(Reply::file(content_type, POLICY, text))
+}
+
+/// What a browser on another machine is shown in place of the page.
+pub(super) fn elsewhere(error: &Error, headers: &Headers) -> Reply {
+    let host = headers.get_str("host").unwrap_or_default();
+    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).unwrap_or(80);
+    let text = format!(
+        "<!doctype html><html lang=en><meta name=viewport content=\"width=device-width\">\
+         <title>model-filter</title><h1>This page is for the machine that model-filter runs on</h1>\
+         <p>Forward its port, leave that running, and open <a href=\"http://127.0.0.1:{port}/-/\">\
+         http://127.0.0.1:{port}/-/</a>:<pre>ssh -L {port}:127.0.0.1:{port} SERVER</pre>\
+         <p>Or set <code>server.client_keys</code>: the page then asks for a key."
+    );
+    let mut reply = Reply::fresh(error.code.status(), "text/html; charset=utf-8", text);
+    reply.headers.push("x-model-filter-error", error.code.as_str());
+    reply
 }

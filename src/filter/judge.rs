@@ -109,8 +109,7 @@ impl Filter {
 
     /// Whether every model is kept, because there are no rules.
     pub fn keeps_all(&self) -> bool {
-        let excludes_none = self.exclude.patterns.is_empty() && self.exclude.names.is_empty();
-        self.keep.is_none() && excludes_none && !self.has_conditions()
+        self.keep.is_none() && self.exclude.is_empty() && !self.has_conditions()
     }
 
     /// Whether the model is kept, judged by its name and by what its list says about it. Names in
@@ -131,9 +130,14 @@ impl Filter {
     }
 
     /// Whether only the upstream's list says which models there are: neither `regexp` nor `simple`
-    /// is given, so that every name is kept that is not excluded, in whatever spelling.
+    /// is given, or there is an `exclude` beside `regexp`. Then a name is kept in each spelling that
+    /// is not excluded, and upstreams know many: `gpt:online` of OpenRouter, `llama` for
+    /// `llama:latest` of Ollama.
     pub fn needs_list(&self) -> bool {
-        self.keep.is_none()
+        match &self.keep {
+            None => true,
+            Some(keep) => !keep.patterns.is_empty() && !self.exclude.is_empty(),
+        }
     }
 
     /// Whether models must meet conditions.

@@ -39,6 +39,10 @@ impl Matcher {
         Ok(Matcher { regexp_key, patterns, simple_key, names: names.to_vec(), name_index })
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.patterns.is_empty() && self.names.is_empty()
+    }
+
     /// The first name or pattern that matches a folded id. A name is looked up first because it is
     /// the more specific reason, and cheaper.
     pub(super) fn rule_for(&self, id: &str) -> Option<Rule> {

@@ -19,12 +19,14 @@ pub(super) fn find(body: &[u8]) -> Result<Option<ModelField>, Error> {
         serde_json::from_str::<IgnoredAny>(text).map_err(|cause| invalid(&cause))?;
         return Ok(None);
     }
-    let model = json::member(text, "model").map_err(|cause| invalid(&cause))?;
+    let members = json::members(text, ["model", "__proto__"]);
+    let [model, prototype] = members.map_err(|cause| invalid(&cause))?;
     if model.repeated {
         return Err(two_models());
     }
-    if model.respelled {
-        // Go's encoding/json ignores case.
+    // Go's encoding/json ignores case. JavaScript's `Object.assign` takes `__proto__` for the prototype,
+    // whose members the copy then has too.
+    if model.respelled || prototype.value.is_some() {
         let what = "the body has a key that servers might read as `model`";
         return Err(Error::bad_request(what));
     }
@@ -107,6 +109,15 @@ mod tests {
             assert!(refusal(format!("{{\"model\":\"a\\u0000{tail}\"}}")).contains("NUL"));
         }
         assert_eq!(json(r#"{"a\u0000model":"\u0000"}"#), None);
+    }
+
+    #[test]
+    fn a_prototype_that_may_name_a_model_is_refused() {
+        for key in ["__proto__", r"\u005f_proto_\u005f"] {
+            let body = format!("{{\"{key}\":{{\"model\":\"a\"}}}}");
+            assert!(refusal(body).contains("might read as `model`"));
+        }
+        assert_eq!(json(r#"{"a":{"__proto__":{"model":"a"}}}"#), None);
     }
 
     #[test]

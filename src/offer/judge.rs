@@ -145,7 +145,14 @@ impl Offer {
         if !verdict.kept {
             return Ok(Some(verdict.rule.to_string()));
         }
-        if !self.judges_by_list || verdict.rule.is_name() {
+        if verdict.rule.is_name() {
+            return Ok(None);
+        }
+        // LiteLLM takes `a,b` for two models.
+        if model.contains(',') {
+            return Ok(Some("names several models".to_owned()));
+        }
+        if !self.judges_by_list {
             return Ok(None);
         }
         let question = self.question(headers, None)?;

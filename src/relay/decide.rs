@@ -8,7 +8,7 @@ use super::hold::{Body, BodyReader, hold, too_large};
 use super::redirect::{self, Address};
 use super::view::{Choice, View};
 use crate::admin::{self, Program};
-use crate::admission::{Admission, Cors, is_navigation};
+use crate::admission::{Admission, Cors, is_from_browser, is_navigation};
 use crate::catalog::Catalog;
 use crate::config::Hidden;
 use crate::error::{Code, Error};
@@ -17,6 +17,7 @@ use crate::headers::Headers;
 use crate::logging::Value;
 use crate::offer::{Offer, Refusal};
 use crate::record::Record;
+use crate::reply::Reply;
 use crate::route::{Class, Route, by_name, route};
 use crate::server::Exchange;
 use crate::upstream::{Answer, Place, Request, Upload};
@@ -30,6 +31,10 @@ const OVERRIDES: [&str; 5] = [
     "x-http-method-override",
     "x-method-override",
 ];
+
+/// Fields that say how a body is to be read.
+const OF_THE_BODY: [&str; 4] =
+    ["content-type", "content-length", "content-encoding", "transfer-encoding"];
 
 /// Fields of a page's request that are judged here. An upstream that judges them again, as Ollama
 /// does, would refuse pages that the configuration allows.
@@ -127,10 +132,14 @@ impl Router {
         let cors = self.admission.check_origin(exchange.method(), exchange.headers(), is_own)?;
         let Cors { mut headers, preflight } = cors;
         let has_cors = !headers.is_empty();
-        let is_shown = !is_own && is_navigation(exchange.headers());
-        if is_shown {
-            // A script in an upstream's page would be one of our origin.
+        let is_relayed = !is_own && preflight.is_none();
+        let is_shown = is_relayed && is_navigation(exchange.headers());
+        // A script in an upstream's page would be one of our origin. A browser may show later what it
+        // keeps in its cache as an image.
+        if is_shown || (is_relayed && is_from_browser(exchange.headers())) {
             headers.push("Content-Security-Policy", "sandbox");
+        }
+        if is_shown {
             headers.push("X-Content-Type-Options", "nosniff");
         }
         exchange.add_to_response(headers);
@@ -138,9 +147,14 @@ impl Router {
             return Ok(Outcome::Own(reply));
         }
         record.class = route.as_ref().map(Route::class).unwrap_or_default();
+        let is_front = is_shown && exchange.method() == "GET" && is_root(&route);
         // The paths below /-/ have rules of their own for who may ask.
-        let has_our_key =
-            record.class != Class::Own && self.admission.check_key(exchange.headers())?;
+        let has_our_key = match self.admission.check_key(exchange.headers()) {
+            _ if record.class == Class::Own => false,
+            // The key is typed into the page.
+            Err(_) if is_front => return Ok(self.to_page()),
+            checked => checked?,
+        };
         let route = route?;
         if asks_upgrade(exchange.headers()) {
             let what = "upgrades (WebSocket) are not supported: use HTTP";
@@ -162,6 +176,9 @@ impl Router {
             Route::Below { rest } => request.relay(view, Place::Below(rest)),
             Route::Beside { path } => request.relay(view, Place::Beside(path)),
         };
+        if is_front && leads_nowhere(&outcome) {
+            return Ok(self.to_page());
+        }
         let refusal = match outcome {
             Err(Refusal::Mirrored(refusal)) => refusal,
             Err(Refusal::Failed(error)) => return Err(error),
@@ -172,6 +189,14 @@ impl Router {
         let mut reply = Arc::unwrap_or_clone(refusal);
         strip_for_client(&mut reply.headers, has_cors, is_shown);
         Ok(Outcome::Own(reply))
+    }
+
+    /// Sends a browser to the page.
+    fn to_page(&self) -> Outcome<'_> {
+        let mut reply = Reply::empty(302);
+        reply.headers.push("Location", format!("{}/-/", self.root_path));
+        reply.headers.push("Cache-Control", "no-store");
+        Outcome::Own(reply)
     }
 
     /// The view that a target names, and the target and the root path to route within it.
@@ -202,6 +227,7 @@ impl Router {
             path,
             peer,
             headers: &headers,
+            is_http_1_0: exchange.is_http_1_0(),
             body: &mut exchange.body(),
             client: &*client,
         };
@@ -321,6 +347,10 @@ impl Admitted<'_> {
         answer.headers.strip_hop_by_hop();
         answer.headers.remove("content-length");
         strip_for_client(&mut answer.headers, has_cors, is_shown);
+        if exchange.headers().is_of_page() {
+            // Other programs on this machine would get them, because cookies ignore ports.
+            answer.headers.remove_any(&["set-cookie", "set-cookie2"]);
+        }
         Ok(answer)
     }
 }
@@ -345,12 +375,28 @@ fn for_upstream(headers: &Headers, has_our_key: bool) -> Headers {
         headers.strip_credentials();
     }
     headers.remove_any(&OVERRIDES);
+    headers.remove_look_alikes(&OVERRIDES);
+    headers.remove_look_alikes(&OF_THE_BODY);
     headers.remove_any(&JUDGED);
     headers.remove("host");
     headers.remove("content-length");
     // `100 Continue` is sent here, when the body is read.
     headers.remove("expect");
     headers
+}
+
+/// Whether a request is for `/`, where a browser begins.
+fn is_root(route: &Result<Route<'_>, Error>) -> bool {
+    matches!(route, Ok(Route::Beside { path }) if path.split('?').next() == Some("/"))
+}
+
+/// Whether no upstream has anything at a path: none can be chosen, or it answers 404.
+fn leads_nowhere(outcome: &Result<Outcome<'_>, Refusal>) -> bool {
+    match outcome {
+        Ok(Outcome::Upstream(answer)) => answer.status == 404,
+        Err(Refusal::Failed(error)) => matches!(error.code, Code::BadRequest | Code::ModelNotFound),
+        _ => false,
+    }
 }
 
 /// Whether a request asks for another protocol. An offer of HTTP/2 does not count: a server may

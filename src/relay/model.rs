@@ -9,7 +9,7 @@ use super::hold::{Body, hold};
 use super::view::{Choice, View};
 use crate::config::Hidden;
 use crate::error::Error;
-use crate::filter::{Filter, Rule};
+use crate::filter::Filter;
 use crate::list::prefixed_model;
 use crate::model_field::check_length;
 use crate::offer::{Offer, Refusal};
@@ -50,17 +50,34 @@ impl Admitted<'_> {
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         let path = format!("{}{rest}{query}", beside.unwrap_or("/models/"));
         let place = if beside.is_some() { Place::Beside(&path) } else { Place::Below(&path) };
+        let body = hold(self.exchange, &view.holding)?;
+        self.judge_body(view, offer, &body)?;
         let own_id = folded(&id[prefix.len()..]);
         let is_relayed = view.prefix(offer).is_empty() && offer.filter.keeps_all();
         if reads && (!is_relayed || offer.own_model(&own_id).is_some()) {
-            return self.ask_and_filter(offer, view.prefix(offer), place, &own_id);
-        }
-        let body = if reads { Body::default() } else { hold(self.exchange, &view.holding)? };
-        // The body may name another model than the path.
-        if let Some(model) = body.model() {
-            self.choose(view, Some(model))?;
+            return self.ask_and_filter(offer, view.prefix(offer), place, body, &own_id);
         }
         Ok(self.ask(offer, place, body).map(Outcome::Upstream)?)
+    }
+
+    /// Judges the model in a body that goes to this upstream whatever it names. The path may name
+    /// another.
+    ///
+    /// # Errors
+    /// As [`Admitted::choose`], and 404 for a model of another upstream: its rules do not say what
+    /// this one may be asked for.
+    pub(super) fn judge_body(
+        &mut self,
+        view: &View,
+        offer: &Arc<Offer>,
+        body: &Body,
+    ) -> Result<(), Refusal> {
+        let Some(model) = body.model() else { return Ok(()) };
+        let chosen = self.choose(view, Some(model))?.offer;
+        if offer.hidden == Hidden::Reject && !Arc::ptr_eq(chosen, offer) {
+            return Err(Error::model_not_found(model).into());
+        }
+        Ok(())
     }
 
     /// Whether a request may be about what this path names below `/models/`: a model that is kept,
@@ -73,7 +90,7 @@ impl Admitted<'_> {
         let model = path.rsplit_once('/').map(|(model, _)| model);
         // Without rules that name ids, `{id}/endpoints` of a hidden model looks like an id.
         let is_below_hidden = model.is_some_and(|model| offer.filter.excludes(&plain(model)))
-            && !is_named(&offer.filter, path);
+            && !offer.filter.verdict(path).rule.is_name();
         if is_below_hidden {
             return Ok(false);
         }
@@ -97,11 +114,12 @@ impl Admitted<'_> {
         offer: &'a Arc<Offer>,
         prefix: &str,
         place: Place<'_>,
+        body: Body,
         id: &str,
     ) -> Result<Outcome<'a>, Refusal> {
         let is_head = self.exchange.method() == "HEAD";
         let names = offer.catalog_names(&self.headers, &*self.exchange.wanted())?;
-        let mut answer = self.ask_to_change(offer, place)?;
+        let mut answer = self.ask_to_change(offer, place, body)?;
         if matches!(answer.status, 404 | 405 | 501) {
             if let Some(model) = offer.own_model(id) {
                 let model = prefixed_model(model, prefix).unwrap_or_else(|| model.to_owned());
@@ -157,9 +175,4 @@ fn keeps(filter: &Filter, id: &str) -> bool {
     // A lenient server may drop the slash in front.
     let is_hidden_without_slash = id.starts_with('/') && filter.excludes(&folded);
     !folded.is_empty() && !is_hidden_without_slash && filter.keeps(id) && filter.keeps(&plain(id))
-}
-
-/// Whether `simple` names an id, which then is one.
-fn is_named(filter: &Filter, id: &str) -> bool {
-    matches!(filter.verdict(id).rule, Rule::Entry { list: "simple", .. })
 }

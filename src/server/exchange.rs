@@ -126,6 +126,11 @@ impl Exchange {
         self.request.as_ref().expect(HELD).url()
     }
 
+    /// Whether the client speaks HTTP/1.0.
+    pub fn is_http_1_0(&self) -> bool {
+        self.is_http_1_0
+    }
+
     /// The request's header fields.
     pub fn headers(&self) -> &Headers {
         &self.headers

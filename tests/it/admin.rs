@@ -42,6 +42,15 @@ fn what_is_below_the_dash_is_for_this_machine_or_with_a_key() {
         }
         assert_eq!(proxy.ask("GET", "/-/health", &[field], b"").text(), "ok\n");
     }
+    // As nginx forwards what anybody asks, if it has no `proxy_set_header`.
+    for path in ["/-/ready", "/-/", "/-/models.json", "/-/health"] {
+        let mut client = Client::of(&proxy);
+        client.send_raw(format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n"));
+        match path {
+            "/-/health" => assert_eq!(client.response().text(), "ok\n"),
+            _ => drop(client.response().own_error(403, "forbidden_host")),
+        }
+    }
     let mut client = Client::of(&proxy);
     client.send_raw("GET /-/health HTTP/1.1\r\nHost: llm.example\r\n\r\n");
     assert_eq!(client.response().text(), "ok\n", "under any name");

@@ -186,7 +186,7 @@ fn only_the_page_itself_saves() {
 fn behind_a_proxy_a_client_key_is_needed_to_save() {
     let folder = Folder::new();
     let fake = Fake::listing(&models(&["a", "b"]));
-    let settings = format!("authorization: none\n    {}", folder.rules());
+    let settings = format!("authorization: none\n{}", folder.rules());
     let config =
         format!("{}server: {{client_keys: [a-key-of-ours]}}", plain(&fake.url("/v1"), &settings));
     let proxy = Proxy::start(&config);
