@@ -112,8 +112,8 @@ export class Finder {
 
 	makeControls() {
 		const options = (id, values) => find(id).replaceChildren(...values.map(([value, text]) => Object.assign(new Option(text, value), { text0: text })));
-		options("#context", [[0, "any"], ...CONTEXTS.map((count) => [count, `${contextText(count)} or more`])]);
-		options("#age", [[0, "any"], ...AGES.map((days) => [days, `up to ${days} days`])]);
+		options("#context", [[0, "any"], ...CONTEXTS.map((count) => [count, `${contextText(count)}+`])]);
+		options("#age", [[0, "any"], ...AGES.map((days) => [days, `≤ ${days} days`])]);
 		options("#without", [["", "–"], ...this.common.map((word) => [word, word])]);
 		const known = [...this.words.keys()];
 		find("#chips").replaceChildren(...["free", ...CHIPS.filter((word) => this.words.has(word))].map((word) => this.chip(word)));
