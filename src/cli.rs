@@ -18,16 +18,21 @@ A small proxy in front of an OpenAI-compatible API that lists only the models yo
 
 Usage: model-filter [OPTIONS]           run the proxy
        model-filter models [WORD]       show which models are kept or hidden, and why
-       model-filter check               check the configuration
+       model-filter check [FILE]        check the configuration
        model-filter health              ask the running proxy whether it is healthy
 
 The page to choose models on: http://127.0.0.1:8080/-/
 
 Options:
-  -c, --config FILE      the configuration [default: config.yaml]
+  -c, --config FILE      the configuration [default: config.yaml here, then
+                         ~/.config/model-filter/ and /etc/model-filter/]
   -H, --host HOST        the address to listen on [default: 127.0.0.1]
   -p, --port PORT        the port to listen on, 0 for any free one [default: 8080]
   -r, --root-path PATH   a leading path to strip from request paths [default: none]
+      --base-url URL     the address of the API; no file is needed then
+      --keep PATTERN     keep models whose whole id matches; may be repeated
+      --hide PATTERN     hide models whose whole id matches; may be repeated
+      --api-key-env NAME the variable that holds the API's key
   -h, --help             print this help
   -V, --version          print the version
 
@@ -57,6 +62,10 @@ Exit status:
 Environment:
   LLM_MF_CONFIG, LLM_MF_HOST, LLM_MF_PORT, LLM_MF_ROOT_PATH
                          the same as the options above, which take precedence
+  LLM_MF_BASE_URL, LLM_MF_API_KEY, LLM_MF_REGEXP, LLM_MF_SIMPLE, LLM_MF_EXCLUDE,
+  LLM_MF_CACHE_TTL, LLM_MF_CLIENT_KEYS
+                         replace the keys of the file, or are all of the configuration;
+                         lists are separated by blanks
   LLM_MF_LOG             error, warn, info, debug or off [default: info]
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY
                          the proxy for upstreams, and the hosts to reach directly
@@ -105,6 +114,14 @@ pub struct Options {
     pub port: Option<u16>,
     /// `--root-path`
     pub root_path: Option<String>,
+    /// `--base-url`
+    pub base_url: Option<String>,
+    /// `--keep`, in their order
+    pub keep: Vec<String>,
+    /// `--hide`, in their order
+    pub hide: Vec<String>,
+    /// `--api-key-env`: the name of a variable
+    pub api_key_env: Option<String>,
 }
 
 /// Which models to show, and how.
@@ -144,7 +161,8 @@ impl From<lexopt::Error> for CliError {
     }
 }
 
-/// Reads the arguments, without the program's name. If an option is repeated, the last one counts.
+/// Reads the arguments, without the program's name. If an option is repeated, the last one counts,
+/// except for `--keep` and `--hide`.
 ///
 /// # Errors
 /// An unknown option, a missing value, a value that is not UTF-8, an invalid port.
@@ -169,6 +187,14 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, CliError> 
             Arg::Short('r') | Arg::Long("root-path") => {
                 options.root_path = Some(text("--root-path", parser.value()?)?);
             }
+            Arg::Long("base-url") => {
+                options.base_url = Some(text("--base-url", parser.value()?)?);
+            }
+            Arg::Long("keep") => options.keep.push(text("--keep", parser.value()?)?),
+            Arg::Long("hide") => options.hide.push(text("--hide", parser.value()?)?),
+            Arg::Long("api-key-env") => {
+                options.api_key_env = Some(text("--api-key-env", parser.value()?)?);
+            }
             Arg::Long("kept") if name == Name::Models => selection.kept = true,
             Arg::Long("hidden") if name == Name::Models => selection.hidden = true,
             Arg::Long("sort") if name == Name::Models => {
@@ -189,6 +215,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, CliError> 
                 (Name::Serve, Some("models")) => name = Name::Models,
                 (Name::Serve, Some("check")) => name = Name::Check,
                 (Name::Serve, Some("health")) => name = Name::Health,
+                (Name::Check, _) if options.config.is_none() => options.config = Some(value.into()),
                 (Name::Models, Some(word)) if selection.word.is_none() => {
                     selection.word = Some(word.to_owned());
                 }
@@ -254,6 +281,7 @@ mod tests {
             host: Some("::1".to_owned()),
             port: Some(9000),
             root_path: Some("/llm".to_owned()),
+            ..Options::default()
         };
         let long = "--config a.yaml --host=::1 --port 9000 --root-path /llm";
         assert_eq!(parsed(long), Ok(Command::Serve(expected.clone())));
@@ -286,10 +314,25 @@ mod tests {
             "health --online",
             "health --kept",
             "models a b",
-            "check models",
+            "check a b",
         ] {
             assert!(parsed(line).unwrap_err().starts_with("unknown "), "{line}");
         }
+    }
+
+    #[test]
+    fn an_upstream_may_be_described_by_options() {
+        let line = "models --base-url http://a/v1 --keep a.* --keep b --hide c --api-key-env KEY";
+        let Ok(Command::Models(options, _)) = parsed(line) else { panic!("{line}") };
+        assert_eq!(options.base_url.as_deref(), Some("http://a/v1"));
+        assert_eq!(
+            (options.keep, options.hide),
+            (vec!["a.*".into(), "b".into()], vec!["c".into()])
+        );
+        assert_eq!(options.api_key_env.as_deref(), Some("KEY"));
+        let options = Options { config: Some("a.yaml".into()), ..Options::default() };
+        let check = Command::Check { options, online: false, key: None };
+        assert_eq!(parsed("check a.yaml"), Ok(check));
     }
 
     #[test]

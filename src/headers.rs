@@ -43,6 +43,9 @@ const CREDENTIALS: [&str; 14] = [
 /// The fields that hold a bare key: of Anthropic's, Azure's and Google's SDKs.
 const KEYS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
 
+/// The subprotocol of a WebSocket that is a key. The script of a page cannot set header fields.
+const KEY_PROTOCOL: &str = "openai-insecure-api-key.";
+
 /// The ends of names that only look like that.
 const NO_CREDENTIALS: [&str; 4] = ["idempotencykey", "websocketkey", "cachekey", "surrogatekey"];
 
@@ -192,6 +195,26 @@ impl Headers {
     /// Removes every credential.
     pub fn strip_credentials(&mut self) {
         self.retain(|name| !is_credential(name));
+        self.strip_key_protocol();
+    }
+
+    /// Removes the keys among the subprotocols of a WebSocket.
+    fn strip_key_protocol(&mut self) {
+        const FIELD: &str = "sec-websocket-protocol";
+        if self.key_protocols().next().is_none() {
+            return;
+        }
+        let lists = self.get_all(FIELD).flat_map(list_of_names);
+        let rest: Vec<&[u8]> = lists.filter(|name| key_of_protocol(name).is_none()).collect();
+        let rest = rest.join(&b", "[..]);
+        self.remove(FIELD);
+        if !rest.is_empty() {
+            self.push("Sec-WebSocket-Protocol", rest);
+        }
+    }
+
+    fn key_protocols(&self) -> impl Iterator<Item = &[u8]> {
+        self.get_all("sec-websocket-protocol").flat_map(list_of_names).filter_map(key_of_protocol)
     }
 
     /// The credentials, in order.
@@ -199,14 +222,16 @@ impl Headers {
         self.iter().filter(|(name, _)| is_credential(name))
     }
 
-    /// The keys that a client presents: `Bearer` tokens, then those in `x-api-key` and its like.
+    /// The keys that a client presents: `Bearer` tokens, then those in `x-api-key` and its like, then
+    /// that in a subprotocol of a WebSocket.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
         let text = |value| std::str::from_utf8(value).ok().map(str::trim);
         let bearers = self.get_all("authorization").filter_map(move |value| {
             let (scheme, token) = text(value)?.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        bearers.chain(KEYS.iter().flat_map(|name| self.get_all(name)).filter_map(text))
+        let keys = KEYS.iter().flat_map(|name| self.get_all(name));
+        bearers.chain(keys.chain(self.key_protocols()).filter_map(text))
     }
 
     /// Removes every field that has one of these names.
@@ -320,6 +345,12 @@ fn percent_decoded(name: &str) -> String {
         rest = left;
     }
     decoded
+}
+
+/// The key in a subprotocol of a WebSocket.
+fn key_of_protocol(name: &[u8]) -> Option<&[u8]> {
+    let (front, key) = name.split_at_checked(KEY_PROTOCOL.len())?;
+    front.eq_ignore_ascii_case(KEY_PROTOCOL.as_bytes()).then_some(key)
 }
 
 /// Whether a field of this name is hop-by-hop.

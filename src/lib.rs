@@ -28,8 +28,10 @@
 //! | [`recent`] | the last exchanges and minutes, for the page |
 //! | [`logging`] | the log, and the line of an exchange |
 //! | [`metrics`] | counters and histograms, for Prometheus |
+//! | [`process_metrics`] | memory, CPU time and descriptors of the process, for Prometheus |
 //! | [`record`] | the facts of one exchange |
 //! | [`trim`] | when freed memory is returned |
+//! | [`tunnel`] | bytes both ways between two connections that have switched protocols |
 //! | [`sys`] | system calls that the standard library does not have |
 //! | [`probe`] | asks the running proxy for its health |
 //! | [`crew`] | threads that take turns: one waits for work, the others follow |
@@ -43,6 +45,7 @@
 //! | [`framing`] | pure: HTTP/1.1 framing of requests and responses |
 //! | [`headers`] | pure: header fields, hop-by-hop fields, credentials |
 //! | [`elastic`] | pure: the size of a buffer |
+//! | [`base64`] | pure: base64 |
 //! | [`wanted`] | whether the client of an exchange is still there |
 //! | [`secret`] | text that is not shown in logs |
 //! | [`error`] | the errors of an exchange |
@@ -59,6 +62,7 @@
 
 pub mod admin;
 pub mod admission;
+pub mod base64;
 pub mod cache;
 pub mod catalog;
 pub mod cli;
@@ -77,6 +81,7 @@ pub mod metrics;
 pub mod model_field;
 pub mod offer;
 pub mod probe;
+pub mod process_metrics;
 pub mod progress;
 pub mod recent;
 pub mod record;
@@ -92,5 +97,6 @@ pub mod sys;
 pub mod systemd;
 pub mod text;
 pub mod trim;
+pub mod tunnel;
 pub mod upstream;
 pub mod wanted;

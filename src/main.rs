@@ -53,7 +53,8 @@ fn check(options: &Options, online: bool, key: Option<&Secret>) -> Result<ExitCo
                     return Ok(ExitCode::from(1));
                 }
             }
-            print(&format!("{}: the configuration is good\n", config.file.display()))
+            let file = config.file.map(|file| format!("{}: ", file.display())).unwrap_or_default();
+            print(&format!("{file}the configuration is good\n"))
         }
         Err(errors) => {
             errors.all().iter().for_each(|error| complain(&error.to_string()));

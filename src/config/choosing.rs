@@ -4,20 +4,18 @@ use std::time::Duration;
 
 use super::errors::ConfigError;
 use super::node::{Fields, Node};
+use super::{keys, quantity};
 use crate::facts::{Price, Set};
 use crate::filter::{Conditions, Order, Word};
 use crate::text::quoted;
 
-const KEYS: [&str; 7] =
-    ["max_price", "min_context", "input", "output", "supports", "max_age", "unknown"];
-
-/// Ten years, in seconds.
-const MAX_AGE: u64 = 315_360_000;
+/// Ten years.
+const MAX_AGE: Duration = Duration::from_secs(315_360_000);
 
 /// Reads `where`.
 pub(super) fn conditions(node: &Node<'_>) -> Result<Conditions, ConfigError> {
     let fields = node.fields()?;
-    fields.only(&KEYS);
+    fields.only(&keys::WHERE);
     let [max_input_price, max_output_price] = fields.read("max_price", prices).unwrap_or_default();
     let mut words = Vec::new();
     for (key, set) in [("input", Set::Input), ("output", Set::Output), ("supports", Set::Supports)]
@@ -63,29 +61,15 @@ fn price(node: &Node<'_>) -> Result<Price, ConfigError> {
 }
 
 fn tokens(node: &Node<'_>) -> Result<u64, ConfigError> {
-    let text = node.scalar().unwrap_or_default();
-    let (number, factor) = match text.strip_suffix(['k', 'K']) {
-        Some(number) => (number, 1000),
-        None => match text.strip_suffix(['m', 'M']) {
-            Some(number) => (number, 1_000_000),
-            None => (text.as_str(), 1),
-        },
-    };
-    let is_number = number.starts_with(|c: char| c.is_ascii_digit()) && !number.ends_with('_');
-    let number = number.replace('_', "").parse::<u64>().ok().filter(|_| is_number);
-    number.and_then(|number| number.checked_mul(factor)).ok_or_else(|| {
+    node.scalar().and_then(|text| quantity::count(&text)).ok_or_else(|| {
         let what = "is not a number of tokens, such as 65536, 64k or 1M";
         node.error(format!("{} {what}", node.shown()))
     })
 }
 
 fn age(node: &Node<'_>) -> Result<Duration, ConfigError> {
-    let text = node.scalar().unwrap_or_default();
-    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
-    let unit = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));
-    let (number, unit) = unit.unwrap_or((text.as_str(), 1));
-    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-    seconds.filter(|seconds| *seconds <= MAX_AGE).map(Duration::from_secs).ok_or_else(|| {
+    let age = node.scalar().and_then(|text| quantity::duration(&text));
+    age.filter(|age| *age <= MAX_AGE).ok_or_else(|| {
         let what = "is not an age of at most ten years, such as 365d, 12h or 3600";
         node.error(format!("{} {what}", node.shown()))
     })

@@ -7,28 +7,39 @@
 //! Limits: nothing here opens a connection.
 
 mod address;
+mod changes;
 mod choosing;
 mod clients;
 mod credentials;
 mod environment;
 mod errors;
+mod files;
+mod hints;
+mod keys;
 mod limits;
 mod load;
 mod models;
 mod node;
+mod overrides;
 mod proxy;
+mod quantity;
 mod rules_file;
+mod search;
 mod server;
 mod settings;
 mod supervision;
+mod traps;
 mod upstream;
+mod url_advice;
+mod value;
 mod yaml;
 
 pub use self::credentials::client_key;
 pub use self::environment::{Environment, environment};
 pub use self::errors::{ConfigError, ConfigErrors};
+pub use self::files::Files;
 pub use self::limits::Limits;
-pub use self::load::{address, load};
+pub use self::load::{address, changes, load, load_with_files};
 pub use self::rules_file::{RULES_SIZE, RulesFile, conditions_in, digest, read_rules, rules_in};
 pub use self::settings::{Authorization, BaseUrl, Config, Hidden, OwnModel, Server, Upstream};
 pub use self::supervision::{Supervision, supervision};

@@ -10,16 +10,14 @@ use std::path::{Path, PathBuf};
 
 use serde_yaml::{Mapping, Value};
 
+use super::environment::Sources;
 use super::errors::{ConfigError, ConfigErrors, io_reason};
+use super::keys::RULES;
 use super::node::{Faults, Fields, Node, Place};
 use super::upstream::filter;
 use super::{choosing, yaml};
 use crate::filter::{Conditions, Filter};
 use crate::text::quoted;
-
-/// The keys that make a filter.
-pub(super) const KEYS: [&str; 7] =
-    ["regexp", "simple", "exclude", "where", "order", "default", "case_sensitive"];
 
 /// The largest file of rules, in bytes.
 pub const RULES_SIZE: u64 = 64 * 1024;
@@ -46,15 +44,21 @@ pub fn digest(content: &[u8]) -> String {
 /// # Errors
 /// If it cannot be read, or is larger than [`RULES_SIZE`].
 pub fn read_rules(path: &Path) -> io::Result<Vec<u8>> {
+    bounded(path, |path| fs::read(path))
+}
+
+fn bounded(path: &Path, read: impl FnOnce(&Path) -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
     match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Ok(file) if file.len() > RULES_SIZE => {
             let message = format!("longer than {} KiB", RULES_SIZE / 1024);
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
         }
         _ => {}
     }
-    fs::read(path)
+    match read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    }
 }
 
 /// The filter that the content of a file of rules means. `name` is for errors.
@@ -88,12 +92,12 @@ pub fn conditions_in(json: &str) -> Result<Conditions, ConfigErrors> {
 /// Reads the filter of an upstream: from the file that `rules` names, else from its own keys.
 pub(super) fn read(
     fields: &Fields<'_>,
-    folder: &Path,
+    sources: Sources<'_>,
 ) -> Result<(Filter, Option<RulesFile>), ConfigError> {
     let Some(node) = fields.get("rules") else {
         return Ok((filter(fields), None));
     };
-    if let Some(key) = KEYS.iter().find(|key| fields.get(key).is_some()) {
+    if let Some(key) = RULES.iter().find(|key| fields.get(key).is_some()) {
         let file = node.string().map_or_else(|_| "the file of rules".to_owned(), quoted);
         let message = format!("this key belongs into {file}, since rules is given");
         return Err(fields.place.at(key).error(message));
@@ -102,8 +106,8 @@ pub(super) fn read(
     if name.is_empty() || name.ends_with('/') {
         return Err(node.error("expected the name of a file, such as rules.yaml"));
     }
-    let path = folder.join(name);
-    let content = read_rules(&path)
+    let path = sources.folder.join(name);
+    let content = bounded(&path, |path| sources.files.read(path, node.place.keys()))
         .map_err(|error| node.error(format!("{}: {}", quoted(name), io_reason(&error))))?;
     let shown = path.display().to_string();
     let filter = parse(&content, &Place::root(&shown, node.place.faults))?;
@@ -116,6 +120,6 @@ fn parse(content: &[u8], place: &Place<'_>) -> Result<Filter, ConfigError> {
         value = Value::Mapping(Mapping::new());
     }
     let fields = Node::new(place.clone(), &value).fields()?;
-    fields.only(&KEYS);
+    fields.only(&RULES);
     Ok(filter(&fields))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use super::changes::Fingerprint;
 use super::limits::Limits;
 use super::rules_file::RulesFile;
 use crate::filter::Filter;
@@ -13,8 +14,8 @@ use crate::secret::Secret;
 /// Everything that was configured, checked and compiled.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The file it was read from, as it was given.
-    pub file: PathBuf,
+    /// The file it was read from, as it was given; none if options and variables are all of it.
+    pub file: Option<PathBuf>,
     /// The listening side.
     pub server: Server,
     /// The remote APIs, in the order of the file; at least one.
@@ -23,6 +24,8 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// Warnings for the log, one line each.
     pub warnings: Vec<String>,
+    /// What was typed, to name what a reload changes.
+    pub(super) fingerprint: Fingerprint,
 }
 
 /// The listening side.
@@ -44,6 +47,8 @@ pub struct Server {
     pub allowed_origins: Vec<String>,
     /// Limits for clients.
     pub limits: Limits,
+    /// Whether the configuration is read again when its files change.
+    pub watch: bool,
     /// How long a graceful shutdown waits for exchanges to end.
     pub shutdown_timeout: Duration,
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::judge::Filter;
 use super::matcher::Matcher;
+use super::pattern::{Id, Pattern};
 use super::rule::{Rule, Verdict};
 use super::suggest::{Suggestion, for_name, for_pattern};
 use crate::text::quoted;
@@ -44,16 +45,14 @@ impl fmt::Display for Finding {
 impl Filter {
     /// How many of these ids each pattern and name matches, list by list.
     pub fn counts(&self, ids: &[&str]) -> Vec<(&'static str, Vec<usize>)> {
-        let folded: Vec<String> = ids.iter().map(|id| self.folded(id)).collect();
+        let ids: Vec<Id<'_>> = ids.iter().map(|id| self.id(id)).collect();
         let mut counts = Vec::new();
         for matcher in self.keep.iter().chain([&self.exclude]) {
-            let matched = |(_, regex): &(String, regex::Regex)| {
-                folded.iter().filter(|id| regex.is_match(id)).count()
-            };
+            let matched = |pattern: &Pattern| ids.iter().filter(|id| pattern.is_match(id)).count();
             counts.push((matcher.regexp_key, matcher.patterns.iter().map(matched).collect()));
             let named = |name: &String| {
                 let name = self.folded(name);
-                folded.iter().filter(|id| **id == name).count()
+                ids.iter().filter(|id| id.folded == name).count()
             };
             counts.push((matcher.simple_key, matcher.names.iter().map(named).collect()));
         }
@@ -66,22 +65,24 @@ impl Filter {
         if ids.is_empty() {
             return Vec::new();
         }
-        let folded: HashSet<String> = ids.iter().map(|id| self.folded(id)).collect();
+        let ids: Vec<Id<'_>> = ids.iter().map(|id| self.id(id)).collect();
+        let folded: HashSet<&str> = ids.iter().map(|id| id.folded.as_str()).collect();
+        let matches_none = |pattern: &Pattern| !ids.iter().any(|id| pattern.is_match(id));
         let mut idle = Vec::new();
         for matcher in self.keep.iter().chain([&self.exclude]) {
             let Matcher { regexp_key, patterns, simple_key, names, .. } = matcher;
-            for (index, (_, regex)) in patterns.iter().enumerate() {
-                if !folded.iter().any(|id| regex.is_match(id)) {
+            for (index, pattern) in patterns.iter().enumerate() {
+                if matches_none(pattern) {
                     idle.push(Idle { list: regexp_key, index });
                 }
             }
             for (index, name) in names.iter().enumerate() {
-                if !folded.contains(&self.folded(name)) {
+                if !folded.contains(self.folded(name).as_str()) {
                     idle.push(Idle { list: simple_key, index });
                 }
             }
         }
-        if self.default.as_ref().is_some_and(|regex| !folded.iter().any(|id| regex.is_match(id))) {
+        if self.default.as_ref().is_some_and(matches_none) {
             idle.push(Idle { list: "default", index: 0 });
         }
         idle

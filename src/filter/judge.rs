@@ -1,10 +1,8 @@
 //! The decision of a filter about each model.
 
-use regex::Regex;
-
-use super::matcher::{Matcher, folded};
+use super::matcher::Matcher;
 use super::order::{Order, Place};
-use super::pattern::{Compiler, PatternError};
+use super::pattern::{Compiler, Id, Pattern, PatternError, folded};
 use super::rule::{Rule, Verdict};
 use super::rules::Rules;
 use crate::facts::Facts;
@@ -25,7 +23,7 @@ pub struct Filter {
     /// `None` keeps every model: neither `regexp` nor `simple` is given.
     pub(super) keep: Option<Matcher>,
     pub(super) exclude: Matcher,
-    pub(super) default: Option<Regex>,
+    pub(super) default: Option<Pattern>,
 }
 
 impl Filter {
@@ -83,7 +81,7 @@ impl Filter {
     /// Whether the model is kept, and the rule that decided. A model that matches an `exclude` rule
     /// but no other is hidden because no rule matched.
     pub fn verdict(&self, id: &str) -> Verdict {
-        let id = self.folded(id);
+        let id = self.id(id);
         let kept_by = match &self.keep {
             None => Some(Rule::NoneGiven),
             Some(keep) => keep.rule_for(&id),
@@ -104,7 +102,7 @@ impl Filter {
 
     /// Whether an `exclude` rule matches the model, whatever the other rules say.
     pub fn excludes(&self, id: &str) -> bool {
-        self.exclude.rule_for(&self.folded(id)).is_some()
+        self.exclude.rule_for(&self.id(id)).is_some()
     }
 
     /// Whether every model is kept, because there are no rules.
@@ -152,7 +150,7 @@ impl Filter {
 
     /// Whether the model goes to the head of the list if it is the first that does.
     pub fn is_default(&self, id: &str) -> bool {
-        self.default.as_ref().is_some_and(|default| default.is_match(&self.folded(id)))
+        self.default.as_ref().is_some_and(|default| default.is_match(&self.id(id)))
     }
 
     /// Sorts kept models by `order`, and moves the first match of `default` to the front. Without
@@ -171,7 +169,11 @@ impl Filter {
         }
     }
 
-    /// An id as it is compared: in lower case unless the rules are case-sensitive.
+    pub(super) fn id<'a>(&self, id: &'a str) -> Id<'a> {
+        Id::new(id, self.rules.case_sensitive)
+    }
+
+    /// An id as names are compared: in lower case unless the rules are case-sensitive.
     pub fn folded(&self, id: &str) -> String {
         folded(id, self.rules.case_sensitive)
     }
@@ -239,9 +241,10 @@ mod tests {
 
     #[test]
     fn a_pattern_that_would_break_out_of_the_wrapper_is_refused() {
-        assert_eq!(refusal("a)(b").message, "unopened group");
-        assert_eq!(refusal("a)|(?:.*").message, "unopened group");
-        assert_eq!(refusal("(a").message, "unclosed group");
+        let message = |pattern: &str| refusal(pattern).message;
+        assert!(message("a)(b").starts_with("unopened group: "));
+        assert!(message("a)|(?:.*").starts_with("unopened group: "));
+        assert!(message("(a").starts_with("unclosed group: "));
     }
 
     #[test]
@@ -252,6 +255,21 @@ mod tests {
             assert!(!keeps(&rules, "Gpt-4B"));
         }
         assert!(keeps(&by_simple(&["ÉCOLE"]), "école"));
+    }
+
+    #[test]
+    fn a_pattern_may_distinguish_case_in_a_part() {
+        let rules = by_regexp(&["(?-i)GPT-.*", "(?-i:Qwen)/.*", "(?s-i)Z"]);
+        for (id, is_kept) in [
+            ("GPT-4", true),
+            ("gpt-4", false),
+            ("Qwen/ABC", true),
+            ("qwen/abc", false),
+            ("Z", true),
+            ("z", false),
+        ] {
+            assert_eq!(keeps(&rules, id), is_kept, "{id}");
+        }
     }
 
     #[test]
@@ -337,7 +355,10 @@ mod tests {
         }
         let rules = Rules { exclude_regexp: list(&["ok", "("]), ..Rules::default() };
         let error = Filter::new(&rules).unwrap_err();
-        assert_eq!(error.to_string(), r#"exclude.regexp[1] "(": unclosed group"#);
+        assert_eq!(
+            error.to_string(),
+            r#"exclude.regexp[1] "(": unclosed group: close it with ), or write \( for the character itself"#
+        );
         let rules = Rules { default: Some("(".into()), ..Rules::default() };
         assert_eq!(Filter::new(&rules).unwrap_err().key, "default");
     }

@@ -2,17 +2,14 @@
 
 use std::collections::HashMap;
 
-use regex::Regex;
-
-use super::pattern::{Compiler, PatternError};
+use super::pattern::{Compiler, Id, Pattern, PatternError, folded};
 use super::rule::Rule;
 
 /// A list of patterns and a list of names.
 #[derive(Debug, Clone)]
 pub(super) struct Matcher {
     pub(super) regexp_key: &'static str,
-    /// The patterns, as typed and compiled.
-    pub(super) patterns: Vec<(String, Regex)>,
+    pub(super) patterns: Vec<Pattern>,
     pub(super) simple_key: &'static str,
     /// The names as typed.
     pub(super) names: Vec<String>,
@@ -28,8 +25,7 @@ impl Matcher {
         (simple_key, names): (&'static str, &[String]),
     ) -> Result<Matcher, PatternError> {
         let compiled = patterns.iter().enumerate().map(|(index, pattern)| {
-            let regex = compiler.whole_match(format!("{regexp_key}[{index}]"), pattern)?;
-            Ok((pattern.clone(), regex))
+            compiler.whole_match(format!("{regexp_key}[{index}]"), pattern)
         });
         let patterns = compiled.collect::<Result<_, _>>()?;
         let mut name_index = HashMap::new();
@@ -43,20 +39,15 @@ impl Matcher {
         self.patterns.is_empty() && self.names.is_empty()
     }
 
-    /// The first name or pattern that matches a folded id. A name is looked up first because it is
+    /// The first name or pattern that matches an id. A name is looked up first because it is
     /// the more specific reason, and cheaper.
-    pub(super) fn rule_for(&self, id: &str) -> Option<Rule> {
-        if let Some(&index) = self.name_index.get(id) {
+    pub(super) fn rule_for(&self, id: &Id<'_>) -> Option<Rule> {
+        if let Some(&index) = self.name_index.get(&id.folded) {
             let typed = self.names[index].clone();
             return Some(Rule::Entry { list: self.simple_key, index, typed });
         }
-        let index = self.patterns.iter().position(|(_, regex)| regex.is_match(id))?;
-        let typed = self.patterns[index].0.clone();
+        let index = self.patterns.iter().position(|pattern| pattern.is_match(id))?;
+        let typed = self.patterns[index].typed.clone();
         Some(Rule::Entry { list: self.regexp_key, index, typed })
     }
-}
-
-/// An id as it is compared: in lower case unless the rules are case-sensitive.
-pub(super) fn folded(id: &str, case_sensitive: bool) -> String {
-    if case_sensitive { id.to_owned() } else { id.to_lowercase() }
 }

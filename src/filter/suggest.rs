@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use regex::Regex;
-
-use super::pattern::Compiler;
+use super::pattern::{Compiler, Id};
 use crate::text::{edits, quoted};
 
 /// The largest compiled pattern that is tried, in bytes.
@@ -284,8 +282,9 @@ impl Trial {
     /// How many ids a pattern matches; none if it does not compile or matches none.
     fn count(&self, pattern: &str) -> Option<usize> {
         let compiler = Compiler { case_sensitive: self.case_sensitive, size_limit: SIZE_LIMIT };
-        let regex: Regex = compiler.whole_match(String::new(), pattern).ok()?;
-        let count = self.ids.iter().filter(|id| regex.is_match(id)).count();
+        let pattern = compiler.whole_match(String::new(), pattern).ok()?;
+        let is_match = |id: &str| pattern.is_match(&Id::new(id, self.case_sensitive));
+        let count = self.ids.iter().filter(|id| is_match(id)).count();
         (count > 0).then_some(count)
     }
 }

@@ -143,7 +143,8 @@ impl Target {
             true => Place::Below(&target),
             false => Place::Origin(&target),
         };
-        let request = Request { method: "GET", place, headers, upload: Upload::None };
+        let request =
+            Request { method: "GET", place, headers, upload: Upload::None, protocol: None };
         upstream.fetch(request, within).map_err(Refusal::Failed)
     }
 

@@ -7,7 +7,9 @@
 mod fetch;
 mod idle_rules;
 mod judge;
+mod listed;
 mod listing;
+mod missing;
 mod names;
 mod outcome;
 mod question;

@@ -28,6 +28,13 @@ pub enum Refusal {
     Failed(Error),
 }
 
+impl Refusal {
+    /// Whether the upstream asks for credentials.
+    pub fn asks_for_key(&self) -> bool {
+        matches!(self, Refusal::Mirrored(reply) if matches!(reply.status, 401 | 403))
+    }
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         Refusal::Failed(error)

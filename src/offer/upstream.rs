@@ -17,7 +17,6 @@ use crate::facts::Entry;
 use crate::filter::Filter;
 use crate::headers::Headers;
 use crate::list::List;
-use crate::logging::Value;
 use crate::metrics::{ListEvent, METRICS};
 use crate::upstream::Upstream;
 use crate::wanted::Wanted;
@@ -62,7 +61,7 @@ pub struct Offer {
     pub is_named: bool,
     /// The longest request body that is held in memory for it, in bytes.
     pub max_body: u64,
-    source: ListSource,
+    pub(super) source: ListSource,
     /// The models that the configuration names.
     own_models: Vec<OwnModel>,
     /// These models as a list.
@@ -74,7 +73,7 @@ pub struct Offer {
     has_failed: AtomicBool,
     /// Whether a failed refresh can go unnoticed, because other upstreams or a stale list
     /// cover for it.
-    is_covered: bool,
+    pub(super) is_covered: bool,
     /// Whether the last list decides which models there are, or which of them are kept.
     pub(super) judges_by_list: bool,
     /// How long a list decides that a model does not exist.
@@ -314,25 +313,20 @@ impl Offer {
 
     /// Counts and logs the end of a fetch.
     fn note<T>(&self, fetched: &Result<T, Refusal>) {
-        let (is_well, failure) = match fetched {
-            Ok(_) => (true, None),
-            Err(Refusal::Mirrored(reply)) => {
-                let asks_for_key = matches!(reply.status, 401 | 403);
-                let failure = format!("status={}", reply.status);
-                (asks_for_key && self.upstream.passes_credentials(), Some(failure))
-            }
-            Err(Refusal::Failed(error)) => {
-                (false, Some(format!("error={}", Value(&error.in_full()))))
-            }
+        let is_well = match fetched {
+            Ok(_) => true,
+            Err(refusal) => refusal.asks_for_key() && self.upstream.passes_credentials(),
         };
         let event = if fetched.is_ok() { ListEvent::Refreshed } else { ListEvent::Failed };
         METRICS.list(self.upstream.name(), event);
         let got_nothing = matches!(fetched, Err(Refusal::Failed(_)));
         let had_failed = self.has_failed.swap(got_nothing, Ordering::Relaxed);
-        if let Some(failure) = failure.filter(|_| self.is_covered) {
+        if let Some(refusal) = fetched.as_ref().err().filter(|_| self.is_covered) {
             // One line for an upstream that sleeps all night.
-            let level = if had_failed { log::Level::Debug } else { log::Level::Warn };
-            log::log!(level, "msg=\"no list\" upstream={} {failure}", Value(self.upstream.name()));
+            self.log_missing(
+                refusal,
+                if had_failed { log::Level::Debug } else { log::Level::Warn },
+            );
         }
         if is_well {
             let mut last = self.last_success.lock().expect("nothing panics under this lock");

@@ -74,6 +74,8 @@ pub(super) struct Admitted<'e> {
     pub(super) record: &'e mut Record,
     /// The header fields that may go to an upstream.
     pub(super) headers: Headers,
+    /// The protocol that the upstream is asked to switch to.
+    pub(super) protocol: Option<String>,
     /// The path behind the root path and the name of an upstream.
     path: &'e str,
     /// How the client reaches the upstream.
@@ -156,15 +158,22 @@ impl Router {
             checked => checked?,
         };
         let route = route?;
-        if asks_upgrade(exchange.headers()) {
-            let what = "upgrades (WebSocket) are not supported: use HTTP";
-            return Err(Error::client(Code::UpgradeUnsupported, what));
-        }
         record.request_id = Record::request_id_in(exchange.headers());
         let headers = for_upstream(exchange.headers(), has_our_key);
         let path = target.split('?').next().unwrap_or_default();
         let address = self.address(view);
-        let request = Admitted { exchange, record, headers, path, address, has_cors, is_shown };
+        let protocol = exchange.protocol().map(str::to_owned);
+        let switches = protocol.is_some();
+        let request = Admitted {
+            exchange,
+            record,
+            headers,
+            protocol: None,
+            path,
+            address,
+            has_cors,
+            is_shown,
+        };
         let outcome = match route {
             Route::Catalog { query } => request.list(view, query).map_err(Refusal::Failed),
             Route::Native { is_below: true, target } => request.native(view, Place::Below(target)),
@@ -173,6 +182,12 @@ impl Router {
             }
             Route::Own { path } => return self.own(request.exchange, path, program),
             Route::Model { .. } => request.model(view, route),
+            Route::Below { rest } if switches => {
+                Admitted { protocol, ..request }.upgrade(view, Place::Below(rest))
+            }
+            Route::Beside { path } if switches => {
+                Admitted { protocol, ..request }.upgrade(view, Place::Beside(path))
+            }
             Route::Below { rest } => request.relay(view, Place::Below(rest)),
             Route::Beside { path } => request.relay(view, Place::Beside(path)),
         };
@@ -317,11 +332,13 @@ impl Admitted<'_> {
         place: Place<'_>,
         body: Body,
     ) -> Result<Box<Answer<'a>>, Error> {
-        let Admitted { exchange, record, headers, path, address, has_cors, is_shown } = self;
+        let Admitted { exchange, record, headers, protocol, path, address, .. } = self;
+        let (has_cors, is_shown) = (self.has_cors, self.is_shown);
         record.upstream = Some(offer.upstream.name().to_owned());
         let (method, client) = (exchange.method().to_owned(), exchange.wanted());
         let send = |upload| {
-            let request = Request { method: &method, place, headers, upload };
+            let request =
+                Request { method: &method, place, headers, upload, protocol: protocol.as_deref() };
             offer.upstream.send(request, client)
         };
         let answer = match &body {
@@ -344,7 +361,12 @@ impl Admitted<'_> {
         let base_url = offer.upstream.base_url();
         let address = address.of(offer);
         redirect::rewrite(&mut answer.headers, base_url, &address, exchange.headers());
+        let protocol = answer.headers.get_str("upgrade").map(str::to_owned);
         answer.headers.strip_hop_by_hop();
+        if answer.switched.is_some() {
+            answer.headers.push("Upgrade", protocol.unwrap_or_default());
+            answer.headers.push("Connection", "Upgrade");
+        }
         answer.headers.remove("content-length");
         strip_for_client(&mut answer.headers, has_cors, is_shown);
         if exchange.headers().is_of_page() {
@@ -397,12 +419,4 @@ fn leads_nowhere(outcome: &Result<Outcome<'_>, Refusal>) -> bool {
         Err(Refusal::Failed(error)) => matches!(error.code, Code::BadRequest | Code::ModelNotFound),
         _ => false,
     }
-}
-
-/// Whether a request asks for another protocol. An offer of HTTP/2 does not count: a server may
-/// ignore it (RFC 7540 §3.2), and some clients send it with every first request.
-fn asks_upgrade(headers: &Headers) -> bool {
-    headers.lists("connection", "upgrade")
-        && headers.contains("upgrade")
-        && !headers.lists("upgrade", "h2c")
 }

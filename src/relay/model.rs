@@ -57,7 +57,15 @@ impl Admitted<'_> {
         if reads && (!is_relayed || offer.own_model(&own_id).is_some()) {
             return self.ask_and_filter(offer, view.prefix(offer), place, body, &own_id);
         }
-        Ok(self.ask(offer, place, body).map(Outcome::Upstream)?)
+        let (headers, client) = (self.headers.clone(), self.exchange.wanted());
+        let answer = self.ask(offer, place, body)?;
+        if reads && answer.status == 404 {
+            // Here the view has no prefix.
+            if let Some(model) = offer.listed_model(&own_id, false, &headers, &*client) {
+                return Ok(Outcome::Own(Reply::json(200, model)));
+            }
+        }
+        Ok(Outcome::Upstream(answer))
     }
 
     /// Judges the model in a body that goes to this upstream whatever it names. The path may name
@@ -108,7 +116,8 @@ impl Admitted<'_> {
     }
 
     /// Asks for a path, filters the answer if it is a list, and puts the prefix before ids. If the
-    /// upstream does not know a model that the configuration names, the answer is ours.
+    /// upstream does not know a model that the configuration names or that it lists itself, the
+    /// answer is ours.
     fn ask_and_filter<'a>(
         self,
         offer: &'a Arc<Offer>,
@@ -118,11 +127,18 @@ impl Admitted<'_> {
         id: &str,
     ) -> Result<Outcome<'a>, Refusal> {
         let is_head = self.exchange.method() == "HEAD";
+        let (headers, client) = (self.headers.clone(), self.exchange.wanted());
         let names = offer.catalog_names(&self.headers, &*self.exchange.wanted())?;
         let mut answer = self.ask_to_change(offer, place, body)?;
         if matches!(answer.status, 404 | 405 | 501) {
             if let Some(model) = offer.own_model(id) {
                 let model = prefixed_model(model, prefix).unwrap_or_else(|| model.to_owned());
+                return Ok(Outcome::Own(Reply::json(200, model)));
+            }
+        }
+        if answer.status == 404 {
+            let (id, has_prefix) = (format!("{prefix}{id}"), !prefix.is_empty());
+            if let Some(model) = offer.listed_model(&id, has_prefix, &headers, &*client) {
                 return Ok(Outcome::Own(Reply::json(200, model)));
             }
         }

@@ -26,6 +26,9 @@ pub(super) struct Common {
     pub(super) closing: OnceLock<Instant>,
     /// How many connections have leaked.
     pub(super) leaked: AtomicUsize,
+    /// Exchanges that have switched protocols, or are about to, and the most of them.
+    pub(super) upgrades: AtomicUsize,
+    pub(super) max_upgrades: usize,
     pub(super) on_leak: Box<OnLeak>,
 }
 

@@ -170,7 +170,9 @@ impl Workers {
     ) {
         let Shared { connections, limits, is_lent, service, .. } = &*self.shared;
         self.crew.begin_work();
-        let has_room = || self.crew.size() <= limits.max_requests;
+        // Upgrades have a limit of their own.
+        let upgrades = || connections.common.upgrades.load(Ordering::Relaxed);
+        let has_room = || self.crew.size() <= limits.max_requests.saturating_add(upgrades());
         let has_successor = self.crew.idle() > 0 || (has_room() && self.start_worker().is_ok());
         let mut lead = Some(lead);
         if has_successor {

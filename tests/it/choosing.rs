@@ -159,7 +159,7 @@ fn a_rule_that_does_nothing_is_a_warning_once() {
     proxy.get("/v1/models");
     proxy.get("/v1/models");
     assert_eq!(count(&proxy), 4);
-    proxy.reload(&yaml(&fake, "regexp: [dea]"), "msg=\"reloaded\"");
+    proxy.reload(&yaml(&fake, "regexp: [dea]"), "msg=\"configuration reloaded\"");
     proxy.wait_for_log(r#"\"dea\" matches no model; \"dea.*\" would match 1"#);
     let line = proxy.wait_for_log("msg=\"no model is listed\"");
     assert!(line.contains("why=\"none of 4 models is kept: no rule matched (4)\""), "{line}");

@@ -205,9 +205,9 @@ fn check_says_all_that_is_wrong_and_needs_no_network() {
 
 #[test]
 fn a_warning_is_no_error() {
-    let (status, _, err) = command(&["check"], &format!("more: 1\n{}", plain(NOWHERE, "")));
+    let (status, _, err) = command(&["check"], &plain("http://127.0.0.1:1/api", ""));
     assert_eq!(status, 0);
-    assert!(err.contains("warning: ") && err.contains("more: unknown key"), "{err}");
+    assert!(err.contains("warning: ") && err.contains("http://127.0.0.1:1/api/v1"), "{err}");
 }
 
 #[test]

@@ -50,6 +50,7 @@ mod routing; // several upstreams: the prefix of the model chooses one
 
 mod sample; // the shipped configuration and the sample upstream
 mod saving; // the page saves rules, and nothing else does
+mod schema; // config.schema.json
 mod secrets; // no credential reaches the wrong upstream or client
 mod several; // several upstreams: the union of their lists, also if some are down
 mod shapes; // lists in the shapes that providers document
@@ -57,4 +58,7 @@ mod shortage; // out of file descriptors, threads or memory
 mod streams; // events arrive at once, and a cut stream never looks complete
 mod systemd; // notifications to a service manager, and sockets inherited from it
 mod tls; // upstreams over TLS
+mod upgrades; // WebSockets: bytes both ways after a 101
 mod waiting; // no client waits for a list, and each is told what is missing
+mod watching; // changed files are read again without a signal
+mod without_file; // options and variables in place of a file, and the search for a file

@@ -109,7 +109,10 @@ fn rules_are_judged_by_the_programs_own_filter() {
     assert_eq!(judged(json!({"regexp": ["a/.*"], "case_sensitive": true})), [0]);
     assert_eq!(judged(json!({"exclude": {"simple": ["C"], "regexp": ["b.*"]}})), [0, 1]);
     let bad = preview(&proxy, &fake.host(), &json!({"regexp": ["a", "("]}));
-    assert_eq!(bad, json!({"error": {"key": "regexp[1]", "message": "unclosed group"}}));
+    assert_eq!(
+        bad,
+        json!({"error": {"key": "regexp[1]", "message": "unclosed group: close it with ), or write \\( for the character itself"}})
+    );
     let many = preview(&proxy, &fake.host(), &json!({"regexp": vec!["a"; 101]}));
     assert!(many["error"]["message"].as_str().unwrap().contains("100 patterns"), "{many}");
     let large = preview(&proxy, &fake.host(), &json!({"regexp": [r"\w{120}"]}));

@@ -105,7 +105,7 @@ export class Finder {
 				if (/[a-z]{3}/.test(word)) common.set(word, (common.get(word) ?? 0) + 1);
 			}
 		}
-		this.common = [...common].filter(([, count]) => count > 1).sort((a, b) => b[1] - a[1]).slice(0, COMMON_WORDS).map(([word]) => word).sort();
+		this.common = [...common].sort((a, b) => b[1] - a[1]).slice(0, COMMON_WORDS).map(([word]) => word).sort();
 		this.holds = new Map(this.common.map((word) => [word, Uint8Array.from(models, ({ searched }) => searched.includes(word))]));
 		this.makeControls();
 	}

@@ -132,7 +132,15 @@ export class Table {
 			if (node === focused) this.lost = true;
 			node.remove();
 		}
-		for (const at of [...wanted].sort((a, b) => a - b)) this.place(this.items[at], at);
+		// In the order of the list, for readers of the document.
+		const active = document.activeElement;
+		let next = this.body.firstChild;
+		for (const at of [...wanted].sort((a, b) => a - b)) {
+			const node = this.place(this.items[at], at);
+			if (node === next) next = next.nextSibling;
+			else this.body.insertBefore(node, next);
+		}
+		if (active?.isConnected && active !== document.activeElement) active.focus({ preventScroll: true });
 		// A filter took the focused row away.
 		if (this.lost) this.focus(this.current);
 		this.lost = false;
@@ -152,11 +160,7 @@ export class Table {
 		if (item.members) this.fillMaker(node, item);
 		else this.fillModel(node, item);
 		find("button, input", node).tabIndex = at === this.current ? 0 : -1;
-		if (!node.isConnected) {
-			// In the order of the list, for readers of the document.
-			const next = [...this.body.rows].find((other) => other.at > at);
-			this.body.insertBefore(node, next ?? null);
-		}
+		return node;
 	}
 
 	fillMaker(node, { maker, members }) {
