@@ -113,7 +113,7 @@ fn a_menu_is_made_by_mouse_saved_and_served_in_its_order() {
     for id in ["b/paid", "c/dear"] {
         browser.until(&row(id, "checkVisibility()"));
         browser.click(&format!("[data-model='{id}'] input"));
-        browser.until(&row(id, "dataset.change === 'added' || location.hash"));
+        browser.until(&row(id, "dataset.kept === 'true'"));
     }
     let ids = ["c/dear", "a/free-new", "b/paid", "a/free-old"];
     until_menu(&browser, &ids);
