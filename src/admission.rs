@@ -143,8 +143,13 @@ impl Admission {
         if headers.tokens().any(is_known) {
             return Ok(true);
         }
-        let what = "a key of server.client_keys is needed, as Bearer or in x-api-key, api-key or \
-                    x-goog-api-key";
+        let what = match headers.tokens().next() {
+            Some(_) => "this key is not in server.client_keys",
+            None => {
+                "a key of server.client_keys is needed, as Bearer or in x-api-key, api-key or \
+                 x-goog-api-key"
+            }
+        };
         Err(Error::client(Code::InvalidApiKey, what))
     }
 
@@ -183,6 +188,29 @@ impl Admission {
         }
         let what = "what is below /-/ is for this machine under a loopback name, \
                     and for keys of server.client_keys";
+        Err(Error::client(Code::ForbiddenHost, what))
+    }
+
+    /// Checks that a request comes from a page of exactly our own origin.
+    ///
+    /// # Errors
+    /// 403 for all others, also for a program that sends no `Origin`.
+    pub fn check_same_origin(&self, headers: &Headers) -> Result<(), Error> {
+        let only = |name| {
+            let mut values = headers.get_all(name);
+            values.next().filter(|_| values.next().is_none())
+        };
+        let text = |value| std::str::from_utf8(value).unwrap_or_default().to_ascii_lowercase();
+        let (origin, host) = (only("origin").map(text), only("host").map(text));
+        let (origin, host) = (origin.unwrap_or_default(), host.unwrap_or_default());
+        let is_own = ["http://", "https://"]
+            .iter()
+            .any(|scheme| origin.strip_prefix(scheme) == Some(host.as_str()));
+        let mut sites = headers.get_all("sec-fetch-site");
+        if !host.is_empty() && is_own && sites.all(|site| site == b"same-origin") {
+            return Ok(());
+        }
+        let what = "this is for the page at /-/ alone: the request has no Origin of its own";
         Err(Error::client(Code::ForbiddenHost, what))
     }
 

@@ -21,6 +21,8 @@ Usage: model-filter [OPTIONS]           run the proxy
        model-filter check [FILE]        check the configuration
        model-filter health              ask the running proxy whether it is healthy
 
+The page to choose models on: http://127.0.0.1:8080/-/
+
 Options:
   -c, --config FILE      the configuration [default: config.yaml here, then
                          ~/.config/model-filter/ and /etc/model-filter/]

@@ -44,6 +44,8 @@ pub enum Code {
     ModelNotFound,
     /// 404: an unknown path below `/-/`, or a list of models that would not be filtered.
     NotFound,
+    /// 409: the file of rules has changed since the page read it.
+    Conflict,
     /// 408: the request's body did not arrive in time.
     RequestTimeout,
     /// 413: the request's body is longer than `max_body`.
@@ -71,12 +73,13 @@ pub enum Code {
 
 impl Code {
     /// All codes that have a name of their own.
-    pub const ALL: [Code; 15] = [
+    pub const ALL: [Code; 16] = [
         Code::BadRequest,
         Code::InvalidApiKey,
         Code::ForbiddenHost,
         Code::ModelNotFound,
         Code::NotFound,
+        Code::Conflict,
         Code::RequestTimeout,
         Code::RequestTooLarge,
         Code::ClientLeft,
@@ -106,6 +109,7 @@ impl Code {
             Code::ForbiddenHost => (403, "forbidden_host"),
             Code::ModelNotFound => (404, "model_not_found"),
             Code::NotFound => (404, "not_found"),
+            Code::Conflict => (409, "conflict"),
             Code::RequestTimeout => (408, "request_timeout"),
             Code::RequestTooLarge => (413, "request_too_large"),
             Code::ClientLeft => (499, "client_left"),

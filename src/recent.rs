@@ -51,6 +51,8 @@ struct Entry {
     model: Option<String>,
     upstream: Option<String>,
     status: u16,
+    /// Why it failed, or the rule that hid the model.
+    failure: Option<String>,
     first_byte_ms: f64,
     total_ms: f64,
 }
@@ -87,6 +89,7 @@ impl Recent {
             model: record.model.as_deref().map(short),
             upstream: record.upstream.as_deref().map(short),
             status: record.status(),
+            failure: record.failure().map(|failure| short(&failure)),
             first_byte_ms: milliseconds(record.sent.first_byte),
             total_ms: milliseconds(record.sent.total),
         };

@@ -77,6 +77,12 @@ impl Record {
         Some(cut(id).into_owned()).filter(|id| !id.is_empty())
     }
 
+    /// Why the exchange failed, for the operator; none if it did not.
+    pub fn failure(&self) -> Option<String> {
+        let rule = self.hidden_by.as_ref().map(|rule| format!("hidden: {rule}"));
+        rule.or_else(|| self.error.as_ref().map(Error::in_full))
+    }
+
     /// The status for logs and metrics: 499 if the client left, else the one that was sent.
     pub fn status(&self) -> u16 {
         match &self.error {

@@ -6,7 +6,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel,
+};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use log::Level;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::admin::Program;
 use crate::admission::Admission;
 use crate::cli::Options;
 use crate::config::{self, BaseUrl, Config, Files};
@@ -49,6 +52,9 @@ const REST: Duration = Duration::from_secs(1);
 /// The connections that are allowed however few files may be open.
 const LEAST_CONNECTIONS: usize = 4;
 
+/// A request to reload, with a way to send the result to the caller who waits for it.
+type Reload = Option<Sender<Result<(), String>>>;
+
 /// The proxy, whichever configuration it has at the moment.
 struct Service {
     options: Options,
@@ -56,6 +62,7 @@ struct Service {
     manager: Arc<Manager>,
     config: RwLock<Config>,
     relay: RwLock<Arc<Relay>>,
+    reloads: OnceLock<SyncSender<Reload>>,
 }
 
 /// Serves until a signal ends it.
@@ -88,13 +95,14 @@ pub fn serve(mut options: Options) -> Result<(), Failure> {
         manager: Arc::new(Manager::new(&supervision)),
         relay: RwLock::new(Arc::new(relay(&config, address)?)),
         config: RwLock::new(config),
+        reloads: OnceLock::new(),
     });
 
     let mut limits = service.read_config(|config| config.server.limits);
     let most = process::raise_file_limit().saturating_sub(OTHER_FILES) / FILES_EACH;
     limits.max_connections = limits.max_connections.min(most.max(LEAST_CONNECTIONS));
     let serving = Arc::clone(&service);
-    let serve = Box::new(move |exchange| serving.relay().exchange(exchange));
+    let serve = Box::new(move |exchange| serving.relay().exchange(exchange, &*serving));
     let server = listener.serve(limits, serve, Box::new(end_beyond_bearable_leaks))?;
     service.manager.ready(&format!("answering on {address}"));
     service.manager.feed_watchdog(address);
@@ -119,7 +127,7 @@ impl Service {
         &self,
         server: server::Server,
         mut signals: Signals,
-        reloads: &SyncSender<()>,
+        reloads: &SyncSender<Reload>,
     ) {
         let mut ending = None;
         for signal in &mut signals {
@@ -128,7 +136,7 @@ impl Service {
                 break;
             }
             // If a reload is already queued, it will read the file as it is now.
-            if let Err(TrySendError::Disconnected(())) = reloads.try_send(()) {
+            if let Err(TrySendError::Disconnected(_)) = reloads.try_send(None) {
                 log::error!("msg=\"not reloaded: an earlier reload ended in a panic\"");
             }
         }
@@ -149,15 +157,16 @@ impl Service {
 
     /// Reads the configuration again when asked for, and when its files change, on a thread of its
     /// own: reading may block, for example on a pipe, and signals must be obeyed meanwhile.
-    fn start_reloading(self: &Arc<Self>, files: Files) -> io::Result<SyncSender<()>> {
+    fn start_reloading(self: &Arc<Self>, files: Files) -> io::Result<SyncSender<Reload>> {
         let (reloads, asked) = sync_channel(1);
         let service = Arc::clone(self);
+        let _ = self.reloads.set(reloads.clone());
         let reload = move || service.reload_for_ever(&asked, files);
         thread::Builder::new().name("reload".into()).spawn(reload)?;
         Ok(reloads)
     }
 
-    fn reload_for_ever(&self, asked: &Receiver<()>, mut files: Files) {
+    fn reload_for_ever(&self, asked: &Receiver<Reload>, mut files: Files) {
         // How the changed files looked when they were last looked at.
         let mut changed = Vec::new();
         loop {
@@ -168,7 +177,7 @@ impl Service {
                 false => asked.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match signal {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
                     let now = files.changed();
@@ -181,24 +190,31 @@ impl Service {
             }
             changed.clear();
             self.manager.reloading();
-            let status = self.reload(&mut files, signal.is_ok());
-            self.manager.ready(&status);
+            let status = self.reload_now(&mut files, signal.is_ok());
+            let serving = format!("answering on {}", self.address);
+            self.manager.ready(status.as_ref().err().unwrap_or(&serving));
+            if let Ok(Some(caller)) = signal {
+                // A caller that no longer waits needs no answer.
+                let _ = caller.send(status);
+            }
         }
     }
 
-    /// Reads the configuration again; returns a description of the outcome. `files` are those that
+    /// Reads the configuration again; `files` are those that
     /// it was last read from. If it was not asked for, and nothing has changed in the files,
     /// nothing is done.
-    fn reload(&self, files: &mut Files, is_asked_for: bool) -> String {
+    ///
+    /// # Errors
+    /// Why the old one stays.
+    fn reload_now(&self, files: &mut Files, is_asked_for: bool) -> Result<(), String> {
         let (loaded, new_files) = config::load_with_files(&self.options, &config::environment);
         let old_files = std::mem::replace(files, new_files);
-        let serving = format!("answering on {}", self.address);
         let changes = loaded.as_ref().map_or(Vec::new(), |new| {
             self.read_config(|old| config::changes((old, &old_files), (new, files)))
         });
         if loaded.is_ok() && changes.is_empty() && !is_asked_for {
             log::debug!("msg=\"a file of the configuration was written, but nothing has changed\"");
-            return serving;
+            return Ok(());
         }
         let loaded = loaded
             .map_err(|errors| errors.all().iter().map(ToString::to_string).collect::<Vec<_>>());
@@ -214,7 +230,7 @@ impl Service {
                     let error = Value(error);
                     log::error!("msg=\"not reloaded: the old configuration stays\" error={error}");
                 }
-                return format!("not reloaded: {}", errors.join("; "));
+                return Err(format!("not reloaded: {}", errors.join("; ")));
             }
         };
         for warning in &config.warnings {
@@ -230,7 +246,21 @@ impl Service {
         let changed = changes.join(", ");
         log::info!("msg=\"configuration reloaded\" changed={}", Value(&changed));
         fetch_lists(&relay);
-        serving
+        Ok(())
+    }
+}
+
+impl Program for Service {
+    fn reload(&self) -> Result<(), String> {
+        let ended = || "not reloaded: an earlier reload ended in a panic".to_owned();
+        let (caller, status) = channel();
+        let reloads = self.reloads.get().ok_or_else(ended)?;
+        reloads.send(Some(caller)).map_err(|_| ended())?;
+        status.recv().map_err(|_| ended())?
+    }
+
+    fn config_file(&self) -> Option<String> {
+        self.read_config(|config| Some(config.file.as_ref()?.display().to_string()))
     }
 }
 
@@ -315,7 +345,8 @@ fn announce(config: &Config, address: SocketAddr) {
     let place = file.as_deref().unwrap_or("LLM_MF_BASE_URL or --base-url");
     let file = file.as_deref().unwrap_or("none");
     let root_path = &config.server.root_path;
-    log::info!("msg=\"listening\" address=http://{address}{root_path} config={}", Value(file));
+    let at = format!("http://{address}{root_path}");
+    log::info!("msg=\"listening\" address={at} page={at}/-/ config={}", Value(file));
     for upstream in &config.upstreams {
         let name = Value(&upstream.name);
         match &upstream.base_url {

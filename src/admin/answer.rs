@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{assets, models};
-use crate::admission::Admission;
+use super::{assets, models, save};
+use crate::admission::{Admission, is_navigation};
 use crate::catalog::lists;
 use crate::error::{Code, Error};
 use crate::headers::Headers;
@@ -22,8 +22,23 @@ const FRESH: Duration = Duration::from_secs(60);
 /// The longest rules that are tried, in bytes.
 const RULES_LIMIT: u64 = 256 * 1024;
 
+/// The longest rules that are saved, in bytes, as JSON.
+const SAVE_LIMIT: u64 = 64 * 1024;
+
 /// The path of the health check, below `/-/`.
 const HEALTH: &str = "health";
+
+/// What the paths below `/-/` need of the running program.
+pub trait Program: Sync {
+    /// Reads the configuration again and waits until it is in use.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn reload(&self) -> Result<(), String>;
+
+    /// The configuration file.
+    fn config_file(&self) -> Option<String>;
+}
 
 /// A request for one of the program's own paths.
 pub struct Request<'a> {
@@ -58,11 +73,12 @@ pub fn is_public(path: &str) -> bool {
 ///
 /// # Errors
 /// 401 and 403 for a client that may not ask, 404 for an unknown path, 400 and 413 for a request
-/// that cannot be used, 499 if the client left meanwhile.
+/// that cannot be used, 500 if rules cannot be saved, 499 if the client left meanwhile.
 pub fn answer(
     request: Request<'_>,
     offers: &[Arc<Offer>],
     admission: &Admission,
+    program: &dyn Program,
 ) -> Result<Reply, Error> {
     let Request { method, path, peer, headers, is_http_1_0, body, client } = request;
     let reads = matches!(method, "GET" | "HEAD");
@@ -70,7 +86,12 @@ pub fn answer(
     let file = assets::file(name).filter(|_| reads);
     // The page itself needs no key, because the key is typed in there.
     if name != HEALTH && (file.is_none() || !admission.has_keys()) {
-        admission.check_own(peer, headers, is_http_1_0)?;
+        match admission.check_own(peer, headers, is_http_1_0) {
+            Err(error) if name.is_empty() && is_navigation(headers) && !admission.has_keys() => {
+                return Ok(assets::elsewhere(&error, headers));
+            }
+            checked => checked?,
+        }
     }
     match (name, file) {
         ("", _) if !path.ends_with('/') => {
@@ -80,7 +101,16 @@ pub fn answer(
         }
         (_, Some(file)) => Ok(file),
         ("preview", _) if method == "POST" => {
-            models::preview(offers, &headers.end_to_end(), &read_rules(body)?, client)
+            models::preview(offers, &headers.end_to_end(), &read(body, RULES_LIMIT)?, client)
+        }
+        ("save" | "fetch", _) if method == "POST" => {
+            admission.check_same_origin(headers)?;
+            save::check_token(headers)?;
+            if name == "save" {
+                return save::save(offers, &read(body, SAVE_LIMIT)?, program);
+            }
+            offers.iter().for_each(|offer| offer.expire());
+            models::overview(offers, &headers.end_to_end(), client, program)
         }
         (HEALTH | "ready" | "metrics" | "models.json" | "exchanges.json", _) if !reads => {
             Err(Error::bad_request(format!("{path} can be read only")))
@@ -91,7 +121,7 @@ pub fn answer(
             Some(why) => plain(503, why),
         }),
         ("metrics", _) => Ok(Reply::fresh(200, "text/plain; version=0.0.4", METRICS.to_string())),
-        ("models.json", _) => models::overview(offers, &headers.end_to_end(), client),
+        ("models.json", _) => models::overview(offers, &headers.end_to_end(), client, program),
         ("exchanges.json", _) => Ok(Reply::fresh_json(&RECENT.snapshot())),
         _ => Err(Error::client(Code::NotFound, format!("there is nothing at {path}"))),
     }
@@ -101,12 +131,12 @@ fn plain(status: u16, text: String) -> Reply {
     Reply::fresh(status, "text/plain; charset=utf-8", text)
 }
 
-fn read_rules(body: &mut dyn Read) -> Result<Vec<u8>, Error> {
+fn read(body: &mut dyn Read, limit: u64) -> Result<Vec<u8>, Error> {
     let mut rules = Vec::new();
-    let read = body.take(RULES_LIMIT + 1).read_to_end(&mut rules);
+    let read = body.take(limit + 1).read_to_end(&mut rules);
     read.map_err(|error| Error::bad_request(format!("the rules cannot be read: {error}")))?;
-    if rules.len() as u64 > RULES_LIMIT {
-        let what = format!("the rules are longer than {RULES_LIMIT} bytes");
+    if rules.len() as u64 > limit {
+        let what = format!("the rules are longer than {limit} bytes");
         return Err(Error::client(Code::RequestTooLarge, what));
     }
     Ok(rules)

@@ -8,22 +8,33 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::rules::{self, Fault, TypedRules};
+use super::{Program, save};
 use crate::cache::Standing;
 use crate::catalog::inventories;
+use crate::config::{RulesFile, digest};
 use crate::error::{Code, Error};
 use crate::facts::{Entry, Facts};
-use crate::filter::{Filter, Order, Rule, Rules};
+use crate::filter::{Filter, Rule, nothing_kept};
 use crate::headers::Headers;
 use crate::offer::{Inventory, Offer, Refusal, seconds_since_1970};
 use crate::reply::Reply;
-use crate::text::{cut, milliseconds, yaml_quoted as quoted};
+use crate::secret::Secret;
+use crate::text::{cut, milliseconds};
 use crate::wanted::Wanted;
+
+/// The most rules that do nothing and are explained.
+const ADVICE: usize = 10;
 
 #[derive(Serialize)]
 struct Overview<'a> {
     version: &'static str,
+    /// What the page sends along when it changes something.
+    token: Option<&'static str>,
+    /// The configuration file.
+    config: Option<String>,
     upstreams: Vec<UpstreamView<'a>>,
 }
 
@@ -33,14 +44,27 @@ struct UpstreamView<'a> {
     prefix: &'a str,
     /// Whether its settings are below a name of its own.
     nested: bool,
+    /// Why there is no list, or no newer one.
     error: Option<String>,
     took_ms: Option<f64>,
     age_s: Option<f64>,
     /// The list that clients get from the cache; none if they wait for a new one.
     served: Option<ServedView>,
     rules: Value,
+    file: Option<FileView>,
+    /// The same for the same models.
+    digest: String,
     models: Vec<Entry>,
     verdicts: Option<Verdicts>,
+}
+
+/// The file that the rules are saved to.
+#[derive(Serialize)]
+struct FileView {
+    path: String,
+    digest: String,
+    /// Why it cannot be saved.
+    obstacle: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -55,6 +79,8 @@ struct ServedView {
 #[derive(Serialize)]
 struct Verdicts {
     kept: usize,
+    /// The indices of the kept models, in the order that clients see.
+    menu: Vec<usize>,
     /// The index of the model that `default` puts first.
     first: Option<usize>,
     /// Each rule that decided on a model.
@@ -63,6 +89,8 @@ struct Verdicts {
     models: Vec<usize>,
     /// For each list of patterns or names, how many models each entry matches.
     counts: BTreeMap<&'static str, Vec<usize>>,
+    /// What is wrong with rules that do nothing, one line each.
+    advice: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -71,28 +99,6 @@ struct RuleView {
     text: String,
     list: Option<&'static str>,
     index: Option<usize>,
-}
-
-/// Rules as the page and the configuration write them.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TypedRules {
-    regexp: Option<Vec<String>>,
-    simple: Option<Vec<String>>,
-    #[serde(default)]
-    exclude: Exclude,
-    default: Option<String>,
-    #[serde(default)]
-    case_sensitive: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Exclude {
-    #[serde(default)]
-    regexp: Vec<String>,
-    #[serde(default)]
-    simple: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -109,13 +115,6 @@ enum Judgement {
     Bad { error: Fault },
 }
 
-#[derive(Serialize)]
-struct Fault {
-    /// The place of the pattern, such as `regexp[1]`.
-    key: String,
-    message: String,
-}
-
 /// All upstreams with all their models, and the verdicts of the running rules.
 ///
 /// # Errors
@@ -124,12 +123,16 @@ pub(super) fn overview(
     offers: &[Arc<Offer>],
     headers: &Headers,
     client: &dyn Wanted,
+    program: &dyn Program,
 ) -> Result<Reply, Error> {
     let asked = offers.iter().zip(inventories(offers, headers, Some(client))?);
-    let upstreams = asked
-        .map(|(offer, inventory)| UpstreamView::new(offer, inventory, offer.standing(headers)));
-    let upstreams = upstreams.collect();
-    Ok(Reply::fresh_json(&Overview { version: env!("CARGO_PKG_VERSION"), upstreams }))
+    let upstreams = asked.map(|(offer, inventory)| UpstreamView::new(offer, inventory, headers));
+    Ok(Reply::fresh_json(&Overview {
+        version: env!("CARGO_PKG_VERSION"),
+        token: save::token().map(Secret::expose),
+        config: program.config_file(),
+        upstreams: upstreams.collect(),
+    }))
 }
 
 /// Held while rules are compiled: that takes memory, and anybody here may ask at any time.
@@ -148,24 +151,41 @@ pub(super) fn preview(
 ) -> Result<Reply, Error> {
     let trial: Trial = serde_json::from_slice(body)
         .map_err(|error| Error::bad_request(format!("the rules cannot be read: {error}")))?;
-    let offer = offers.iter().find(|offer| offer.upstream.name() == trial.upstream);
-    let offer = offer.ok_or_else(|| {
-        Error::client(Code::NotFound, format!("there is no upstream {:?}", cut(&trial.upstream)))
-    })?;
-    let running = offer.filter.rules();
-    let yaml = trial.rules.yaml(running, offer.is_named);
-    let alone = TRIAL.lock().expect("nothing panics under this lock");
-    let filter = Filter::on_trial(&trial.rules.beside(running));
-    drop(alone);
-    let judgement = match filter {
-        Err(error) => Judgement::Bad { error: Fault { key: error.key, message: error.message } },
+    let offer = find(offers, &trial.upstream)?;
+    let compiled = trial.rules.rules().and_then(|rules| {
+        let alone = TRIAL.lock().expect("nothing panics under this lock");
+        let filter = Filter::on_trial(&rules);
+        drop(alone);
+        filter.map_err(|error| Fault { key: error.key, message: error.message })
+    });
+    let judgement = match compiled {
+        Err(error) => Judgement::Bad { error },
         Ok(filter) => {
             let asked = offer.ask_inventory(headers)?;
             let inventory = offer.inventory(&asked, Some(client)).map_err(failure)?;
-            Judgement::Good { verdicts: Verdicts::new(&filter, &inventory.entries), yaml }
+            // A file of rules has no section around them.
+            let indent = match (&offer.rules_file, offer.is_named) {
+                (Some(_), _) => 0,
+                (None, false) => 2,
+                (None, true) => 4,
+            };
+            let yaml = rules::yaml(filter.rules(), indent);
+            let verdicts = Verdicts::new(&filter, &inventory.entries, offer.upstream.prefix());
+            Judgement::Good { verdicts, yaml }
         }
     };
     Ok(Reply::fresh_json(&judgement))
+}
+
+/// An upstream by its name.
+///
+/// # Errors
+/// 404 if there is none.
+pub(super) fn find<'o>(offers: &'o [Arc<Offer>], name: &str) -> Result<&'o Arc<Offer>, Error> {
+    let offer = offers.iter().find(|offer| offer.upstream.name() == name);
+    offer.ok_or_else(|| {
+        Error::client(Code::NotFound, format!("there is no upstream {:?}", cut(name)))
+    })
 }
 
 /// Why there is no list.
@@ -183,7 +203,7 @@ impl<'a> UpstreamView<'a> {
     fn new(
         offer: &'a Offer,
         inventory: Result<Arc<Inventory>, Refusal>,
-        standing: Option<Standing>,
+        headers: &Headers,
     ) -> UpstreamView<'a> {
         let mut view = UpstreamView {
             name: offer.upstream.name(),
@@ -192,21 +212,36 @@ impl<'a> UpstreamView<'a> {
             error: None,
             took_ms: None,
             age_s: None,
-            served: standing.map(ServedView::new),
-            rules: running(offer.filter.rules()),
+            served: offer.standing(headers).map(ServedView::new),
+            rules: rules::json(offer.filter.rules()),
+            file: offer.rules_file.as_ref().map(FileView::new),
+            digest: String::new(),
             models: Vec::new(),
             verdicts: None,
         };
         match inventory {
             Err(refusal) => view.error = Some(failure(refusal).message),
             Ok(inventory) => {
+                view.error = offer.inventory_failure(headers).map(|why| failure(why).message);
                 view.took_ms = Some(milliseconds(inventory.took));
                 view.age_s = Some(inventory.fetched.elapsed().as_secs_f64());
+                let prefix = offer.upstream.prefix();
+                view.digest = digest(format!("{:?}", inventory.entries).as_bytes());
                 view.models = inventory.entries.clone();
-                view.verdicts = Some(Verdicts::new(&offer.filter, &inventory.entries));
+                view.verdicts = Some(Verdicts::new(&offer.filter, &inventory.entries, prefix));
             }
         }
         view
+    }
+}
+
+impl FileView {
+    fn new(file: &RulesFile) -> FileView {
+        FileView {
+            path: file.path.display().to_string(),
+            digest: file.digest.clone(),
+            obstacle: save::obstacle(file),
+        }
     }
 }
 
@@ -223,7 +258,7 @@ impl ServedView {
 }
 
 impl Verdicts {
-    fn new(filter: &Filter, entries: &[Entry]) -> Verdicts {
+    fn new(filter: &Filter, entries: &[Entry], prefix: &str) -> Verdicts {
         let models: Vec<(&str, &Facts)> =
             entries.iter().map(|entry| (entry.id.as_str(), &entry.facts)).collect();
         let choice = filter.choose(&models, seconds_since_1970());
@@ -231,7 +266,19 @@ impl Verdicts {
         let ids: Vec<&str> = models.iter().map(|(id, _)| *id).collect();
         let counts = filter.counts(&ids).into_iter().collect();
         let mut known: HashMap<Rule, usize> = HashMap::new();
-        let mut verdicts = Verdicts { kept, first, rules: Vec::new(), models: Vec::new(), counts };
+        let idle = filter.idle(&ids).into_iter().take(ADVICE);
+        let mut advice: Vec<String> =
+            idle.map(|idle| filter.finding(idle, &ids, prefix).to_string()).collect();
+        advice.extend(nothing_kept(choice.verdicts.iter()));
+        let mut verdicts = Verdicts {
+            kept,
+            menu: choice.kept,
+            first,
+            rules: Vec::new(),
+            models: Vec::new(),
+            counts,
+            advice,
+        };
         for verdict in choice.verdicts {
             let rules = &mut verdicts.rules;
             let index = *known.entry(verdict.rule).or_insert_with_key(|rule| {
@@ -243,78 +290,4 @@ impl Verdicts {
         }
         verdicts
     }
-}
-
-impl TypedRules {
-    /// These rules with the conditions and the order of the running ones, which the page shows
-    /// and cannot change.
-    fn beside(self, running: &Rules) -> Rules {
-        let TypedRules { regexp, simple, exclude, default, case_sensitive } = self;
-        let (exclude_regexp, exclude_simple) = (exclude.regexp, exclude.simple);
-        let (conditions, order) = (running.conditions.clone(), running.order);
-        Rules {
-            case_sensitive,
-            regexp,
-            simple,
-            exclude_regexp,
-            exclude_simple,
-            conditions,
-            order,
-            default,
-        }
-    }
-
-    /// The lines to paste into the configuration. All text is quoted, so that no YAML parser reads
-    /// a name as another type.
-    fn yaml(&self, running: &Rules, nested: bool) -> String {
-        let indent = if nested { 4 } else { 2 };
-        let mut yaml = String::new();
-        for (key, entries) in [("regexp", &self.regexp), ("simple", &self.simple)] {
-            if let Some(entries) = entries {
-                write_list(&mut yaml, indent, key, entries);
-            }
-        }
-        if !(self.exclude.regexp.is_empty() && self.exclude.simple.is_empty()) {
-            yaml += &format!("{:indent$}exclude:\n", "");
-            write_list(&mut yaml, indent + 2, "regexp", &self.exclude.regexp);
-            write_list(&mut yaml, indent + 2, "simple", &self.exclude.simple);
-        }
-        for line in running.conditions.yaml() {
-            yaml += &format!("{:indent$}{line}\n", "");
-        }
-        if let Some(order) = running.order {
-            yaml += &format!("{:indent$}order: {}\n", "", order.word());
-        }
-        if let Some(default) = &self.default {
-            yaml += &format!("{:indent$}default: {}\n", "", quoted(default));
-        }
-        if self.case_sensitive {
-            yaml += &format!("{:indent$}case_sensitive: true\n", "");
-        }
-        yaml
-    }
-}
-
-fn write_list(yaml: &mut String, indent: usize, key: &str, entries: &[String]) {
-    if entries.is_empty() {
-        *yaml += &format!("{:indent$}{key}: []\n", "");
-        return;
-    }
-    *yaml += &format!("{:indent$}{key}:\n", "");
-    for entry in entries {
-        *yaml += &format!("{:indent$}  - {}\n", "", quoted(entry));
-    }
-}
-
-/// The running rules in the shape that the page reads; absent ones are null.
-fn running(rules: &Rules) -> Value {
-    json!({
-        "regexp": rules.regexp,
-        "simple": rules.simple,
-        "exclude": {"regexp": rules.exclude_regexp, "simple": rules.exclude_simple},
-        "default": rules.default,
-        "case_sensitive": rules.case_sensitive,
-        "where": rules.conditions.yaml(),
-        "order": rules.order.map(Order::word),
-    })
 }

@@ -202,6 +202,24 @@ where
         }
     }
 
+    /// Makes every value stale and forgets failures, so that the next question fetches.
+    pub fn expire(&self) {
+        let mut contents = self.contents();
+        for entry in contents.entries.values_mut() {
+            (entry.failure, entry.pause_end) = (None, Instant::now());
+            if let Some(kept) = &mut entry.value {
+                let expired = Instant::now().checked_sub(self.terms.time_to_live);
+                kept.since = expired.map_or(kept.since, |expired| kept.since.min(expired));
+            }
+        }
+    }
+
+    /// The failure of the last fetch; none if it succeeded.
+    pub fn failure(&self, key: &K) -> Option<E> {
+        let contents = self.contents();
+        contents.entries.get(key)?.failure.as_ref().map(|failure| failure.error.clone())
+    }
+
     /// How long this cache keeps what it has.
     pub fn terms(&self) -> &Terms {
         &self.terms

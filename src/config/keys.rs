@@ -4,12 +4,13 @@
 pub(super) const TOP: [&str; 2] = ["model_filter", "server"];
 
 /// The settings of an upstream.
-pub(super) const UPSTREAM: [&str; 23] = [
+pub(super) const UPSTREAM: [&str; 24] = [
     "base_url",
     "prefix",
     "api_key",
     "authorization",
     "headers",
+    "rules",
     "regexp",
     "simple",
     "exclude",
@@ -29,6 +30,10 @@ pub(super) const UPSTREAM: [&str; 23] = [
     "max_body",
     "tls",
 ];
+
+/// The keys of a file that `rules` names.
+pub(super) const RULES: [&str; 7] =
+    ["regexp", "simple", "exclude", "where", "order", "default", "case_sensitive"];
 
 /// The keys of an upstream whose value is a mapping.
 pub(super) const MAPPINGS: [&str; 4] = ["headers", "exclude", "where", "tls"];

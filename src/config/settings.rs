@@ -7,6 +7,7 @@ use log::LevelFilter;
 
 use super::changes::Fingerprint;
 use super::limits::Limits;
+use super::rules_file::RulesFile;
 use crate::filter::Filter;
 use crate::secret::Secret;
 
@@ -96,6 +97,8 @@ pub struct Upstream {
     pub proxy: Option<Secret>,
     /// Which models are kept.
     pub filter: Filter,
+    /// The file that the filter was read from, if it has one of its own.
+    pub rules_file: Option<RulesFile>,
     /// The treatment of requests that name a hidden model.
     pub hidden: Hidden,
 }

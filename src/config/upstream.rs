@@ -11,7 +11,7 @@ use super::errors::{ConfigError, io_reason};
 use super::hints::{self, unknown_key};
 use super::node::{Fields, Node, Place};
 use super::settings::{Authorization, BaseUrl, Hidden, Upstream};
-use super::{address, choosing, credentials, keys, models, proxy, url_advice};
+use super::{address, choosing, credentials, keys, models, proxy, rules_file, url_advice};
 use crate::filter::{Filter, Rules};
 use crate::text::quoted;
 
@@ -157,6 +157,7 @@ fn upstream(
     });
     let total_timeout = seconds("total_timeout", 300);
     let list_timeout = fields.read("list_timeout", Node::timeout);
+    let (filter, rules_file) = rules_file::read(&fields, sources)?;
     Ok(Upstream {
         models: fields.read("models", |node| models::models(node, &name)),
         list_path,
@@ -176,7 +177,8 @@ fn upstream(
         max_body: fields.read("max_body", Node::size).unwrap_or(64 << 20),
         ca_file: fields.read("tls", |node| ca_file(node, sources)).flatten(),
         proxy: proxy::proxy(&base_url, sources.env)?,
-        filter: filter(&fields),
+        filter,
+        rules_file,
         hidden: fields.read("hidden", hidden).unwrap_or(Hidden::Allow),
         base_url,
     })
@@ -235,7 +237,8 @@ fn holds_certificate(pem: &[u8]) -> bool {
     !body.trim().is_empty() && body.chars().all(base64)
 }
 
-fn filter(fields: &Fields<'_>) -> Filter {
+/// Compiles the filter keys.
+pub(super) fn filter(fields: &Fields<'_>) -> Filter {
     let exclude = fields.read("exclude", |node| {
         if !node.is_mapping() {
             return Err(node.error("expected a mapping such as {regexp: ['a.*'], simple: ['b']}"));

@@ -65,7 +65,6 @@ impl Entry {
 impl Serialize for Entry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let facts = &self.facts;
-        let words = |said: &Said| said.words().map(str::to_owned).collect::<Vec<_>>();
         let mut fields = serializer.serialize_struct("Entry", 12)?;
         fields.serialize_field("id", &self.id)?;
         fields.serialize_field("name", &facts.name)?;
@@ -76,9 +75,9 @@ impl Serialize for Entry {
         fields.serialize_field("output_limit", &facts.output_limit)?;
         fields.serialize_field("input", &facts.input_price)?;
         fields.serialize_field("output", &facts.output_price)?;
-        fields.serialize_field("accepts", &words(&facts.input))?;
-        fields.serialize_field("produces", &words(&facts.output))?;
-        fields.serialize_field("supports", &words(&facts.supports))?;
+        fields.serialize_field("accepts", &facts.input)?;
+        fields.serialize_field("produces", &facts.output)?;
+        fields.serialize_field("supports", &facts.supports)?;
         fields.end()
     }
 }

@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
 /// The sets of words that lists describe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Set {
@@ -88,6 +91,20 @@ pub fn canonical(set: Set, word: &str) -> Cow<'static, str> {
     match synonyms.iter().find(|synonyms| synonyms.contains(&word)) {
         Some(synonyms) => Cow::Borrowed(synonyms[0]),
         None => Cow::Owned(word.to_owned()),
+    }
+}
+
+impl Serialize for Said {
+    /// As a list of words if they are all there are, else as those that the model has and those that
+    /// it has not.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.is_complete {
+            return self.yes.serialize(serializer);
+        }
+        let mut fields = serializer.serialize_struct("Said", 2)?;
+        fields.serialize_field("yes", &self.yes)?;
+        fields.serialize_field("no", &self.no)?;
+        fields.end()
     }
 }
 

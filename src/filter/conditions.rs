@@ -66,6 +66,14 @@ impl Conditions {
         *self == Conditions { hides_unknown: self.hides_unknown, ..Conditions::default() }
     }
 
+    /// The value of `max_age` in its largest unit, such as `30d`.
+    pub fn age(&self) -> Option<String> {
+        let seconds = self.max_age?.as_secs();
+        let fits = |(unit, _): &&(u64, &str)| seconds > 0 && seconds % unit == 0;
+        let (unit, name) = UNITS.iter().find(fits).unwrap_or(&(1, "s"));
+        Some(format!("{}{name}", seconds / unit))
+    }
+
     /// The lines of YAML that mean these conditions; none if there are none.
     pub fn yaml(&self) -> Vec<String> {
         let mut lines = vec!["where:".to_owned()];
@@ -90,8 +98,8 @@ impl Conditions {
                 add(key, format!("[{}]", words.join(", ")));
             }
         }
-        if let Some(age) = self.max_age {
-            add("max_age", format!("{}s", age.as_secs()));
+        if let Some(age) = self.age() {
+            add("max_age", age);
         }
         if self.hides_unknown {
             add("unknown", "hide".to_owned());
@@ -145,6 +153,9 @@ impl Conditions {
     }
 }
 
+/// The units of ages, the largest first, in seconds.
+const UNITS: [(u64, &str); 3] = [(86_400, "d"), (3600, "h"), (60, "m")];
+
 /// The key of the words of a set.
 fn key(set: Set) -> &'static str {
     match set {
@@ -157,8 +168,7 @@ fn key(set: Set) -> &'static str {
 /// An age and its limit in the largest unit that the limit is a multiple of. The age is rounded up,
 /// so that it is never shown as the limit itself.
 fn too_old(seconds: u64, most: u64) -> String {
-    let units = [(86_400, "d"), (3600, "h"), (60, "m")];
     let fits = |(unit, _): &&(u64, &str)| most > 0 && most % unit == 0;
-    let (unit, name) = units.iter().find(fits).unwrap_or(&(1, "s"));
+    let (unit, name) = UNITS.iter().find(fits).unwrap_or(&(1, "s"));
     format!("{}{name} > {}{name}", seconds.div_ceil(*unit), most / unit)
 }

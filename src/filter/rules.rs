@@ -5,7 +5,7 @@ use super::order::Order;
 use super::pattern::PatternError;
 
 /// The rules as the user typed them.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Rules {
     /// Whether patterns and names distinguish upper and lower case.
     pub case_sensitive: bool,

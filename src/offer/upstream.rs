@@ -11,7 +11,7 @@ use super::names::{LastNames, Names};
 use super::outcome::{Inventory, Refusal};
 use super::question::{Key, Question};
 use crate::cache::{self, Asked, Asker, BackOff, Cache, Origin, Standing, Terms};
-use crate::config::{self, Hidden, OwnModel};
+use crate::config::{self, Hidden, OwnModel, RulesFile};
 use crate::error::Error;
 use crate::facts::Entry;
 use crate::filter::Filter;
@@ -23,6 +23,9 @@ use crate::wanted::Wanted;
 
 /// How long the page is shown the same inventory.
 const INVENTORY_TTL: Duration = Duration::from_secs(10);
+
+/// How long the page is shown an old inventory while the upstream has no list.
+const INVENTORY_STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// The pauses after a failed fetch. A client waits for a list that failed once that is so long ago
 /// that the upstream may well be back.
@@ -52,6 +55,8 @@ pub struct Offer {
     pub filter: Filter,
     /// The treatment of a request that names a hidden model.
     pub hidden: Hidden,
+    /// The file of its rules, if they have one of their own.
+    pub rules_file: Option<RulesFile>,
     /// Whether its settings are below a name in the configuration.
     pub is_named: bool,
     /// The longest request body that is held in memory for it, in bytes.
@@ -99,7 +104,7 @@ impl Offer {
         };
         let inventories = Terms {
             time_to_live: INVENTORY_TTL,
-            stale: Duration::ZERO,
+            stale: INVENTORY_STALE,
             refreshes_ahead: false,
             back_off: BackOff { most: BACK_OFF.first, memory: Duration::ZERO, ..BACK_OFF },
             keeps_failures: true,
@@ -108,6 +113,7 @@ impl Offer {
             upstream,
             filter: settings.filter.clone(),
             hidden: settings.hidden,
+            rules_file: settings.rules_file.clone(),
             is_named: settings.is_named,
             max_body: settings.max_body,
             source: ListSource { path: settings.list_path.clone(), timeout: settings.list_timeout },
@@ -253,7 +259,8 @@ impl Offer {
     ) -> Result<Asked<Arc<Inventory>, Refusal>, Error> {
         let Question { headers, key } = self.question(headers, None)?;
         let offer = Arc::clone(self);
-        Ok(self.inventories.ask(&key, Asker::Client, move |_| {
+        // A stale one is for when there is no other.
+        Ok(self.inventories.ask(&key, Asker::Judge, move |_| {
             let started = Instant::now();
             let entries = if offer.own_listings.is_some() {
                 offer.entries(empty_list()).unwrap_or_default()
@@ -269,6 +276,17 @@ impl Offer {
             let fetched = Instant::now();
             Ok(Arc::new(Inventory { entries, took: fetched.duration_since(started), fetched }))
         }))
+    }
+
+    /// Why the page has an old inventory; none if it is a new one.
+    pub fn inventory_failure(&self, headers: &Headers) -> Option<Refusal> {
+        self.inventories.failure(&self.question(headers, None).ok()?.key)
+    }
+
+    /// Makes all lists stale, so that the next question fetches them.
+    pub fn expire(&self) {
+        self.cache.expire();
+        self.inventories.expire();
     }
 
     /// Waits for all models for as long as the client is there.

@@ -7,7 +7,7 @@ use super::hint;
 use super::hold::{Body, BodyReader, hold, too_large};
 use super::redirect::{self, Address};
 use super::view::{Choice, View};
-use crate::admin;
+use crate::admin::{self, Program};
 use crate::admission::{Admission, Cors, is_from_browser, is_navigation};
 use crate::catalog::Catalog;
 use crate::config::Hidden;
@@ -17,6 +17,7 @@ use crate::headers::Headers;
 use crate::logging::Value;
 use crate::offer::{Offer, Refusal};
 use crate::record::Record;
+use crate::reply::Reply;
 use crate::route::{Class, Route, by_name, route};
 use crate::server::Exchange;
 use crate::upstream::{Answer, Place, Request, Upload};
@@ -112,6 +113,7 @@ impl Router {
         exchange: &mut Exchange,
         target: &str,
         record: &mut Record,
+        program: &dyn Program,
     ) -> Result<Outcome<'_>, Error> {
         let (view, target, root_path) = self.view_of(target);
         let route = route(exchange.method(), target, root_path);
@@ -126,7 +128,7 @@ impl Router {
         if let Ok(Route::Own { path }) = route {
             if admin::is_public(path) {
                 record.class = Class::Own;
-                return self.own(exchange, path);
+                return self.own(exchange, path, program);
             }
         }
         let cors = self.admission.check_origin(exchange.method(), exchange.headers(), is_own)?;
@@ -147,9 +149,14 @@ impl Router {
             return Ok(Outcome::Own(reply));
         }
         record.class = route.as_ref().map(Route::class).unwrap_or_default();
+        let is_front = is_shown && exchange.method() == "GET" && is_root(&route);
         // The paths below /-/ have rules of their own for who may ask.
-        let has_our_key =
-            record.class != Class::Own && self.admission.check_key(exchange.headers())?;
+        let has_our_key = match self.admission.check_key(exchange.headers()) {
+            _ if record.class == Class::Own => false,
+            // The key is typed into the page.
+            Err(_) if is_front => return Ok(self.to_page()),
+            checked => checked?,
+        };
         let route = route?;
         record.request_id = Record::request_id_in(exchange.headers());
         let headers = for_upstream(exchange.headers(), has_our_key);
@@ -173,7 +180,7 @@ impl Router {
             Route::Native { is_below: false, target } => {
                 request.native(view, Place::Beside(target))
             }
-            Route::Own { path } => return self.own(request.exchange, path),
+            Route::Own { path } => return self.own(request.exchange, path, program),
             Route::Model { .. } => request.model(view, route),
             Route::Below { rest } if switches => {
                 Admitted { protocol, ..request }.upgrade(view, Place::Below(rest))
@@ -184,6 +191,9 @@ impl Router {
             Route::Below { rest } => request.relay(view, Place::Below(rest)),
             Route::Beside { path } => request.relay(view, Place::Beside(path)),
         };
+        if is_front && leads_nowhere(&outcome) {
+            return Ok(self.to_page());
+        }
         let refusal = match outcome {
             Err(Refusal::Mirrored(refusal)) => refusal,
             Err(Refusal::Failed(error)) => return Err(error),
@@ -194,6 +204,14 @@ impl Router {
         let mut reply = Arc::unwrap_or_clone(refusal);
         strip_for_client(&mut reply.headers, has_cors, is_shown);
         Ok(Outcome::Own(reply))
+    }
+
+    /// Sends a browser to the page.
+    fn to_page(&self) -> Outcome<'_> {
+        let mut reply = Reply::empty(302);
+        reply.headers.push("Location", format!("{}/-/", self.root_path));
+        reply.headers.push("Cache-Control", "no-store");
+        Outcome::Own(reply)
     }
 
     /// The view that a target names, and the target and the root path to route within it.
@@ -211,7 +229,12 @@ impl Router {
     }
 
     /// One of the program's own paths.
-    fn own(&self, exchange: &mut Exchange, path: &str) -> Result<Outcome<'_>, Error> {
+    fn own(
+        &self,
+        exchange: &mut Exchange,
+        path: &str,
+        program: &dyn Program,
+    ) -> Result<Outcome<'_>, Error> {
         let (method, headers) = (exchange.method().to_owned(), exchange.headers().clone());
         let (peer, client) = (exchange.peer(), exchange.wanted());
         let request = admin::Request {
@@ -223,7 +246,7 @@ impl Router {
             body: &mut exchange.body(),
             client: &*client,
         };
-        admin::answer(request, self.offers(), &self.admission).map(Outcome::Own)
+        admin::answer(request, self.offers(), &self.admission, program).map(Outcome::Own)
     }
 
     /// The difference between the path of a client and that of an upstream.
@@ -382,4 +405,18 @@ fn for_upstream(headers: &Headers, has_our_key: bool) -> Headers {
     // `100 Continue` is sent here, when the body is read.
     headers.remove("expect");
     headers
+}
+
+/// Whether a request is for `/`, where a browser begins.
+fn is_root(route: &Result<Route<'_>, Error>) -> bool {
+    matches!(route, Ok(Route::Beside { path }) if path.split('?').next() == Some("/"))
+}
+
+/// Whether no upstream has anything at a path: none can be chosen, or it answers 404.
+fn leads_nowhere(outcome: &Result<Outcome<'_>, Refusal>) -> bool {
+    match outcome {
+        Ok(Outcome::Upstream(answer)) => answer.status == 404,
+        Err(Refusal::Failed(error)) => matches!(error.code, Code::BadRequest | Code::ModelNotFound),
+        _ => false,
+    }
 }

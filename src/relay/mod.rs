@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use self::decide::Router;
 use self::deliver::deliver;
+use crate::admin::Program;
 use crate::admission::Admission;
 use crate::catalog::lists;
 use crate::error::Code;
@@ -60,11 +61,11 @@ impl Relay {
     }
 
     /// Responds to a request; counts and logs the exchange.
-    pub fn exchange(&self, mut exchange: Box<Exchange>) {
+    pub fn exchange(&self, mut exchange: Box<Exchange>, program: &dyn Program) {
         let _open = METRICS.open();
         let target = origin_form(exchange.target()).into_owned();
         let mut record = Record::new(exchange.peer(), exchange.method(), &target);
-        let outcome = self.router.decide(&mut exchange, &target, &mut record);
+        let outcome = self.router.decide(&mut exchange, &target, &mut record, program);
         drop(target);
         if outcome.as_ref().is_err_and(|error| error.code == Code::InvalidApiKey) {
             self.router.note_refused(&exchange);

@@ -3,6 +3,7 @@
 //! Limits: Linux 4.1 or newer.
 #![allow(unsafe_code)]
 
+pub(crate) mod access;
 pub(crate) mod descriptors;
 pub(crate) mod epoll;
 pub(crate) mod memory;

@@ -12,6 +12,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The name that WebDriver has for the key of an element's id.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+/// Keys that have no letter (W3C WebDriver, table of keys).
+pub const DOWN: &str = "\u{e015}";
+pub const CONTROL: &str = "\u{e009}";
+
 /// A browser with one window; closed when dropped.
 pub struct Browser {
     driver: Child,
@@ -87,6 +91,27 @@ impl Browser {
         self.post(&format!("element/{element}/click"), &json!({}));
     }
 
+    /// Presses and releases keys, wherever the focus is.
+    pub fn press(&self, keys: &str) {
+        let keys: Vec<Value> = keys
+            .chars()
+            .flat_map(|key| [key_action("keyDown", key), key_action("keyUp", key)])
+            .collect();
+        self.perform(&keys);
+    }
+
+    /// Presses a key while another one is held.
+    pub fn chord(&self, held: &str, key: &str) {
+        let (held, key) = (held.chars().next().unwrap(), key.chars().next().unwrap());
+        let actions = [("keyDown", held), ("keyDown", key), ("keyUp", key), ("keyUp", held)];
+        self.perform(&actions.map(|(kind, key)| key_action(kind, key)));
+    }
+
+    fn perform(&self, actions: &[Value]) {
+        let keyboard = json!({"type": "key", "id": "keyboard", "actions": actions});
+        self.post("actions", &json!({"actions": [keyboard]}));
+    }
+
     /// A command of Chromium's own.
     pub fn chromium(&self, command: &Value) {
         self.post("goog/cdp/execute", command);
@@ -113,6 +138,10 @@ impl Drop for Browser {
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+fn key_action(kind: &str, key: char) -> Value {
+    json!({"type": kind, "value": key.to_string()})
 }
 
 fn call(method: &str, url: &str, body: &Value) -> Value {

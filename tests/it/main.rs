@@ -47,7 +47,9 @@ mod redirects; // a Location at the upstream itself leads to us
 mod relaying; // methods, bodies and statuses are relayed unchanged
 mod reload; // SIGHUP: new requests use the new configuration
 mod routing; // several upstreams: the prefix of the model chooses one
+
 mod sample; // the shipped configuration and the sample upstream
+mod saving; // the page saves rules, and nothing else does
 mod schema; // config.schema.json
 mod secrets; // no credential reaches the wrong upstream or client
 mod several; // several upstreams: the union of their lists, also if some are down

@@ -1,548 +1,514 @@
-// Which models are kept and why, a place to try rules, and what passed lately.
+// The page: which models clients see, and a place to choose them.
 // Whatever an upstream or a client had a hand in is written as text, never as HTML.
 
-const LISTS = ["regexp", "simple", "exclude.regexp", "exclude.simple"];
-/** Rows to show or hide in one frame. */
-const SLICE = 300;
-const on = (target, type, run) => target.addEventListener(type, run);
-const find = (selector, within = document) => within.querySelector(selector);
-const stamp = (id) => find(`#${id}`).content.firstElementChild.cloneNode(true);
-const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
-
-function write(node, text) {
-	if (node.textContent !== text) node.textContent = text;
-}
-
-/** Moves only what is out of place, so that focus and scroll stay. */
-function arrange(parent, elements, next = parent.firstChild) {
-	for (const node of elements) {
-		if (node === next) next = next.nextSibling;
-		else parent.insertBefore(node, next);
-	}
-}
-
-let announcing;
-function announce(text) {
-	clearTimeout(announcing);
-	announcing = setTimeout(() => write(find("#live"), text), 1000);
-}
-
-const dollars = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 4 });
-const priceText = (price) => (price === null ? "" : price === 0 ? "free" : dollars.format(price));
-
-/** 8K, 128K, 1M: providers count in thousands or in 1,024s, which the number shows. */
-function contextText(count) {
-	if (count === null) return "";
-	const base = count % 1000 && count % 1024 === 0 ? 1024 : 1000;
-	if (count < base) return `${count}`;
-	return count < base ** 2 ? `${Math.round(count / base)}K` : `${+(count / base ** 2).toFixed(2)}M`;
-}
-const changeText = (added, removed) => (added ? ` +${added}` : "") + (removed ? ` −${removed}` : "");
-
-const durationText = (ms) => (ms === null ? "" : `${ms.toFixed(ms < 10 ? 1 : 0)} ms`);
-
-/** When the list that clients get came, and its age. */
-function servedText({ came, age_s, stale }) {
-	const time = new Date(came * 1000).toLocaleTimeString();
-	return `${time}, ${Math.round(age_s)} s old${stale ? ", stale" : ""}`;
-}
+import { Draft, LISTS, escaped, listOf, readFragment, same, withList, writeFragment } from "./draft.js";
+import { showExchanges } from "./exchanges.js";
+import { Finder } from "./finder.js";
+import { Form } from "./form.js";
+import { Menu } from "./menu.js";
+import { Table, makerOf } from "./table.js";
+import { announce, changeText, find, on, plural, secondsText, write } from "./text.js";
 
 // Asking the program
 
 /** In a variable only: it must not outlive the page. */
 let clientKey;
+/** What this process gave the page to change something with. */
+let token;
+let configFile;
 
-async function ask(path, options) {
-	const headers = clientKey ? { Authorization: `Bearer ${clientKey}` } : {};
-	const response = await fetch(path, { headers, cache: "no-store", ...options });
+async function ask(path, options = {}) {
+	const headers = { ...(clientKey && { Authorization: `Bearer ${clientKey}` }), ...options.headers };
+	const response = await fetch(path, { cache: "no-store", ...options, headers });
 	const answer = await response.json().catch(() => ({}));
 	const reason = answer.error?.message ?? `status ${response.status}`;
-	if ([401, 403].includes(response.status)) {
-		showKeyForm(reason);
+	if (response.status === 401 || (response.status === 403 && !options.method)) {
+		showKeyForm(clientKey ? "This key is wrong." : reason);
 		throw new Error("A key is needed.");
 	}
-	if (!response.ok && !answer.error?.key) throw new Error(reason);
-	return answer;
+	if (!response.ok && response.status !== 409) throw new Error(reason);
+	return { ...answer, status: response.status };
 }
+
+const post = (path, body, more) => ask(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json", "X-Model-Filter-Token": token ?? "" }, ...more });
 
 function showKeyForm(reason) {
 	if (find("#key-form").hidden) setTimeout(() => find("#key").focus());
 	find("#key-form").hidden = false;
-	write(find("#key-form .error"), reason);
+	find("#shell").hidden = find("#bar").hidden = true;
+	write(find("#key-error"), reason);
 }
 
-function useKey(event) {
+on(find("#key-form"), "submit", (event) => {
 	event.preventDefault();
 	clientKey = find("#key").value.trim();
 	find("#key-form").hidden = true;
+	find("#shell").hidden = find("#bar").hidden = false;
 	find("#key").value = "";
 	pollAll();
-}
+});
 
-// The list of models of one upstream
-
-const makerOf = ({ id, owner }) => id.match(/^([^/]+)\//)?.[1] ?? (owner || "other");
-
-class Row {
-	node = stamp("model");
-	button = find("button", this.node);
-
-	describe(model, prefix) {
-		Object.assign(this, model, { maker: makerOf(model), searched: (prefix + model.id).toLowerCase() });
-		const name = model.id.startsWith(`${this.maker}/`) ? this.maker.length + 1 : 0;
-		const [maker, rest] = this.button.children;
-		write(maker, prefix + model.id.slice(0, name));
-		write(rest, model.id.slice(name));
-		const { cells } = this.node;
-		write(cells[3], contextText(model.context));
-		write(cells[4], priceText(model.input));
-		write(cells[5], priceText(model.output));
-		this.node.dataset.model = model.id;
-		this.button.row = this;
-	}
-
-	decide(rule, wasKept, first) {
-		const change = rule.kept === wasKept ? "" : rule.kept ? "added" : "removed";
-		Object.assign(this, { rule, first, change, kept: rule.kept });
-	}
-
-	/** Writes down what was decided; says whether that was any work. */
-	show() {
-		const { rule, first } = this;
-		const shown = `${rule?.text} ${this.kept} ${this.change} ${first}`;
-		const changed = this.node.hidden === this.visible || shown !== this.shown;
-		this.node.hidden = !this.visible;
-		if (!rule || shown === this.shown) return changed;
-		this.shown = shown;
-		const state = { added: "+ added", removed: "− removed" }[this.change] ?? (this.kept ? "kept" : "hidden");
-		write(this.node.cells[0], first ? `${state}, first` : state);
-		write(this.node.cells[2], rule.text);
-		this.button.ariaPressed = this.node.dataset.kept = this.kept;
-		if (this.change) this.node.dataset.change = this.change;
-		else delete this.node.dataset.change;
-		return true;
-	}
-}
-
-/** The models of one maker, below a heading that folds them. */
-class Group {
-	node = stamp("maker");
-	button = find("button", this.node);
-	rows = [];
-	/** Open or not, by choice: during a search (`true`) and otherwise (`false`). */
-	chosen = {};
-
-	constructor(maker) {
-		this.button.group = this;
-		write(this.button.children[0], maker);
-	}
-
-	count(words) {
-		const count = (test) => this.rows.filter(test).length;
-		this.kept = count((row) => row.kept);
-		this.added = count((row) => row.change === "added");
-		this.removed = count((row) => row.change === "removed");
-		this.found = count((row) => (row.visible = words.every((word) => row.searched.includes(word))));
-		const searching = words.length > 0;
-		this.open = this.chosen[searching] ?? (searching || this.kept + this.removed > 0);
-	}
-
-	/** Brings the heading up to date; says how much there is to lay out by that. */
-	show() {
-		const folds = this.button.ariaExpanded !== `${this.open}`;
-		this.node.hidden = !this.found;
-		this.node.toggleAttribute("data-folded", !this.open);
-		this.button.ariaExpanded = this.open;
-		write(this.button.children[1], `${this.kept} of ${this.rows.length}`);
-		write(this.button.children[2], changeText(this.added, this.removed));
-		return folds ? this.rows.length : 0;
-	}
-
-	stops() {
-		const rows = this.open ? this.rows.filter((row) => row.visible).map((row) => row.button) : [];
-		return this.found ? [this.button, ...rows] : [];
-	}
-}
-
-const COMPARE = {
-	id: (a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0),
-	kept: (a, b) => b.kept - a.kept,
-};
-
-class ModelList {
-	rows = [];
-	groups = new Map();
-	sorted = [];
-	sortKey = "id";
-	direction = 1;
-	words = [];
-
-	constructor(table, onToggle) {
-		Object.assign(this, { table, onToggle });
-		on(table, "click", (event) => this.clicked(event.target));
-		on(table, "keydown", (event) => this.keyPressed(event));
-		on(table, "focusin", ({ target }) => target.matches("tbody button") && this.setCurrent(target));
-	}
-
-	setModels(models, prefix) {
-		const old = Map.groupBy(this.rows, (row) => row.id);
-		this.rows = models.map((model) => old.get(model.id)?.shift() ?? new Row());
-		this.rows.forEach((row, index) => row.describe(models[index], prefix));
-		for (const row of [...old.values()].flat()) row.node.remove();
-	}
-
-	decide(verdicts, running) {
-		const ruleOf = ({ rules, models }, index) => rules[models[index]];
-		this.rows.forEach((row, index) =>
-			row.decide(ruleOf(verdicts, index), ruleOf(running, index).kept, verdicts.first === index));
-	}
-
-	arrange() {
-		const compare = (a, b) => this.compare(a, b);
-		const byMaker = Map.groupBy([...this.rows].sort(compare), (row) => row.maker);
-		for (const [maker, { node }] of this.groups) {
-			if (!byMaker.has(maker)) node.remove(this.groups.delete(maker));
-		}
-		for (const [maker, rows] of byMaker) {
-			if (!this.groups.has(maker)) this.groups.set(maker, new Group(maker));
-			const { node } = Object.assign(this.groups.get(maker), { rows });
-			arrange(node, rows.map((row) => row.node), node.rows[0].nextSibling);
-		}
-		this.sorted = [...this.groups.values()].sort((a, b) => compare(a.rows[0], b.rows[0]));
-		arrange(this.table, this.sorted.map((group) => group.node), this.table.tHead.nextSibling);
-	}
-
-	/** What has no figure comes last, whichever way the others are sorted. */
-	compare(a, b) {
-		const key = this.sortKey;
-		const byKey = COMPARE[key] ?? (() => a[key] - b[key]);
-		return (a[key] === null) - (b[key] === null) || byKey(a, b) * this.direction || COMPARE.id(a, b);
-	}
-
-	sortBy(key) {
-		this.direction = key === this.sortKey ? -this.direction : 1;
-		this.sortKey = key;
-		find("[aria-sort]", this.table).removeAttribute("aria-sort");
-		find(`[data-sort="${key}"]`, this.table).parentElement.ariaSort = this.direction > 0 ? "ascending" : "descending";
-		this.arrange();
-	}
-
-	search(text) {
-		this.words = text.toLowerCase().split(/\s+/).filter(Boolean);
-		if (!this.words.length) for (const group of this.sorted) delete group.chosen.true;
-		this.refresh();
-	}
-
-	refresh() {
-		for (const group of this.sorted) group.count(this.words);
-		const stops = this.stops();
-		if (!stops.includes(this.current)) this.setCurrent(stops[0]);
-		this.show();
-	}
-
-	/** In slices, so that typing goes on meanwhile. */
-	async show() {
-		const turn = (this.turn = {});
-		let work = 0;
-		for (const group of this.sorted) {
-			work += group.show();
-			for (const row of group.rows) {
-				work += row.show();
-				if (work < SLICE) continue;
-				await new Promise(requestAnimationFrame);
-				if (turn !== this.turn) return;
-				work = 0;
-			}
-		}
-	}
-
-	sum = (field) => this.sorted.reduce((sum, group) => sum + group[field], 0);
-	stops = () => this.sorted.flatMap((group) => group.stops());
-
-	/** One button of the list takes part in the tab order; the arrow keys reach the others. */
-	setCurrent(button) {
-		if (this.current) this.current.tabIndex = -1;
-		this.current = button;
-		if (button) button.tabIndex = 0;
-	}
-
-	clicked(target) {
-		const sort = target.closest("[data-sort]");
-		if (sort) return this.sortBy(sort.dataset.sort);
-		const button = target.closest("tbody tr")?.querySelector("button");
-		if (!button || getSelection().type === "Range") return;
-		if (button.row) return this.onToggle(button.row);
-		button.group.chosen[this.words.length > 0] = !button.group.open;
-		this.refresh();
-	}
-
-	keyPressed(event) {
-		const stops = this.stops();
-		const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-		if (!step || !stops.includes(event.target)) return;
-		event.preventDefault();
-		stops[stops.indexOf(event.target) + step]?.focus();
-	}
-}
-
-// One upstream: its state, its list, and rules to try
+// One upstream: its models, its verdicts, and the rules that are being edited
 
 class Upstream {
-	node = stamp("upstream");
-	form = find("form", this.node);
-	fields = this.form.elements;
-	list = new ModelList(find("table", this.node), (row) => this.toggle(row));
+	models = [];
+	menu = [];
+	added = 0;
+	removed = 0;
+	counts = {};
+	advice = [];
 
-	constructor(name) {
-		this.name = name;
-		this.node.dataset.upstream = this.node.ariaLabel = name;
-		write(find("h2", this.node), name);
-		find(".rules", this.node).open = matchMedia("(min-width: 60rem)").matches;
-		this.part("lists").replaceWith(...LISTS.map((list) => this.makeField(list, "textarea")));
-		this.part("default").replaceWith(this.makeField("default", "input"));
-		on(this.form, "input", () => {
-			clearTimeout(this.typing);
-			this.typing = setTimeout(() => this.preview(), 100);
-		});
-		on(this.form, "submit", (event) => event.preventDefault());
-		on(this.part("copy"), "click", () => this.copy());
-		on(this.part("reset"), "click", () => this.reset());
-	}
-
-	part = (role) => find(`[data-role="${role}"]`, this.node);
-
-	makeField(name, tag) {
-		const box = stamp("field");
-		const [label, tally, error] = box.children;
-		const field = document.createElement(tag);
-		Object.assign(field, { name, wrap: "off", spellcheck: false });
-		field.id = label.htmlFor = `${this.name} ${name}`.replaceAll(/\s/g, "-");
-		error.id = `${field.id}-error`;
-		field.setAttribute("aria-describedby", error.id);
-		write(label, name);
-		label.after(field);
-		on(field, "scroll", () => (tally.scrollTop = field.scrollTop));
-		return box;
+	constructor(data) {
+		this.data = data;
+		this.draft = new Draft(data.rules);
+		this.base = data.file?.digest;
 	}
 
 	/** Takes in what models.json says, and leaves alone what is being edited. */
 	update(data) {
-		const old = this.data ?? {};
-		if (!data.verdicts) data.models = [];
-		const edited = this.running && !same(this.read(), this.running);
-		const isNew = (part) => !same(old[part], data[part]);
+		const isNew = data.digest !== this.digest || !data.verdicts;
 		this.data = data;
-		this.showState(data);
-		if (isNew("models")) this.list.setModels(data.models, data.prefix);
-		if (isNew("models") || isNew("verdicts")) this.showVerdicts(data.verdicts, isNew("models"));
-		if (isNew("rules") && !edited) this.fill(data.rules);
-		if (isNew("rules") || (edited && isNew("models"))) this.preview();
+		if (isNew) this.setModels(data);
+		const running = new Draft(data.rules).running;
+		if (!this.draft.edited) {
+			this.base = data.file?.digest;
+			if (!same(running, this.draft.running)) this.draft = new Draft(running);
+			this.show(data.verdicts);
+			return this.yaml === undefined;
+		}
+		this.draft.running = running;
+		this.show(this.verdicts?.models.length === this.models.length ? this.verdicts : data.verdicts);
+		return true;
 	}
 
-	showState({ error, took_ms, age_s, served }) {
-		const took = took_ms === null ? "" : ` · list took ${durationText(took_ms)}`;
-		const age = age_s === null ? "" : ` · ${Math.round(age_s)} s old`;
-		const cached = served ? ` · clients get the list of ${servedText(served)}` : "";
-		write(this.part("state"), (error ? `No list: ${error}` : "alive") + took + age + cached);
-		this.part("state").classList.toggle("error", Boolean(error));
+	setModels({ models, prefix, digest }) {
+		this.digest = digest;
+		const seen = new Map();
+		this.models = models.map((model) => {
+			const nth = (seen.get(model.id) ?? 0) + 1;
+			seen.set(model.id, nth);
+			return { ...model, prefix, upstream: this, key: `model ${model.id} ${nth}`, maker: makerOf(model), searched: model.id.toLowerCase(), kept: false, why: "" };
+		});
+		this.isNew = true;
 	}
 
-	fill(rules) {
-		const texts = [rules.regexp, rules.simple, rules.exclude.regexp, rules.exclude.simple];
-		LISTS.forEach((name, index) => (this.fields[name].value = (texts[index] ?? []).join("\n")));
-		this.fields.default.value = rules.default ?? "";
-		const more = [...rules.where, ...(rules.order ? [`order: ${rules.order}`] : [])];
-		write(this.part("where"), more.join("\n"));
-		this.part("where").parentElement.hidden = !more.length;
-		this.fields.case_sensitive.checked = rules.case_sensitive;
-		this.fields.empty.value = rules.regexp || rules.simple ? "none" : "all";
-		this.running = this.read();
+	/** Notes what was decided about each model. */
+	show(verdicts) {
+		this.verdicts = verdicts;
+		const running = this.data.verdicts;
+		this.added = this.removed = 0;
+		this.menu = [];
+		if (!verdicts || verdicts.models.length !== this.models.length) return;
+		const wasKept = (at) => (running ? running.rules[running.models[at]].kept : false);
+		this.models.forEach((model, at) => {
+			const rule = verdicts.rules[verdicts.models[at]];
+			model.kept = rule.kept;
+			model.rule = rule;
+			model.why = rule.text + (verdicts.first === at ? ", default" : "");
+			model.change = rule.kept === wasKept(at) ? null : rule.kept ? "added" : "removed";
+			if (model.change) this[model.change] += 1;
+		});
+		this.menu = verdicts.menu.map((at) => this.models[at]);
+		this.first = verdicts.first === null ? null : this.models[verdicts.first];
+		({ counts: this.counts, advice: this.advice } = verdicts);
 	}
 
-	/** The entries of a list, each with the number of its line. */
-	entries(name) {
-		const lines = this.fields[name].value.split("\n");
-		return lines.map((line, at) => ({ text: line.trim(), line: at + 1 })).filter(({ text }) => text);
-	}
-
-	read() {
-		const [keep, simple, hide, hideSimple] = LISTS.map((name) => this.entries(name).map(({ text }) => text));
-		const empty = !keep.length && !simple.length;
-		find("fieldset", this.form).hidden = !empty;
-		const nothing = empty && this.fields.empty.value === "none" ? [] : null;
-		return {
-			regexp: keep.length ? keep : nothing,
-			simple: simple.length ? simple : nothing,
-			exclude: { regexp: hide, simple: hideSimple },
-			default: this.fields.default.value.trim() || null,
-			case_sensitive: this.fields.case_sensitive.checked,
-		};
-	}
-
-	reset() {
-		this.fill(this.data.rules);
-		this.preview();
-	}
-
+	/** Tries the rules; says whether that was the last word on them. */
 	async preview() {
-		clearTimeout(this.typing);
-		this.say("");
 		this.overtaken?.abort();
 		const { signal } = (this.overtaken = new AbortController());
-		const body = JSON.stringify({ upstream: this.name, rules: this.read() });
-		const answer = await ask("preview", { method: "POST", body, signal }).catch(({ message }) => ({ failed: message }));
-		if (signal.aborted) return;
-		if ("failed" in answer) return this.say(`The rules could not be tried. ${answer.failed}`);
-		this.showError(answer.error);
-		this.showTallies(answer.verdicts?.counts ?? {});
-		if (answer.error) return;
-		write(this.part("yaml"), answer.yaml);
-		this.showVerdicts(answer.verdicts);
-	}
-
-	showVerdicts(verdicts, newModels) {
-		const { list, data } = this;
-		// With another number of models, the list has just changed.
-		if (verdicts?.models.length === list.rows.length && data.verdicts) list.decide(verdicts, data.verdicts);
-		if (newModels || list.sortKey === "kept") list.arrange();
-		list.refresh();
-		this.showCounts();
-	}
-
-	showCounts() {
-		const [kept, added, removed] = ["kept", "added", "removed"].map((field) => this.list.sum(field));
-		const counts = this.part("counts");
-		const before = counts.textContent;
-		write(counts.children[0], this.data.verdicts ? `${kept} of ${this.list.rows.length} kept` : "");
-		write(counts.children[1], changeText(added, removed));
-		if (counts.textContent !== before) announce(`${this.name}: ${counts.textContent}`);
-	}
-
-	showError(error) {
-		const [, name, index] = error?.key.match(/^(.*?)(?:\[(\d+)\])?$/) ?? [];
-		for (const box of this.form.querySelectorAll(".field")) {
-			const field = box.children[1];
-			const wrong = field.name === name;
-			const line = wrong && index ? `Line ${this.entries(name)[index]?.line}: ` : "";
-			const text = wrong ? line + error.message : "";
-			write(find(".error", box), text);
-			field.ariaInvalid = wrong ? "true" : null;
-			if (wrong) announce(`${name}: ${text}`);
+		const body = { upstream: this.data.name, rules: this.draft.rules };
+		const answer = await post("preview", body, { signal }).catch(({ message }) => ({ failed: message }));
+		if (signal.aborted) return false;
+		this.error = answer.error ?? null;
+		this.failed = answer.failed ?? null;
+		if (answer.verdicts) {
+			this.yaml = answer.yaml;
+			this.show(answer.verdicts);
 		}
-	}
-
-	/** How many models each line matches, beside it. */
-	showTallies(counts) {
-		for (const name of LISTS) {
-			const lines = this.fields[name].value.split("\n").map(() => "");
-			const entries = this.entries(name);
-			entries.forEach(({ line }, index) => (lines[line - 1] = `${counts[name]?.[index] ?? ""}`));
-			const tally = this.fields[name].nextElementSibling;
-			write(tally, lines.join("\n"));
-			const idle = entries.filter((_, index) => counts[name]?.[index] === 0).map(({ text }) => text);
-			this.fields[name].title = idle.length ? `No model matches ${idle.join(", ")}` : "";
-			tally.toggleAttribute("data-idle", idle.length > 0);
-		}
-	}
-
-	toggle(row) {
-		const { kept, rule, id } = row;
-		if (rule.list === "exclude.regexp") return this.say(`${id} stays hidden: ${rule.text} matches it.`);
-		const [from, to] = kept ? ["simple", "exclude.simple"] : ["exclude.simple", "simple"];
-		// An exclusion decides only where something else keeps the model: without that, it takes both.
-		const removed = (!kept || rule.list === from) && this.remove(from, id);
-		if (!removed || !rule.list) this.add(to, id);
-		this.preview();
-	}
-
-	add(name, id) {
-		const field = this.fields[name];
-		field.value = [field.value.trimEnd(), id].filter(Boolean).join("\n");
-	}
-
-	remove(name, id) {
-		const fold = (text) => (this.fields.case_sensitive.checked ? text : text.toLowerCase());
-		const lines = this.fields[name].value.split("\n");
-		const others = lines.filter((line) => fold(line.trim()) !== fold(id));
-		this.fields[name].value = others.join("\n");
-		return others.length < lines.length;
-	}
-
-	say(text) {
-		write(this.part("note"), text);
-		if (text) find(".rules", this.node).open = true;
-	}
-
-	async copy() {
-		const lines = this.part("yaml");
-		try {
-			await navigator.clipboard.writeText(lines.textContent);
-			this.say("Copied.");
-		} catch {
-			// Without https there is no clipboard.
-			lines.parentElement.open = true;
-			getSelection().selectAllChildren(lines);
-			this.say("The lines are selected: press Ctrl+C.");
-		}
+		return true;
 	}
 }
 
 const upstreams = new Map();
+let current;
+/** Rules from the URL's fragment, for upstreams that are not there yet. */
+let waiting = readFragment();
 
-function showModels({ version, upstreams: all }) {
+const drafts = () => [...upstreams].map(([name, { draft }]) => [name, draft]);
+const isEdited = () => drafts().some(([, draft]) => draft.edited);
+
+function showModels({ version, token: given, config, upstreams: all }) {
+	token = given;
+	configFile = config;
 	write(find("#version"), version);
-	for (const [name, { node }] of upstreams) {
-		if (!all.some((data) => data.name === name)) node.remove(upstreams.delete(name));
-	}
+	for (const name of upstreams.keys()) if (!all.some((data) => data.name === name)) upstreams.delete(name);
 	for (const data of all) {
-		if (!upstreams.has(data.name)) upstreams.set(data.name, new Upstream(data.name));
-		upstreams.get(data.name).update(data);
+		let upstream = upstreams.get(data.name);
+		if (!upstream) upstreams.set(data.name, (upstream = new Upstream(data)));
+		if (waiting.has(data.name)) upstream.draft.change(waiting.get(data.name));
+		waiting.delete(data.name);
+		if (upstream.update(data)) tryOut(upstream);
 	}
-	arrange(find("#upstreams"), all.map(({ name }) => upstreams.get(name).node));
-	search();
+	const names = all.map(({ name }) => name);
+	if (!names.includes(current?.data.name)) current = upstreams.get(names[0]);
+	const select = find("#upstream");
+	if (!same([...select.options].map(({ value }) => value), names)) select.replaceChildren(...names.map((name) => new Option(name)));
+	select.value = current.data.name;
+	find("#pick").hidden = names.length < 2;
+	find("#fetch").hidden = false;
+	showAll();
 }
 
-function search() {
-	let found = 0;
-	for (const { list } of upstreams.values()) {
-		list.search(find("#search").value);
-		found += list.sum("found");
+// What is seen
+
+const table = new Table((model) => toggle(model));
+const finder = new Finder(() => showFound(true));
+const form = new Form((rules, merges) => change(rules, merges));
+const menu = new Menu({ toggle: (model) => toggle(model), putFirst, reveal });
+
+function showAll() {
+	if (!current) return;
+	if (finder.owner !== current || current.isNew) {
+		finder.owner = current;
+		current.isNew = false;
+		finder.setModels(current.models, current.data.prefix);
 	}
-	return found;
+	showState(current.data);
+	showFound();
+	form.fill(current.draft.rules, current.draft.running);
+	form.showError(current.error);
+	form.showTallies(current.counts, current.advice);
+	menu.show([...upstreams.values()], upstreams.size > 1);
+	find("#order").value = current.draft.rules.order ?? "";
+	write(find("#yaml"), current.yaml ?? "");
+	showNext();
+	writeFragment(drafts());
 }
 
-// The last exchanges
-
-function showExchanges({ exchanges, buckets }) {
-	const body = find("#exchanges tbody");
-	while (body.rows.length < exchanges.length) body.append(stamp("exchange"));
-	while (body.rows.length > exchanges.length) body.lastChild.remove();
-	exchanges.forEach((exchange, index) => showExchange(body.rows[index], exchange));
-	showPlots(buckets);
+function showFound(announces) {
+	const found = finder.run(current.models);
+	table.show(current.models, found);
+	write(find("#empty span"), current.models.length ? "No model matches." : current.data.error ? `No list: ${current.data.error}` : "The upstream lists no models.");
+	find("#clear-empty").hidden = !current.models.length;
+	showActions(found);
+	if (announces) announce(`${plural(found.length, "model")} found`);
 }
 
-function showExchange(row, { time, status, method, path, model, upstream, first_byte_ms, total_ms }) {
-	const texts = [new Date(time).toLocaleTimeString("en-GB"), `${status}`, `${method} ${path}`, model ?? "", upstream ?? "",
-		durationText(first_byte_ms), durationText(total_ms)];
-	texts.forEach((text, index) => write(row.cells[index], text));
-	row.cells[1].classList.toggle("error", status >= 400);
+function showState({ error, served, age_s }) {
+	const age = served?.age_s ?? age_s;
+	const stale = served?.stale || error;
+	const texts = [age === null || age === undefined ? "" : `list ${secondsText(age)} old`, stale && age !== null ? "stale" : "", error ? `No new list: ${error}` : ""];
+	write(find("#state"), texts.filter(Boolean).join(" · "));
+	find("#state").classList.toggle("error", Boolean(error));
 }
 
-function showPlots({ seconds, requests, first_byte_ms }) {
-	const bar = (height, x) => `M${x + 0.15} 20v${-height}h.7v${height}z`;
-	draw("requests", bar, requests, `in 15 min, at most ${Math.max(...requests)} in ${seconds} s`);
-
-	// A line with gaps: a value without neighbours is a dot.
-	const point = (height, x) => ((first_byte_ms[x - 1] ?? null) === null ? "M" : "L") + `${x + 0.5} ${20 - height}h.01`;
-	draw("first-byte", point, first_byte_ms, `in 15 min, at most ${durationText(Math.max(...first_byte_ms))}`);
+/** What was found as rules, in buttons that say what they will write. */
+function showActions(found) {
+	const models = found.map((at) => current.models[at]);
+	const hidden = models.filter(({ kept }) => !kept), kept = models.filter(({ kept }) => kept);
+	const { rules } = current.draft;
+	const keepsAll = rules.regexp === null && rules.simple === null;
+	find("#actions").hidden = !finder.active || !models.length;
+	const names = find("#keep-names");
+	write(names, keepsAll ? `Keep only these ${models.length}` : hidden.length < models.length && hidden.length ? `Keep ${hidden.length} more of these` : `Keep these ${models.length}`);
+	names.hidden = !keepsAll && !hidden.length;
+	names.models = keepsAll ? models : hidden;
+	const hide = find("#hide-names");
+	write(hide, kept.length < models.length ? `Hide the ${kept.length} kept` : `Hide these ${kept.length}`);
+	hide.hidden = !kept.length;
+	hide.models = kept;
+	const { pattern, where, exclude } = finder.rule;
+	const conditions = Object.entries(where).map(([key, value]) => `${key} ${[value].flat().join(", ")}`).join(" · ");
+	const sameWhere = same(current.draft.running && normalWhere(where), normalWhere(rules.where));
+	const parts = [`${sameWhere ? "adds to" : "replaces"} regexp: ${pattern}`, !sameWhere && (conditions ? `where: ${conditions}` : "removes where"), exclude.length && `adds to exclude: ${exclude.join(", ")}`];
+	write(find("#plan"), `Names go into simple or exclude. “Also in future” ${parts.filter(Boolean).join("; ")}.`);
 }
 
-function draw(id, shape, values, text) {
-	const most = Math.max(...values) || 1;
-	const path = values.map((value, x) => (value === null ? "" : shape((value / most) * 18, x)));
-	find(`#${id} path`).setAttribute("d", path.join(""));
-	write(find(`#${id} span`), text);
+const normalWhere = (where) => new Draft({ where }).rules.where;
+
+/** What to do next: undo, save, copy. */
+function showNext() {
+	const { draft, data, error, failed } = current;
+	find("#undo").disabled = !draft.past.length;
+	find("#redo").disabled = !draft.future.length;
+	find("#revert").disabled = !draft.edited;
+	const { file } = data;
+	const saves = file && !file.obstacle;
+	for (const id of ["#save", "#save-bar"]) {
+		find(id).hidden = !saves;
+		find(id).disabled = !draft.edited || Boolean(error) || saving;
+	}
+	find("#copy").disabled = Boolean(error);
+	find("#copy").classList.toggle("main", !saves);
+	const place = `${data.nested ? `model_filter, ${data.name}` : "model_filter"} in ${configFile ?? "the configuration"}`;
+	const texts = {
+		true: error ? `${error.key}: ${error.message}` : failed ? `The rules could not be tried. ${failed}` : "",
+		false: saves ? (draft.edited ? `Not saved yet. Save writes ${file.path}.` : `Saved in ${file.path}.`)
+			: file ? `${file.path} cannot be saved: ${file.obstacle}. Copy the lines into it; they replace all of it.`
+			: `Copied lines belong below ${place}, and replace the keys of the same name. To save from here, move them into a file of their own and name it there: “rules: rules.yaml”.`,
+	};
+	write(find("#place"), texts[Boolean(error || failed)]);
+	find("#place").classList.toggle("error", Boolean(error || failed));
+	document.title = `${draft.edited ? "• " : ""}model-filter`;
 }
+
+// Changing the rules
+
+function change(rules, merges) {
+	if (!current.draft.change(rules, merges)) return;
+	note("");
+	tryOut(current);
+	showNext();
+}
+
+async function tryOut(upstream) {
+	if (!(await upstream.preview())) return;
+	showAll();
+	const changes = changeText(upstream.added, upstream.removed);
+	announce(upstream.error ? `${upstream.error.key}: ${upstream.error.message}` : `${upstream.menu.length} kept ${changes}`);
+}
+
+/** One line about what was just done, with a button for what may be wanted instead. */
+function note(text, label, act) {
+	find("#note").hidden = !text;
+	write(find("#note span"), text);
+	const button = find("#note button");
+	button.hidden = !label;
+	write(button, label ?? "");
+	button.onclick = act ?? null;
+}
+
+const fold = (rules, text) => (rules.case_sensitive ? text : text.toLowerCase());
+const without = (rules, name, id) => withList(rules, name, listOf(rules, name).filter((entry) => fold(rules, entry) !== fold(rules, id)));
+const lists = (rules, name, id) => listOf(rules, name).some((entry) => fold(rules, entry) === fold(rules, id));
+
+/** Keeps or hides a model by its exact name. */
+function toggle(model) {
+	const { upstream, id, kept, rule } = model;
+	if (upstream !== current) pick(upstream);
+	let { rules } = current.draft;
+	if (kept) {
+		if (rule.list === "simple") rules = without(rules, "simple", id);
+		else rules = withList(rules, "exclude.simple", [...rules.exclude.simple, id]);
+		change(rules);
+		if (rule.list === "regexp") note(`${rule.text} keeps ${id}; it is now excluded by name.`, "Remove the pattern instead", () => dropPattern("regexp", rule, id));
+		return;
+	}
+	if (rule.list === "exclude.regexp") {
+		return note(`${id} stays hidden: ${rule.text} matches it.`, "Remove this pattern", () => dropPattern("exclude.regexp", rule, id));
+	}
+	rules = without(rules, "exclude.simple", id);
+	if (rule.list !== "exclude.simple" || Object.keys(rules.where).length) rules = withList(rules, "simple", [...(rules.simple ?? []), id]);
+	change(rules);
+}
+
+function dropPattern(list, rule, id) {
+	let { rules } = current.draft;
+	rules = withList(rules, list, listOf(rules, list).filter((_, index) => index !== rule.index));
+	if (list === "regexp") rules = without(rules, "exclude.simple", id);
+	change(rules);
+}
+
+function keepNames(models) {
+	let { rules } = current.draft;
+	for (const { id } of models) rules = lists(rules, "exclude.simple", id) ? without(rules, "exclude.simple", id) : rules;
+	const fresh = models.filter(({ id, rule }) => rule.list !== "exclude.regexp" && !lists(rules, "simple", id));
+	const stay = models.filter(({ rule }) => rule.list === "exclude.regexp").length;
+	change(withList(rules, "simple", [...(rules.simple ?? []), ...fresh.map(({ id }) => id)]));
+	note(`${plural(fresh.length, "name")} added to simple.${stay ? ` ${plural(stay, "model")} stay hidden by an exclude pattern.` : ""}`, "Undo", undo);
+}
+
+function hideNames(models) {
+	let { rules } = current.draft;
+	const named = new Set(models.filter(({ rule }) => rule.list === "simple").map(({ id }) => fold(rules, id)));
+	if (named.size) rules = withList(rules, "simple", rules.simple.filter((entry) => !named.has(fold(rules, entry))));
+	const others = models.filter(({ rule }) => rule.list !== "simple").map(({ id }) => id);
+	change(withList(rules, "exclude.simple", [...rules.exclude.simple, ...others]));
+	note(`${plural(models.length, "model")} hidden by name.`, "Undo", undo);
+}
+
+function keepLike() {
+	const { pattern, where, exclude } = finder.rule;
+	const typed = current.draft.rules.case_sensitive && pattern !== ".*" ? `(?i)${pattern}` : pattern;
+	const { rules } = current.draft;
+	const adds = same(normalWhere(where), normalWhere(rules.where));
+	const regexp = adds ? [...new Set([...(rules.regexp ?? []), typed])] : [typed];
+	const hidden = [...new Set([...rules.exclude.regexp, ...exclude])];
+	change({ ...rules, regexp, where: adds ? rules.where : where, exclude: { ...rules.exclude, regexp: hidden } });
+	note(`Rules written: regexp ${typed}${Object.keys(where).length ? ", and where" : ""}.`, "Undo", undo);
+}
+
+function putFirst(model) {
+	if (model.upstream !== current) pick(model.upstream);
+	const isFirst = current.first === model;
+	change({ ...current.draft.rules, default: isFirst ? null : escaped(model.id) });
+}
+
+function reveal(model) {
+	if (model.upstream !== current) pick(model.upstream);
+	openMenu(false);
+	view("models");
+	if (!table.reveal(model)) {
+		finder.clear();
+		table.reveal(model);
+	}
+}
+
+function start(simple) {
+	change({ ...current.draft.rules, regexp: null, simple, exclude: {}, where: {} });
+	note(simple ? "Nothing is kept: pick models in the list." : "Everything is kept: hide models in the list.", "Undo", undo);
+}
+
+const undo = () => current.draft.undo() && stepped("Undone.");
+const redo = () => current.draft.redo() && stepped("Redone.");
+
+function stepped(text) {
+	note("");
+	announce(text);
+	// A field that is being edited shows the step too.
+	if (form.form.contains(document.activeElement)) document.activeElement.blur();
+	form.fill(current.draft.rules, current.draft.running);
+	tryOut(current);
+	showNext();
+	return true;
+}
+
+// Saving
+
+let saving = false;
+
+async function save(digest = current.base) {
+	const upstream = current;
+	if (saving || !upstream.data.file || upstream.data.file.obstacle || upstream.error) return;
+	saving = true;
+	showNext();
+	const rules = upstream.draft.rules;
+	const answer = await post("save", { upstream: upstream.data.name, rules, digest }).catch(({ message }) => ({ failed: message }));
+	saving = false;
+	find("#conflict").hidden = answer.status !== 409;
+	if (answer.status === 409) {
+		find("#mine").digest = answer.digest;
+		write(find("#conflict p"), `${upstream.data.file.path} was changed since this page read it. Nothing was saved.`);
+	} else if (answer.failed) {
+		note(`Not saved: ${answer.failed}`);
+	} else {
+		upstream.base = answer.digest;
+		upstream.draft.running = rules;
+		note(answer.warning ? `Saved, but not in use: ${answer.warning}` : `Saved. ${plural(upstream.menu.length, "model")} in the menu.`);
+	}
+	await poll(polls[0]);
+	showAll();
+}
+
+async function showTheirs() {
+	find("#conflict").hidden = true;
+	const upstream = current;
+	upstream.draft.change(upstream.data.rules);
+	upstream.base = upstream.data.file?.digest;
+	note("These are the rules of the file.", "Undo", undo);
+	tryOut(upstream);
+}
+
+async function copy() {
+	const lines = find("#yaml");
+	try {
+		await navigator.clipboard.writeText(lines.textContent);
+		note(find("#place").textContent.startsWith("Copied") ? find("#place").textContent : "Copied.");
+	} catch {
+		// Without https there is no clipboard.
+		view("rules");
+		lines.parentElement.open = true;
+		getSelection().selectAllChildren(lines);
+		lines.scrollIntoView();
+		announce("The lines are selected: press Ctrl+C.");
+	}
+}
+
+// Views, buttons and keys
+
+function view(name) {
+	for (const button of document.querySelectorAll("[data-view]")) {
+		button.ariaCurrent = button.dataset.view === name ? "page" : null;
+		find(`#${button.dataset.view}`).hidden = button.dataset.view !== name;
+	}
+	if (name === "models") table.draw();
+}
+
+function openMenu(open) {
+	document.body.toggleAttribute("data-menu", open);
+	find("#open-menu").ariaExpanded = open;
+}
+
+function pick(upstream) {
+	current = upstream;
+	find("#upstream").value = upstream.data.name;
+	find("#conflict").hidden = true;
+	note("");
+	showAll();
+}
+
+const clicks = {
+	"#undo": undo, "#redo": redo, "#revert": () => change(current.draft.running), "#copy": copy, "#save": () => save(), "#save-bar": () => save(),
+	"#mine": () => save(find("#mine").digest), "#theirs": showTheirs, "#none": () => start([]), "#all": () => start(null),
+	"#keep-names": () => keepNames(find("#keep-names").models), "#hide-names": () => hideNames(find("#hide-names").models), "#keep-like": keepLike,
+	"#open-menu": () => openMenu(!document.body.hasAttribute("data-menu")),
+	"#fetch": async () => {
+		find("#fetch").disabled = true;
+		await post("fetch").then(showModels, ({ message }) => note(`Not fetched: ${message}`));
+		find("#fetch").disabled = false;
+	},
+	"#filters-button": () => {
+		const open = find("#finder").toggleAttribute("data-open");
+		find("#filters-button").ariaExpanded = open;
+		table.draw();
+	},
+};
+for (const [id, act] of Object.entries(clicks)) on(find(id), "click", act);
+on(find("#order"), "change", ({ target }) => change({ ...current.draft.rules, order: target.value || null }));
+on(find("#upstream"), "change", ({ target }) => pick(upstreams.get(target.value)));
+for (const button of document.querySelectorAll("[data-view]")) on(button, "click", () => view(button.dataset.view));
+
+on(document, "keydown", (event) => {
+	const types = event.target.matches("input:not([type=checkbox], [type=radio], [type=range]), textarea, select");
+	const command = event.ctrlKey || event.metaKey;
+	if (event.key === "/" && !types && !command) {
+		event.preventDefault();
+		openMenu(false);
+		view("models");
+		find("#search").select();
+	} else if (command && event.key.toLowerCase() === "z" && !(types && event.target.value) && current) {
+		event.preventDefault();
+		event.shiftKey ? redo() : undo();
+	} else if (command && event.key.toLowerCase() === "y" && !types && current) {
+		event.preventDefault();
+		redo();
+	} else if (command && event.key.toLowerCase() === "s" && current?.data.file) {
+		event.preventDefault();
+		if (current.draft.edited) save();
+	} else if (event.key === "Escape" && document.body.hasAttribute("data-menu")) {
+		openMenu(false);
+		find("#open-menu").focus();
+	}
+});
+on(find("#search"), "keydown", (event) => {
+	if (event.key === "ArrowDown") {
+		event.preventDefault();
+		table.focus(table.current);
+	} else if (event.key === "Escape") {
+		event.preventDefault();
+		finder.clear();
+	}
+});
+on(window, "beforeunload", (event) => isEdited() && event.preventDefault());
+on(window, "hashchange", () => {
+	waiting = readFragment();
+	for (const [name, rules] of waiting) {
+		const upstream = upstreams.get(name);
+		if (upstream?.draft.change(rules)) tryOut(upstream);
+	}
+	waiting.clear();
+});
 
 // Fetching, while the page is visible
 
@@ -565,12 +531,5 @@ async function poll(which) {
 }
 
 const pollAll = () => polls.forEach(poll);
-
-on(find("#key-form"), "submit", useKey);
-let typing;
-on(find("#search"), "input", () => {
-	clearTimeout(typing);
-	typing = setTimeout(() => announce(`${search()} models found`), 100);
-});
 on(document, "visibilitychange", pollAll);
 pollAll();
