@@ -25,6 +25,8 @@ pub struct Record {
     pub upstream_request_id: Option<String>,
     /// The model that the request named, if it was read.
     pub model: Option<String>,
+    /// The id of the model that it points to, if it is an alias.
+    pub target: Option<String>,
     /// The name of the upstream that was chosen.
     pub upstream: Option<String>,
     /// The response as it was sent.
@@ -61,6 +63,7 @@ impl Record {
             request_id: None,
             upstream_request_id: None,
             model: None,
+            target: None,
             upstream: None,
             sent: Sent::default(),
             error: None,

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::catalog::inventories;
 use crate::cli::Selection;
+use crate::config::Alias;
 use crate::error::Error;
 use crate::facts::Entry;
 use crate::filter::{Filter, Rule, Verdict};
@@ -24,6 +25,7 @@ struct Survey<'a> {
     upstream: &'a str,
     prefix: &'a str,
     filter: &'a Filter,
+    aliases: Vec<&'a Alias>,
     models: Result<Vec<(String, Verdict)>, String>,
     seconds: f64,
 }
@@ -99,7 +101,14 @@ impl<'a> Survey<'a> {
         let judged = |entry: &Entry| (entry.id.clone(), offer.filter.verdict(&entry.id));
         let models = entries.map(|entries| entries.iter().map(judged).collect());
         let (upstream, prefix) = (offer.upstream.name(), offer.upstream.prefix());
-        Survey { upstream, prefix, filter: &offer.filter, models, seconds }
+        let aliases = offer.aliases.own().collect();
+        Survey { upstream, prefix, filter: &offer.filter, aliases, models, seconds }
+    }
+
+    /// Whether an alias is in the list that clients see: whether its model is in the upstream's.
+    fn lists(&self, alias: &Alias) -> bool {
+        let models = self.models.as_ref().ok();
+        models.is_some_and(|models| models.iter().any(|(id, _)| *id == alias.model))
     }
 
     /// The model that `default` moves to the front.
@@ -118,6 +127,12 @@ impl Selection {
         };
         let word = self.word.as_deref().unwrap_or_default().to_lowercase();
         wanted && id.to_lowercase().contains(&word)
+    }
+
+    fn takes_alias(&self, alias: &Alias) -> bool {
+        let word = self.word.as_deref().unwrap_or_default().to_lowercase();
+        let has_word = |id: &str| id.to_lowercase().contains(&word);
+        (self.kept || !self.hidden) && (has_word(&alias.id) || has_word(&alias.target))
     }
 }
 
@@ -156,6 +171,17 @@ fn write_text(
         };
         writeln!(out, "{sign} {id}  {}", paint.dim(&format!("{}{default}", verdict.rule)))?;
     }
+    for alias in survey.aliases.iter().filter(|alias| selection.takes_alias(alias)) {
+        let (id, target) = (one_line(&alias.id), one_line(&alias.target));
+        let state =
+            if survey.lists(alias) { "" } else { ", not listed: the upstream has no such model" };
+        writeln!(
+            out,
+            "= {}  {}",
+            paint.green(&id),
+            paint.dim(&format!("alias of {target}{state}"))
+        )?;
+    }
     Ok(())
 }
 
@@ -184,7 +210,16 @@ fn write_json(
                 })
             };
             let models: Vec<_> = taken.map(model).collect();
-            json!({"upstream": survey.upstream, "prefix": survey.prefix, "models": models})
+            let alias = |alias: &&Alias| {
+                let Alias { id, target, name, .. } = alias;
+                json!({"id": id, "target": target, "name": name, "listed": survey.lists(alias)})
+            };
+            let taken = survey.aliases.iter().filter(|alias| selection.takes_alias(alias));
+            let aliases: Vec<_> = taken.map(alias).collect();
+            json!({
+                "upstream": survey.upstream, "prefix": survey.prefix, "models": models,
+                "aliases": aliases,
+            })
         }
     };
     let upstreams: Vec<_> = surveys.iter().map(upstream).collect();

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cache::Standing;
 use crate::catalog::inventories;
+use crate::config::Alias;
 use crate::error::{Code, Error};
 use crate::facts::Entry;
 use crate::filter::{Filter, Rule, Rules};
@@ -25,6 +26,18 @@ use crate::wanted::Wanted;
 struct Overview<'a> {
     version: &'static str,
     upstreams: Vec<UpstreamView<'a>>,
+    aliases: Vec<AliasView<'a>>,
+}
+
+#[derive(Serialize)]
+struct AliasView<'a> {
+    id: &'a str,
+    /// The id of its model as clients see it.
+    target: &'a str,
+    name: Option<&'a str>,
+    upstream: &'a str,
+    /// Whether clients see it in the list: whether its upstream lists the model.
+    listed: bool,
 }
 
 #[derive(Serialize)]
@@ -126,8 +139,11 @@ pub(super) fn overview(
     let asked = offers.iter().zip(inventories(offers, headers, Some(client))?);
     let upstreams = asked
         .map(|(offer, inventory)| UpstreamView::new(offer, inventory, offer.standing(headers)));
-    let upstreams = upstreams.collect();
-    Ok(Reply::fresh_json(&Overview { version: env!("CARGO_PKG_VERSION"), upstreams }))
+    let upstreams: Vec<UpstreamView<'_>> = upstreams.collect();
+    let aliases = offers.first().map_or(&[][..], |offer| offer.aliases.all());
+    let aliases = aliases.iter().map(|alias| AliasView::new(alias, &upstreams[alias.upstream]));
+    let aliases = aliases.collect();
+    Ok(Reply::fresh_json(&Overview { version: env!("CARGO_PKG_VERSION"), upstreams, aliases }))
 }
 
 /// Held while rules are compiled: that takes memory, and anybody here may ask at any time.
@@ -204,6 +220,18 @@ impl<'a> UpstreamView<'a> {
             }
         }
         view
+    }
+}
+
+impl<'a> AliasView<'a> {
+    fn new(alias: &'a Alias, upstream: &UpstreamView<'a>) -> AliasView<'a> {
+        AliasView {
+            id: &alias.id,
+            target: &alias.target,
+            name: alias.name.as_deref(),
+            upstream: upstream.name,
+            listed: upstream.models.iter().any(|model| model.id == alias.model),
+        }
     }
 }
 

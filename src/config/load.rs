@@ -10,12 +10,12 @@ use super::errors::{ConfigError, ConfigErrors, io_reason};
 use super::node::{Faults, Fields, Node, Place, nearest, unknown_key};
 use super::settings::Config;
 use super::upstream::Around;
-use super::{clients, credentials, server, upstream, yaml};
+use super::{aliases, clients, credentials, server, upstream, yaml};
 use crate::cli::Options;
 use crate::text::quoted;
 
 const DEFAULT_FILE: &str = "config.yaml";
-const SECTIONS: [&str; 2] = ["model_filter", "server"];
+const SECTIONS: [&str; 3] = ["model_filter", "server", "aliases"];
 
 /// Reads the file that the options or the environment name, else `config.yaml`.
 ///
@@ -92,10 +92,12 @@ fn assemble(
     let section = section.ok_or_else(|| fields.place.error("model_filter is missing"))?;
     let around = Around { sources, has_client_keys: typed.has_client_keys };
     let upstreams = faults.keep(upstream::upstreams(section, &around)).unwrap_or_default();
+    let aliases = fields.read("aliases", |node| aliases::aliases(node, &upstreams));
+    let aliases = aliases.unwrap_or_default();
     let (server, log_level) = (server::server(typed, options, env)?, log_level(env)?);
     warnings.extend(credentials::shared(&section.place, &upstreams)?);
     warnings.extend(clients::exposed(&server, &upstreams));
-    Ok(Config { file, server, upstreams, log_level, warnings })
+    Ok(Config { file, server, upstreams, aliases, log_level, warnings })
 }
 
 /// Unknown keys at the top level are warnings, since anchors are kept there. A misspelled

@@ -7,6 +7,7 @@
 //! Limits: nothing here opens a connection.
 
 mod address;
+mod aliases;
 mod clients;
 mod credentials;
 mod environment;
@@ -27,5 +28,7 @@ pub use self::environment::{Environment, environment};
 pub use self::errors::{ConfigError, ConfigErrors};
 pub use self::limits::Limits;
 pub use self::load::{address, load};
-pub use self::settings::{Authorization, BaseUrl, Config, Hidden, OwnModel, Server, Upstream};
+pub use self::settings::{
+    Alias, Authorization, BaseUrl, Config, Hidden, OwnModel, Server, Upstream,
+};
 pub use self::supervision::{Supervision, supervision};

@@ -4,6 +4,7 @@
 //! list only if there is none that may be returned. Limits: a list is read into memory, up to
 //! 64 MiB.
 
+mod aliases;
 mod fetch;
 mod listing;
 mod names;
@@ -12,6 +13,7 @@ mod question;
 mod refresh;
 mod upstream;
 
+pub use self::aliases::Aliases;
 pub use self::listing::{Listing, add_validator, digest};
 pub use self::outcome::{Inventory, Refusal};
 pub use self::question::Question;

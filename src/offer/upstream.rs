@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::aliases::Aliases;
 use super::fetch::{Fetched, ListSource, too_slow};
 use super::listing::Listing;
 use super::names::{LastNames, Names};
@@ -15,7 +16,7 @@ use crate::error::Error;
 use crate::facts::Entry;
 use crate::filter::Filter;
 use crate::headers::Headers;
-use crate::list::{List, Model};
+use crate::list::{List, Model, Prefixes};
 use crate::logging::Value;
 use crate::metrics::{ListEvent, METRICS};
 use crate::upstream::Upstream;
@@ -56,6 +57,10 @@ pub struct Offer {
     pub is_named: bool,
     /// The longest request body that is held in memory for it, in bytes.
     pub max_body: u64,
+    /// Put before the displayed names of its models; may be empty.
+    pub name_prefix: String,
+    /// Other ids for models.
+    pub aliases: Aliases,
     source: ListSource,
     /// The models that the configuration names.
     own_models: Vec<OwnModel>,
@@ -109,6 +114,8 @@ impl Offer {
             hidden: settings.hidden,
             is_named: settings.is_named,
             max_body: settings.max_body,
+            name_prefix: settings.name_prefix.clone(),
+            aliases: Aliases::default(),
             source: ListSource { path: settings.list_path.clone(), timeout: settings.list_timeout },
             own_list: format!("{{\"object\":\"list\",\"data\":[{}]}}", objects.join(",")).into(),
             own_models,
@@ -123,6 +130,11 @@ impl Offer {
             cache: Arc::new(Cache::new(lists)),
             inventories: Arc::new(Cache::new(inventories)),
         }
+    }
+
+    /// The texts that go before the ids and displayed names of its models.
+    pub fn prefixes(&self) -> Prefixes<'_> {
+        Prefixes { id: self.upstream.prefix(), name: &self.name_prefix }
     }
 
     /// The request that this upstream gets for a client's header fields and query.
@@ -146,10 +158,10 @@ impl Offer {
         asker: Asker,
     ) -> Asked<Arc<Listing>, Refusal> {
         let Question { headers, key } = question;
-        let prefix = if key.has_prefix { self.upstream.prefix() } else { "" };
+        let has_prefix = key.has_prefix;
         if let Some(listings) = &self.own_listings {
             let listing = listings[usize::from(key.has_prefix)].get_or_init(|| {
-                let listing = self.filtered(empty_list(), None, prefix);
+                let listing = self.filtered(empty_list(), None, has_prefix);
                 self.note(&Ok(()));
                 Arc::new(listing.expect("no configuration has that many models"))
             });
@@ -161,11 +173,10 @@ impl Offer {
         let (offer, key_of_names) = (Arc::clone(self), key.clone());
         self.cache.ask(&key, asker, move |last| {
             let query = key_of_names.query.as_deref();
-            let prefix = if key_of_names.has_prefix { offer.upstream.prefix() } else { "" };
             let etag = last.as_ref().and_then(|last| last.etag.as_deref());
             let fetched =
                 offer.source.fetch(&offer.upstream, &headers, query, etag, |list, etag| {
-                    let mut listing = offer.filtered(list, query, prefix)?;
+                    let mut listing = offer.filtered(list, query, has_prefix)?;
                     listing.etag = etag.map(<[u8]>::to_vec);
                     Ok(listing)
                 });
@@ -380,7 +391,7 @@ impl Offer {
         &self,
         list: List<'_>,
         query: Option<&str>,
-        prefix: &str,
+        has_prefix: bool,
     ) -> Result<Listing, String> {
         let mut list = self.completed(list)?;
         let total = list.total();
@@ -388,8 +399,8 @@ impl Offer {
             let (name, dropped) = (self.upstream.name(), total - list.models().len());
             log::warn!("msg=\"dropped models without an id\" upstream={name:?} count={dropped}");
         }
-        list.filter(|models| self.choose(models));
-        let written = list.write(prefix);
+        let prefixes = self.choose_all(&mut list, has_prefix, has_prefix && query.is_none());
+        let written = list.write(prefixes);
         let mut listing = Listing::new(written, list.models().len(), total);
         // A client's query may shorten the list.
         if self.judges_by_list && query.is_none() {
@@ -400,20 +411,36 @@ impl Offer {
         Ok(listing)
     }
 
-    /// A list of models in whichever shape, filtered, with a prefix before its ids.
+    /// A list of models in whichever shape, filtered. `has_prefix`: with prefixes before ids and
+    /// displayed names, and with aliases, as clients see it among other upstreams.
     ///
     /// # Errors
     /// The end of a sentence that says why it is no list.
-    pub fn filtered_body(&self, body: &[u8], prefix: &str) -> Result<String, String> {
+    pub fn filtered_body(&self, body: &[u8], has_prefix: bool) -> Result<String, String> {
         let mut list = List::find(body)?;
-        list.filter(|models| self.choose(models));
-        Ok(list.write(prefix).body)
+        let prefixes = self.choose_all(&mut list, has_prefix, false);
+        Ok(list.write(prefixes).body)
     }
 
     /// As [`Offer::filtered_body`], for an answer that may be no list: none for a list without models.
-    pub fn filtered_answer(&self, body: &[u8], prefix: &str) -> Option<String> {
+    pub fn filtered_answer(&self, body: &[u8], has_prefix: bool) -> Option<String> {
         List::find(body).ok().filter(|list| !list.models().is_empty())?;
-        self.filtered_body(body, prefix).ok()
+        self.filtered_body(body, has_prefix).ok()
+    }
+
+    /// Leaves the models of a list that are kept, and adds the aliases, which may be those of hidden
+    /// models. Returns the prefixes to write it with. `logs`: aliases without a model are logged.
+    fn choose_all(&self, list: &mut List<'_>, has_prefix: bool, logs: bool) -> Prefixes<'_> {
+        if !has_prefix {
+            list.filter(|models| self.choose(models));
+            return Prefixes::default();
+        }
+        self.aliases.add_to(list, logs);
+        list.filter(|models| {
+            self.choose(models);
+            self.aliases.shadow(models, self.upstream.prefix());
+        });
+        self.prefixes()
     }
 
     /// Leaves the models that are kept, in the order in which clients see them.

@@ -10,7 +10,7 @@ use super::view::{Choice, View};
 use crate::config::Hidden;
 use crate::error::Error;
 use crate::filter::{Filter, Rule};
-use crate::list::prefixed_model;
+use crate::list::{self, Prefixes, aliased_model, prefixed_model};
 use crate::model_field::check_length;
 use crate::offer::{Offer, Refusal};
 use crate::reply::Reply;
@@ -19,6 +19,26 @@ use crate::upstream::Place;
 
 /// The longest answer that is read to filter it, or to put the prefix before an id, in bytes.
 const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
+
+/// The id and the displayed name of a model as clients see them.
+#[derive(Clone, Copy)]
+pub(super) enum Naming<'n> {
+    /// Those of the upstream behind prefixes.
+    Prefixes(Prefixes<'n>),
+    /// Those of an alias.
+    Alias(list::Alias<'n>),
+}
+
+impl Naming<'_> {
+    /// A model's object with these names; none if it stays, or is no model.
+    fn rename(&self, object: &str) -> Option<String> {
+        match self {
+            Naming::Prefixes(prefixes) if prefixes.are_empty() => None,
+            Naming::Prefixes(prefixes) => prefixed_model(object, *prefixes),
+            Naming::Alias(alias) => aliased_model(object, alias),
+        }
+    }
+}
 
 impl Admitted<'_> {
     /// Relays a request for a path below `/models/`, if it may name that model.
@@ -35,29 +55,44 @@ impl Admitted<'_> {
             return Err(Error::bad_request("the path names no model").into());
         };
         check_length(id.len())?;
+        if let Some(named) = view.alias_in_path(raw_id) {
+            return self.alias(view, named, beside, query);
+        }
         if let Some((slashed_id, raw)) = slashed_id(view, &id, slashed) {
             (id, raw_id) = (slashed_id, raw);
         }
         let reads = is_read(self.exchange.method());
         self.record.model = Some(without_method(&id).to_owned());
-        let Choice { offer, prefix } = view.choose(Some(&id))?;
+        let Choice { offer, prefix, .. } = view.choose(Some(&id))?;
         let is_known = prefix == view.prefix(offer);
         let may_be_named = is_known || !reads;
         if !may_be_named || !self.permits(offer, without_method(&id[prefix.len()..]), reads)? {
             return Err(Error::model_not_found(without_method(&id)).into());
         }
         let rest = strip_raw_prefix(raw_id, prefix).unwrap_or(raw_id);
-        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        let path = format!("{}{rest}{query}", beside.unwrap_or("/models/"));
+        let path = relayed_path(beside, rest, query);
         let place = if beside.is_some() { Place::Beside(&path) } else { Place::Below(&path) };
         let own_id = folded(&id[prefix.len()..]);
-        let is_relayed = view.prefix(offer).is_empty() && offer.filter.keeps_all();
+        let prefixes = view.prefixes(offer);
+        let is_relayed = prefixes.are_empty() && offer.filter.keeps_all();
         if reads && (!is_relayed || offer.own_model(&own_id).is_some()) {
-            return Ok(self.ask_and_filter(offer, view.prefix(offer), place, &own_id)?);
+            let naming = Naming::Prefixes(prefixes);
+            return Ok(self.ask_and_filter(view, offer, naming, place, &own_id)?);
         }
+        self.relay_model(view, offer, place)
+    }
+
+    /// Relays a request whose path names a model that it may name.
+    pub(super) fn relay_model<'v>(
+        mut self,
+        view: &'v View,
+        offer: &'v Offer,
+        place: Place<'_>,
+    ) -> Result<Outcome<'v>, Refusal> {
+        let reads = is_read(self.exchange.method());
         let body = if reads { Body::default() } else { hold(self.exchange, &view.holding)? };
-        // The body may name another model than the path.
-        if let Some(model) = body.model() {
+        // The body may name other models than the path.
+        for model in body.models() {
             self.choose(view, Some(model))?;
         }
         Ok(self.ask(offer, place, body).map(Outcome::Upstream)?)
@@ -86,12 +121,14 @@ impl Admitted<'_> {
         Ok(false)
     }
 
-    /// Asks for a path, filters the answer if it is a list, and puts the prefix before ids. If the
-    /// upstream does not know a model that the configuration names, the answer is ours.
-    fn ask_and_filter<'a>(
+    /// Asks for a path, filters the answer if it is a list, and gives a model the id and the displayed
+    /// name that clients see. If the upstream does not know a model that the configuration names, the
+    /// answer is ours.
+    pub(super) fn ask_and_filter<'a>(
         self,
+        view: &View,
         offer: &'a Offer,
-        prefix: &str,
+        naming: Naming<'_>,
         place: Place<'_>,
         id: &str,
     ) -> Result<Outcome<'a>, Error> {
@@ -99,7 +136,7 @@ impl Admitted<'_> {
         let mut answer = self.ask_to_change(offer, place)?;
         if matches!(answer.status, 404 | 405 | 501) {
             if let Some(model) = offer.own_model(id) {
-                let model = prefixed_model(model, prefix).unwrap_or_else(|| model.to_owned());
+                let model = naming.rename(model).unwrap_or_else(|| model.to_owned());
                 return Ok(Outcome::Own(Reply::json(200, model)));
             }
         }
@@ -113,17 +150,22 @@ impl Admitted<'_> {
             return Ok(Outcome::Upstream(answer));
         }
         let mut body = answer.read_decoded(ANSWER_LIMIT)?;
-        if let Some(list) = offer.filtered_answer(&body, prefix) {
+        if let Some(list) = offer.filtered_answer(&body, view.name.is_none()) {
             body = list.into_bytes();
-        } else if !prefix.is_empty() {
-            let text = std::str::from_utf8(&body).ok();
-            if let Some(prefixed) = text.and_then(|text| prefixed_model(text, prefix)) {
-                body = prefixed.into_bytes();
-            }
+        } else if let Some(model) =
+            std::str::from_utf8(&body).ok().and_then(|text| naming.rename(text))
+        {
+            body = model.into_bytes();
         }
         let headers = take(&mut answer.headers);
         Ok(Outcome::Own(Reply { status: answer.status, headers, body }))
     }
+}
+
+/// The path of a model that is relayed, with its query.
+pub(super) fn relayed_path(beside: Option<&str>, raw_id: &str, query: Option<&str>) -> String {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{}{raw_id}{query}", beside.unwrap_or("/models/"))
 }
 
 /// The id with its slash in front, decoded and raw, if it is kept. A slash that is not encoded may be a
@@ -131,7 +173,7 @@ impl Admitted<'_> {
 fn slashed_id<'r>(view: &View, id: &str, slashed: Option<&'r str>) -> Option<(String, &'r str)> {
     let raw = slashed?;
     let slashed = decode(raw).trim_end_matches('/').to_owned();
-    let Choice { offer, prefix } = view.choose(Some(&slashed)).ok()?;
+    let Choice { offer, prefix, .. } = view.choose(Some(&slashed)).ok()?;
     let filter = &offer.filter;
     let keeps = |id: &str| keeps(filter, without_method(id.strip_prefix(prefix).unwrap_or(id)));
     let is_meant = !raw.starts_with('/') || filter.keeps_all() || !keeps(id);
@@ -140,7 +182,7 @@ fn slashed_id<'r>(view: &View, id: &str, slashed: Option<&'r str>) -> Option<(St
 
 /// An id in a path as a lenient server reads it. A slash in front stays, because the ids of some
 /// servers are paths of files.
-fn plain(id: &str) -> String {
+pub(super) fn plain(id: &str) -> String {
     let folded = folded(id);
     if id.starts_with('/') { format!("/{folded}") } else { folded }
 }
