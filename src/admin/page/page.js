@@ -1,6 +1,8 @@
 // Which models are kept and why, a place to try rules, and what passed lately.
 // Whatever an upstream or a client had a hand in is written as text, never as HTML.
 
+import { showAliases } from "./aliases.js";
+
 const LISTS = ["regexp", "simple", "exclude.regexp", "exclude.simple"];
 /** Rows to show or hide in one frame. */
 const SLICE = 300;
@@ -463,7 +465,8 @@ class Upstream {
 
 const upstreams = new Map();
 
-function showModels({ version, upstreams: all }) {
+function showModels({ version, upstreams: all, aliases }) {
+	showAliases({ upstreams: all, aliases });
 	write(find("#version"), version);
 	for (const [name, { node }] of upstreams) {
 		if (!all.some((data) => data.name === name)) node.remove(upstreams.delete(name));
@@ -495,8 +498,9 @@ function showExchanges({ exchanges, buckets }) {
 	showPlots(buckets);
 }
 
-function showExchange(row, { time, status, method, path, model, upstream, first_byte_ms, total_ms }) {
-	const texts = [new Date(time).toLocaleTimeString("en-GB"), `${status}`, `${method} ${path}`, model ?? "", upstream ?? "",
+function showExchange(row, { time, status, method, path, model, target, upstream, first_byte_ms, total_ms }) {
+	const named = target ? `${model} → ${target}` : (model ?? "");
+	const texts = [new Date(time).toLocaleTimeString("en-GB"), `${status}`, `${method} ${path}`, named, upstream ?? "",
 		durationText(first_byte_ms), durationText(total_ms)];
 	texts.forEach((text, index) => write(row.cells[index], text));
 	row.cells[1].classList.toggle("error", status >= 400);
