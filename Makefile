@@ -1,7 +1,9 @@
-# `make run` builds and runs the proxy, `make test` runs the tests. They need cargo and a C compiler.
+# `make` lists the targets. They need cargo and a C compiler.
 
 CARGO   ?= cargo
 PREFIX  ?= /usr/local
+# The program looks for its configuration below /etc.
+SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
 ARGS    ?=
 MINUTES ?= 10
 ROUNDS  ?= 5
@@ -16,8 +18,12 @@ TARGET ?=
 # The folder that cargo writes to.
 OUT     = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run build test test-browser soak bench compare fuzz differential check install static cross deb dist release-check image \
+.PHONY: help run build test test-browser soak bench compare fuzz differential check install static cross deb dist release-check image \
   image-files clean
+
+help: ## Lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r target text; do \
+	  printf '%-14s %s\n' "$$target" "$$text"; done
 
 run: ## Builds and runs: make run ARGS="--port 9000"
 	$(CARGO) run --release --locked -- $(ARGS)
@@ -25,8 +31,10 @@ run: ## Builds and runs: make run ARGS="--port 9000"
 build: ## Builds target/release/model-filter
 	$(CARGO) build --release --locked
 
-test: ## Runs all tests
-	$(CARGO) test --locked
+test: ## Runs all tests, and prints one line for each test program, or what failed
+	@mkdir -p $(OUT); $(CARGO) test --locked --no-fail-fast --color never -- --color never > $(OUT)/test.log 2>&1 || status=$$?; \
+	  if [ "$${status:-0}" = 0 ]; then sed -n 's/^     Running \([^(]*\).*/\1/p; s/^   Doc-tests /doc /p; s/^test result: /  /p' $(OUT)/test.log; \
+	  else grep -v '^test .* ok$$' $(OUT)/test.log; exit $$status; fi
 
 test-browser: ## Tests the page in headless Chromium; needs Debian's chromium and chromium-driver, or the like
 	$(CARGO) test --locked --test browser -- --test-threads 2
@@ -58,19 +66,26 @@ differential: build ## Checks that no parser of Python, Node or Go reads a hidde
 check: ## Runs what CI runs
 	.ci/run
 
-target/release/model-filter:
-	$(MAKE) build
+# Without cargo, as for root, the program must be there and newer than its sources.
+SOURCES = $(shell find src Cargo.toml Cargo.lock config.yaml -type f)
+$(OUT)/release/model-filter: $(SOURCES)
+	@command -v $(CARGO) >/dev/null || { echo "$@ is missing or older than its sources, and there is no cargo here: run 'make build' as a user who has it"; exit 1; }
+	$(CARGO) build --release --locked
+	@touch $@
 
-install: target/release/model-filter ## Installs below $(DESTDIR)$(PREFIX); keeps an existing configuration
-	install -D -m 755 target/release/model-filter $(DESTDIR)$(PREFIX)/bin/model-filter
+install: $(OUT)/release/model-filter ## Installs below $(DESTDIR)$(PREFIX); keeps an existing configuration
+	install -D -m 755 $(OUT)/release/model-filter $(DESTDIR)$(PREFIX)/bin/model-filter
 	install -D -m 644 deploy/model-filter.1 $(DESTDIR)$(PREFIX)/share/man/man1/model-filter.1
 	install -D -m 644 deploy/completions/model-filter.bash \
 	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions/model-filter
 	install -D -m 644 deploy/completions/_model-filter $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_model-filter
 	install -D -m 644 deploy/completions/model-filter.fish \
 	  $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/model-filter.fish
-	test -e $(DESTDIR)$(PREFIX)/etc/model-filter/config.yaml || \
-	  install -D -m 644 config.yaml $(DESTDIR)$(PREFIX)/etc/model-filter/config.yaml
+	install -D -m 644 config.schema.json $(DESTDIR)$(SYSCONFDIR)/model-filter/config.schema.json
+	test -e $(DESTDIR)$(SYSCONFDIR)/model-filter/config.yaml || \
+	  install -D -m 644 config.yaml $(DESTDIR)$(SYSCONFDIR)/model-filter/config.yaml
+	@echo "Installed. Edit $(SYSCONFDIR)/model-filter/config.yaml, then run: model-filter$(if \
+	  $(filter /etc,$(SYSCONFDIR)),, --config $(SYSCONFDIR)/model-filter/config.yaml)"
 
 # With an explicit target, even if it is this machine's own, the flags do not apply to build scripts and macros.
 static: TRIPLE = $(STATIC)
@@ -100,8 +115,8 @@ dist: cross ## Builds dist/model-filter-VERSION-TARGET.tar.gz and its sum: make 
 	rm -rf $(OUT)/dist/$(DIST)
 	mkdir -p $(OUT)/dist/$(DIST)/completions dist
 	install -m 755 $(OUT)/$(TARGET)/release/model-filter $(OUT)/dist/$(DIST)
-	install -m 644 config.yaml LICENSE README.md CHANGELOG.md deploy/model-filter.1 \
-	  deploy/model-filter.service deploy/model-filter.socket $(OUT)/dist/$(DIST)
+	install -m 644 config.yaml config.schema.json LICENSE README.md CHANGELOG.md deploy/model-filter.1 \
+	  deploy/model-filter.service deploy/model-filter.socket deploy/grafana.json $(OUT)/dist/$(DIST)
 	install -m 644 deploy/completions/* $(OUT)/dist/$(DIST)/completions
 	install -D -m 644 -t $(OUT)/dist/$(DIST)/docs docs/*.md docs/page.png
 	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$$(git log -1 --format=%ct) \
@@ -114,7 +129,6 @@ release-check: # Checks that a tag is this version: release-check TAG=v…
 # The files of the image for an architecture, as the Dockerfile expects them: image-files PROGRAM=… ARCH=armv7
 image-files:
 	install -D -m 755 $(PROGRAM) dist/image/$(ARCH)/model-filter
-	install -D -m 644 config.yaml dist/image/$(ARCH)/etc/model-filter/config.yaml
 
 ENGINE ?= docker
 ARCH    = $(subst aarch64,arm64,$(subst x86_64,amd64,$(firstword $(subst -, ,$(HOST)))))

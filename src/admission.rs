@@ -1,4 +1,4 @@
-//! Who may call: client keys, and what browsers may do.
+//! Admission: client keys, and the rules for browsers.
 //!
 //! The listening address or a key keeps programs on other machines out. A web page needs neither,
 //! because the browser on this machine sends its requests. So `Host` must be a name of ours (which
@@ -73,7 +73,7 @@ impl Admission {
         }
     }
 
-    /// Checks where a request comes from. `is_own`: it is for a path below `/-/`.
+    /// Checks the origin of a request. `is_own`: it is for a path below `/-/`.
     ///
     /// # Errors
     /// 403 for a page that may not call.
@@ -165,13 +165,19 @@ impl Admission {
 
     /// Checks who requests a path below `/-/`: a program on this machine, or a client with a key.
     /// A request that another proxy forwards counts as remote, wherever that proxy runs, and so
-    /// does one under a name that others can point here.
+    /// does one under a name that others can point here. nginx forwards with HTTP/1.0, and if it is
+    /// configured to do no more, under the address listened on and without a field of its own.
     ///
     /// # Errors
     /// 403 for others; 401 if a key would help.
-    pub fn check_own(&self, peer: SocketAddr, headers: &Headers) -> Result<(), Error> {
+    pub fn check_own(
+        &self,
+        peer: SocketAddr,
+        headers: &Headers,
+        is_http_1_0: bool,
+    ) -> Result<(), Error> {
         let ip = peer.ip().to_canonical();
-        let is_here = ip.is_loopback() || ip == self.ip;
+        let is_here = (ip.is_loopback() || ip == self.ip) && !is_http_1_0;
         if (is_here && self.is_direct(headers)) || self.check_key(headers)? {
             return Ok(());
         }
@@ -215,6 +221,13 @@ impl Admission {
         let is_own = host == Some(authority) && ip_address(name).is_some();
         is_loopback(name) || is_own
     }
+}
+
+/// Whether a browser sent the request, or an app that is built on one. Without `Sec-Fetch-*`, it is
+/// known by its name.
+pub fn is_from_browser(headers: &Headers) -> bool {
+    let agent = headers.get_str("user-agent").unwrap_or_default();
+    headers.is_of_page() || agent.starts_with("Mozilla/")
 }
 
 /// Whether a browser shows the response as a document. Without `Sec-Fetch-*`, which browsers send

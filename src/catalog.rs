@@ -25,7 +25,7 @@ const MISSING: &str = "x-model-filter-missing";
 pub enum Catalog {
     /// The list of the only upstream, as cached.
     Single(Arc<Listing>),
-    /// What the only upstream answered in place of a list.
+    /// The only upstream's response, if it is not a list.
     Mirrored(Arc<Reply>),
     /// The lists of several upstreams, one behind the other.
     Union {

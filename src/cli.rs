@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use lexopt::Arg;
 
+use crate::filter::Order;
 use crate::secret::Secret;
 
 /// What `--help` prints.
@@ -17,36 +18,52 @@ A small proxy in front of an OpenAI-compatible API that lists only the models yo
 
 Usage: model-filter [OPTIONS]           run the proxy
        model-filter models [WORD]       show which models are kept or hidden, and why
-       model-filter check               check the configuration, without using the network
+       model-filter check [FILE]        check the configuration
        model-filter health              ask the running proxy whether it is healthy
 
 Options:
-  -c, --config FILE      the configuration [default: config.yaml]
+  -c, --config FILE      the configuration [default: config.yaml here, then
+                         ~/.config/model-filter/ and /etc/model-filter/]
   -H, --host HOST        the address to listen on [default: 127.0.0.1]
   -p, --port PORT        the port to listen on, 0 for any free one [default: 8080]
   -r, --root-path PATH   a leading path to strip from request paths [default: none]
+      --base-url URL     the address of the API; no file is needed then
+      --keep PATTERN     keep models whose whole id matches; may be repeated
+      --hide PATTERN     hide models whose whole id matches; may be repeated
+      --api-key-env NAME the variable that holds the API's key
   -h, --help             print this help
   -V, --version          print the version
 
 Options of models:
   --kept, --hidden       show only these
+  --sort ORDER           upstream, rules, newest, id, name or price
+                         [default: as clients get them]
   --json                 print JSON
   --from FILE            read a saved list (\"-\" for stdin) instead of asking upstreams
   --key KEY              send this key as a client would, as Bearer token; better
                          os.environ/NAME or file:NAME, because all users of this
                          machine can read the command line
 
+Options of check:
+  --online               also ask the upstreams, and report rules that match no model
+  --key KEY              as above
+
 Options of health:
   --ready                also ask whether a list of models is available
 
 Exit status:
   0                      success
-  1                      models: an upstream has no list; health: the proxy is not healthy
+  1                      models, or check if it asks: an upstream has no list;
+                         health: the proxy is not healthy
   2                      wrong arguments or configuration, or the start failed
 
 Environment:
   LLM_MF_CONFIG, LLM_MF_HOST, LLM_MF_PORT, LLM_MF_ROOT_PATH
                          the same as the options above, which take precedence
+  LLM_MF_BASE_URL, LLM_MF_API_KEY, LLM_MF_REGEXP, LLM_MF_SIMPLE, LLM_MF_EXCLUDE,
+  LLM_MF_CACHE_TTL, LLM_MF_CLIENT_KEYS
+                         replace the keys of the file, or are all of the configuration;
+                         lists are separated by blanks
   LLM_MF_LOG             error, warn, info, debug or off [default: info]
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY
                          the proxy for upstreams, and the hosts to reach directly
@@ -63,7 +80,14 @@ pub enum Command {
     /// Show the models of the upstreams, and which are kept.
     Models(Options, Selection),
     /// Check the configuration.
-    Check(Options),
+    Check {
+        /// Which configuration.
+        options: Options,
+        /// Whether the upstreams are asked, too.
+        online: bool,
+        /// The key that is sent as a client would.
+        key: Option<Secret>,
+    },
     /// Ask the running proxy whether it is healthy.
     Health {
         /// The options, which say where it listens.
@@ -88,6 +112,14 @@ pub struct Options {
     pub port: Option<u16>,
     /// `--root-path`
     pub root_path: Option<String>,
+    /// `--base-url`
+    pub base_url: Option<String>,
+    /// `--keep`, in their order
+    pub keep: Vec<String>,
+    /// `--hide`, in their order
+    pub hide: Vec<String>,
+    /// `--api-key-env`: the name of a variable
+    pub api_key_env: Option<String>,
 }
 
 /// Which models to show, and how.
@@ -97,6 +129,8 @@ pub struct Selection {
     pub kept: bool,
     /// `--hidden`
     pub hidden: bool,
+    /// `--sort`
+    pub sort: Option<Order>,
     /// `--json`
     pub json: bool,
     /// `--from`
@@ -125,14 +159,15 @@ impl From<lexopt::Error> for CliError {
     }
 }
 
-/// Reads the arguments, without the program's name. If an option is repeated, the last one counts.
+/// Reads the arguments, without the program's name. If an option is repeated, the last one counts,
+/// except for `--keep` and `--hide`.
 ///
 /// # Errors
 /// An unknown option, a missing value, a value that is not UTF-8, an invalid port.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, CliError> {
     let mut options = Options::default();
     let mut selection = Selection::default();
-    let mut ready = false;
+    let (mut ready, mut online) = (false, false);
     let mut name = Name::Serve;
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next()? {
@@ -150,13 +185,25 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, CliError> 
             Arg::Short('r') | Arg::Long("root-path") => {
                 options.root_path = Some(text("--root-path", parser.value()?)?);
             }
+            Arg::Long("base-url") => {
+                options.base_url = Some(text("--base-url", parser.value()?)?);
+            }
+            Arg::Long("keep") => options.keep.push(text("--keep", parser.value()?)?),
+            Arg::Long("hide") => options.hide.push(text("--hide", parser.value()?)?),
+            Arg::Long("api-key-env") => {
+                options.api_key_env = Some(text("--api-key-env", parser.value()?)?);
+            }
             Arg::Long("kept") if name == Name::Models => selection.kept = true,
             Arg::Long("hidden") if name == Name::Models => selection.hidden = true,
+            Arg::Long("sort") if name == Name::Models => {
+                selection.sort = Some(order(&text("--sort", parser.value()?)?)?);
+            }
             Arg::Long("json") if name == Name::Models => selection.json = true,
             Arg::Long("from") if name == Name::Models => {
                 selection.from = Some(parser.value()?.into());
             }
-            Arg::Long("key") if name == Name::Models => {
+            Arg::Long("online") if name == Name::Check => online = true,
+            Arg::Long("key") if matches!(name, Name::Models | Name::Check) => {
                 selection.key = Some(Secret::new(text("--key", parser.value()?)?));
             }
             Arg::Long("ready") if name == Name::Health => ready = true,
@@ -166,6 +213,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, CliError> 
                 (Name::Serve, Some("models")) => name = Name::Models,
                 (Name::Serve, Some("check")) => name = Name::Check,
                 (Name::Serve, Some("health")) => name = Name::Health,
+                (Name::Check, _) if options.config.is_none() => options.config = Some(value.into()),
                 (Name::Models, Some(word)) if selection.word.is_none() => {
                     selection.word = Some(word.to_owned());
                 }
@@ -176,7 +224,10 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, CliError> 
     Ok(match name {
         Name::Serve => Command::Serve(options),
         Name::Models => Command::Models(options, selection),
-        Name::Check => Command::Check(options),
+        Name::Check if selection.key.is_some() && !online => {
+            return Err(CliError("--key: check sends it only with --online".to_owned()));
+        }
+        Name::Check => Command::Check { options, online, key: selection.key },
         Name::Health => Command::Health { options, ready },
     })
 }
@@ -196,6 +247,13 @@ enum Name {
 /// A message that does not name the source.
 pub fn port(text: &str) -> Result<u16, String> {
     text.trim().parse().map_err(|_| format!("{text:?} is not a port (0 to 65535)"))
+}
+
+fn order(word: &str) -> Result<Order, CliError> {
+    Order::named(word).ok_or_else(|| {
+        let known: Vec<&str> = Order::WORDS.iter().map(|(word, _)| *word).collect();
+        CliError(format!("--sort: {word:?} is not one of {}", known.join(", ")))
+    })
 }
 
 fn text(option: &str, value: OsString) -> Result<String, CliError> {
@@ -221,6 +279,7 @@ mod tests {
             host: Some("::1".to_owned()),
             port: Some(9000),
             root_path: Some("/llm".to_owned()),
+            ..Options::default()
         };
         let long = "--config a.yaml --host=::1 --port 9000 --root-path /llm";
         assert_eq!(parsed(long), Ok(Command::Serve(expected.clone())));
@@ -246,9 +305,32 @@ mod tests {
         assert_eq!(parsed("-p 1 check --help"), Ok(Command::Help));
         let options = Options { port: Some(1), ..Options::default() };
         assert_eq!(parsed("health -p 1"), Ok(Command::Health { options, ready: false }));
-        for line in ["--kept", "check --json", "health --kept", "models a b", "check models"] {
+        for line in [
+            "--kept",
+            "check --json",
+            "check --sort id",
+            "health --online",
+            "health --kept",
+            "models a b",
+            "check a b",
+        ] {
             assert!(parsed(line).unwrap_err().starts_with("unknown "), "{line}");
         }
+    }
+
+    #[test]
+    fn an_upstream_may_be_described_by_options() {
+        let line = "models --base-url http://a/v1 --keep a.* --keep b --hide c --api-key-env KEY";
+        let Ok(Command::Models(options, _)) = parsed(line) else { panic!("{line}") };
+        assert_eq!(options.base_url.as_deref(), Some("http://a/v1"));
+        assert_eq!(
+            (options.keep, options.hide),
+            (vec!["a.*".into(), "b".into()], vec!["c".into()])
+        );
+        assert_eq!(options.api_key_env.as_deref(), Some("KEY"));
+        let options = Options { config: Some("a.yaml".into()), ..Options::default() };
+        let check = Command::Check { options, online: false, key: None };
+        assert_eq!(parsed("check a.yaml"), Ok(check));
     }
 
     #[test]
@@ -257,6 +339,9 @@ mod tests {
         assert_eq!(error("--port 99999"), r#"--port: "99999" is not a port (0 to 65535)"#);
         assert_eq!(error("-p abc"), r#"--port: "abc" is not a port (0 to 65535)"#);
         assert_eq!(error("--prot 1"), r#"unknown option "--prot", try --help"#);
+        let orders = "upstream, rules, newest, id, name, price";
+        assert_eq!(error("models --sort age"), format!(r#"--sort: "age" is not one of {orders}"#));
+        assert_eq!(error("check --key x"), "--key: check sends it only with --online");
         assert_eq!(error("-x"), r#"unknown option "-x", try --help"#);
         assert_eq!(error("serve"), r#"unknown argument "serve", try --help"#);
         assert_eq!(error("--host"), "missing argument for option '--host'");

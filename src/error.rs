@@ -52,7 +52,8 @@ pub enum Code {
     ClientLeft,
     /// 500: a bug.
     Internal,
-    /// 426: an upgrade to WebSocket. Clients fall back to HTTP at once, which they do not on 501.
+    /// 426: an upgrade whose upstream is not known. Clients fall back to HTTP at once, which they do not on
+    /// 501.
     UpgradeUnsupported,
     /// 501: `CONNECT`, `TRACE` or `TRACK`.
     Unsupported,

@@ -43,6 +43,9 @@ const CREDENTIALS: [&str; 14] = [
 /// The fields that hold a bare key: of Anthropic's, Azure's and Google's SDKs.
 const KEYS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
 
+/// The subprotocol of a WebSocket that is a key. The script of a page cannot set header fields.
+const KEY_PROTOCOL: &str = "openai-insecure-api-key.";
+
 /// The ends of names that only look like that.
 const NO_CREDENTIALS: [&str; 4] = ["idempotencykey", "websocketkey", "cachekey", "surrogatekey"];
 
@@ -65,7 +68,7 @@ const QUERY_CREDENTIALS: [&str; 12] = [
 /// Whole names of such parameters.
 const QUERY_CREDENTIAL_NAMES: [&str; 5] = ["key", "token", "auth", "bearer", "sig"];
 
-/// What separates parameters. Some servers take `;` for `&`, and some clients add a second `?`.
+/// The separators of parameters. Some servers take `;` for `&`, and some clients add a second `?`.
 const SEPARATORS: [char; 3] = ['&', ';', '?'];
 
 /// A list of header fields. It takes three allocations, because every exchange copies lists.
@@ -175,18 +178,43 @@ impl Headers {
     pub fn end_to_end(&self) -> Headers {
         let mut headers = self.clone();
         headers.strip_hop_by_hop();
-        let is_of_browser =
-            |name: &str| has_prefix(name, "sec-fetch-") || name.eq_ignore_ascii_case("origin");
         // In `self`, because `Connection` may have listed them.
-        if self.iter().any(|(name, _)| is_of_browser(name)) {
+        if self.is_of_page() {
             headers.retain(|name| !ends_in(name, "cookie") && !ends_in(name, "cookie2"));
         }
         headers
     }
 
+    /// Whether a browser sent the request, for a page or for its user: it then says so.
+    pub fn is_of_page(&self) -> bool {
+        let says_so =
+            |name: &str| has_prefix(name, "sec-fetch-") || name.eq_ignore_ascii_case("origin");
+        self.iter().any(|(name, _)| says_so(name))
+    }
+
     /// Removes every credential.
     pub fn strip_credentials(&mut self) {
         self.retain(|name| !is_credential(name));
+        self.strip_key_protocol();
+    }
+
+    /// Removes the keys among the subprotocols of a WebSocket.
+    fn strip_key_protocol(&mut self) {
+        const FIELD: &str = "sec-websocket-protocol";
+        if self.key_protocols().next().is_none() {
+            return;
+        }
+        let lists = self.get_all(FIELD).flat_map(list_of_names);
+        let rest: Vec<&[u8]> = lists.filter(|name| key_of_protocol(name).is_none()).collect();
+        let rest = rest.join(&b", "[..]);
+        self.remove(FIELD);
+        if !rest.is_empty() {
+            self.push("Sec-WebSocket-Protocol", rest);
+        }
+    }
+
+    fn key_protocols(&self) -> impl Iterator<Item = &[u8]> {
+        self.get_all("sec-websocket-protocol").flat_map(list_of_names).filter_map(key_of_protocol)
     }
 
     /// The credentials, in order.
@@ -194,19 +222,30 @@ impl Headers {
         self.iter().filter(|(name, _)| is_credential(name))
     }
 
-    /// The keys that a client presents: `Bearer` tokens, then those in `x-api-key` and its like.
+    /// The keys that a client presents: `Bearer` tokens, then those in `x-api-key` and its like, then
+    /// that in a subprotocol of a WebSocket.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
         let text = |value| std::str::from_utf8(value).ok().map(str::trim);
         let bearers = self.get_all("authorization").filter_map(move |value| {
             let (scheme, token) = text(value)?.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        bearers.chain(KEYS.iter().flat_map(|name| self.get_all(name)).filter_map(text))
+        let keys = KEYS.iter().flat_map(|name| self.get_all(name));
+        bearers.chain(keys.chain(self.key_protocols()).filter_map(text))
     }
 
     /// Removes every field that has one of these names.
     pub fn remove_any(&mut self, names: &[&str]) {
         self.retain(|name| !names.iter().any(|other| other.eq_ignore_ascii_case(name)));
+    }
+
+    /// Removes every field with a `_` that CGI and WSGI take for one of these names: there, both `-` and
+    /// `_` are `_`.
+    pub fn remove_look_alikes(&mut self, names: &[&str]) {
+        let is_similar = |name: &str| {
+            names.iter().any(|other| name.replace('_', "-").eq_ignore_ascii_case(other))
+        };
+        self.retain(|name| !name.contains('_') || !is_similar(name));
     }
 
     /// Removes every field whose name has this prefix.
@@ -306,6 +345,12 @@ fn percent_decoded(name: &str) -> String {
         rest = left;
     }
     decoded
+}
+
+/// The key in a subprotocol of a WebSocket.
+fn key_of_protocol(name: &[u8]) -> Option<&[u8]> {
+    let (front, key) = name.split_at_checked(KEY_PROTOCOL.len())?;
+    front.eq_ignore_ascii_case(KEY_PROTOCOL.as_bytes()).then_some(key)
 }
 
 /// Whether a field of this name is hop-by-hop.

@@ -18,8 +18,7 @@
 //! | [`catalog`] | the list that clients see: the union of the offers |
 //! | [`offer`] | one upstream's list: fetched, filtered, cached |
 //! | [`list`] | pure: every shape of a list of models |
-//! | [`facts`] | pure: facts about a model in a list |
-//! | [`admission`] | who may call: client keys, and what browsers may do |
+//! | [`admission`] | client keys, and the rules for browsers |
 //! | [`upstream`] | one remote API: address, credentials, ureq, the transport |
 //! | [`sample`] | the built-in sample upstream |
 //! | [`server`] | the listener; hides tiny_http |
@@ -29,24 +28,28 @@
 //! | [`recent`] | the last exchanges and minutes, for the page |
 //! | [`logging`] | the log, and the line of an exchange |
 //! | [`metrics`] | counters and histograms, for Prometheus |
+//! | [`process_metrics`] | memory, CPU time and descriptors of the process, for Prometheus |
 //! | [`record`] | the facts of one exchange |
 //! | [`trim`] | when freed memory is returned |
+//! | [`tunnel`] | bytes both ways between two connections that have switched protocols |
 //! | [`sys`] | system calls that the standard library does not have |
 //! | [`probe`] | asks the running proxy for its health |
 //! | [`crew`] | threads that take turns: one waits for work, the others follow |
 //! | [`cache`] | a TTL cache with single-flight fetches, stale-while-revalidate and back-off |
 //! | [`reply`] | whole responses, and the shape of our own errors |
-//! | [`filter`] | pure: patterns to kept or hidden |
+//! | [`filter`] | pure: rules to kept or hidden, and the order; rules that do nothing |
+//! | [`facts`] | pure: what a list says about a model |
 //! | [`route`] | pure: method and target to the destination of a request |
 //! | [`model_field`] | pure: the model's name in a body, found and replaced |
 //! | [`json`] | pure: one member of an object, as it stands in the text |
 //! | [`framing`] | pure: HTTP/1.1 framing of requests and responses |
 //! | [`headers`] | pure: header fields, hop-by-hop fields, credentials |
 //! | [`elastic`] | pure: the size of a buffer |
+//! | [`base64`] | pure: base64 |
 //! | [`wanted`] | whether the client of an exchange is still there |
 //! | [`secret`] | text that is not shown in logs |
 //! | [`error`] | the errors of an exchange |
-//! | [`text`] | pure: shortens and shows text of others; loopback hosts |
+//! | [`text`] | pure: shortens, shows and compares text of others; loopback hosts |
 //!
 //! # Invariants
 //!
@@ -59,6 +62,7 @@
 
 pub mod admin;
 pub mod admission;
+pub mod base64;
 pub mod cache;
 pub mod catalog;
 pub mod cli;
@@ -77,6 +81,7 @@ pub mod metrics;
 pub mod model_field;
 pub mod offer;
 pub mod probe;
+pub mod process_metrics;
 pub mod progress;
 pub mod recent;
 pub mod record;
@@ -92,5 +97,6 @@ pub mod sys;
 pub mod systemd;
 pub mod text;
 pub mod trim;
+pub mod tunnel;
 pub mod upstream;
 pub mod wanted;

@@ -207,6 +207,9 @@ impl Display for Line<'_> {
         if let Some(target) = &record.target {
             write!(f, " target={}", Value(target))?;
         }
+        if let Some(rule) = &record.hidden_by {
+            write!(f, " hidden_by={}", Value(rule))?;
+        }
         if let Some(upstream) = &record.upstream {
             write!(f, " upstream={}", Value(upstream))?;
         }

@@ -7,7 +7,9 @@ use std::{env, net};
 
 use model_filter::cli::{self, Command, Options, Selection};
 use model_filter::config;
-use model_filter::{probe, service, survey};
+use model_filter::secret::Secret;
+use model_filter::survey::{self, Screen};
+use model_filter::{probe, service};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -31,18 +33,28 @@ fn run() -> Result<ExitCode, Failure> {
         Command::Help => print(cli::HELP),
         Command::Version => print(cli::VERSION),
         Command::Serve(options) => service::serve(options).map(|()| ExitCode::SUCCESS),
-        Command::Check(options) => check(&options),
+        Command::Check { options, online, key } => check(&options, online, key.as_ref()),
         Command::Health { options, ready } => health(&options, ready),
         Command::Models(options, selection) => models(&options, &selection),
     }
 }
 
-/// Every error of the configuration, one line each.
-fn check(options: &Options) -> Result<ExitCode, Failure> {
+/// Every error of the configuration, one line each; if the upstreams are asked, also every rule
+/// that does nothing.
+fn check(options: &Options, online: bool, key: Option<&Secret>) -> Result<ExitCode, Failure> {
     match config::load(options, &config::environment) {
         Ok(config) => {
             config.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
-            print(&format!("{}: the configuration is good\n", config.file.display()))
+            if online {
+                let key = config::client_key(key, &config::environment)?;
+                let (lines, complete) = survey::advice(&service::offers(&config)?, key.as_ref())?;
+                lines.iter().for_each(|line| complain(line));
+                if !complete {
+                    return Ok(ExitCode::from(1));
+                }
+            }
+            let file = config.file.map(|file| format!("{}: ", file.display())).unwrap_or_default();
+            print(&format!("{file}the configuration is good\n"))
         }
         Err(errors) => {
             errors.all().iter().for_each(|error| complain(&error.to_string()));
@@ -73,12 +85,16 @@ fn health(options: &Options, ready: bool) -> Result<ExitCode, Failure> {
 
 fn models(options: &Options, selection: &Selection) -> Result<ExitCode, Failure> {
     let config = config::load(options, &config::environment)?;
-    let key = config::client_key(selection, &config::environment)?;
+    let key = config::client_key(selection.key.as_ref(), &config::environment)?;
     let offers = service::offers(&config)?;
     let mut out = io::stdout().lock();
-    let colours = out.is_terminal() && config::environment("NO_COLOR").is_none_or(|v| v.is_empty());
+    let no_colour = config::environment("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let screen = match out.is_terminal() {
+        true => Screen::terminal(!no_colour),
+        false => Screen::pipe(),
+    };
     let mut text = Vec::new();
-    let complete = survey::show(&offers, selection, key.as_ref(), colours, &mut text)?;
+    let complete = survey::show(&offers, selection, key.as_ref(), screen, &mut text)?;
     // A closed pipe is no error: the reader has seen enough.
     let _ = out.write_all(&text);
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(1) })

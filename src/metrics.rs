@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
-use std::fs;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::error::Code;
+use crate::process_metrics;
 use crate::record::Record;
 
 /// The upper bounds of the histograms' buckets, in seconds.
@@ -26,6 +26,7 @@ pub static METRICS: Metrics = Metrics {
     }),
     lists: Mutex::new(BTreeMap::new()),
     open: AtomicUsize::new(0),
+    upgrades: AtomicUsize::new(0),
     request_bytes: AtomicU64::new(0),
     response_bytes: AtomicU64::new(0),
     connections: AtomicUsize::new(0),
@@ -42,6 +43,7 @@ pub struct Metrics {
     /// By event and upstream.
     lists: Mutex<BTreeMap<(ListEvent, String), u64>>,
     open: AtomicUsize,
+    upgrades: AtomicUsize,
     request_bytes: AtomicU64,
     response_bytes: AtomicU64,
     connections: AtomicUsize,
@@ -56,7 +58,8 @@ pub struct Metrics {
 struct Exchanges {
     /// By upstream, path and status.
     ended: BTreeMap<(String, &'static str, u16), u64>,
-    times: BTreeMap<String, Times>,
+    /// By upstream and path.
+    times: BTreeMap<(String, &'static str), Times>,
     refusals: BTreeMap<&'static str, u64>,
 }
 
@@ -90,19 +93,30 @@ pub enum ListEvent {
 
 /// Counts an exchange as open until it is dropped.
 #[derive(Debug)]
-pub struct Open(());
+pub struct Open(&'static AtomicUsize);
+
+impl Open {
+    fn count(gauge: &'static AtomicUsize) -> Open {
+        gauge.fetch_add(1, Ordering::Relaxed);
+        Open(gauge)
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        METRICS.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Metrics {
     /// Counts an exchange as open.
     pub fn open(&'static self) -> Open {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Open(())
+        Open::count(&self.open)
+    }
+
+    /// Counts an upgraded connection as open.
+    pub fn upgrade(&'static self) -> Open {
+        Open::count(&self.upgrades)
     }
 
     /// Counts an exchange that has ended.
@@ -112,14 +126,18 @@ impl Metrics {
         self.response_bytes.fetch_add(sent.bytes_out, Ordering::Relaxed);
         let upstream = record.upstream.clone().unwrap_or_default();
         let mut exchanges = locked(&self.exchanges);
-        let key = (upstream.clone(), record.class.as_str(), record.status());
+        let path = record.class.as_str();
+        let key = (upstream.clone(), path, record.status());
         *exchanges.ended.entry(key).or_default() += 1;
         if let Some(error) = &record.error {
             *exchanges.refusals.entry(error.code.as_str()).or_default() += 1;
         }
-        let histograms = exchanges.times.entry(upstream).or_default();
+        let histograms = exchanges.times.entry((upstream, path)).or_default();
         histograms.first_byte.add(sent.first_byte);
-        histograms.total.add(sent.total);
+        // An upgraded connection lasts for as long as its client wants.
+        if sent.status != 101 {
+            histograms.total.add(sent.total);
+        }
     }
 
     /// Shows the counters of an upstream's lists, at 0, before the first event.
@@ -177,23 +195,23 @@ impl Display for Metrics {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let now = |gauge: &AtomicUsize| gauge.load(Ordering::Relaxed);
         let exchanges = locked(&self.exchanges);
-        family(f, "exchanges_total", "counter", "Exchanges that have ended.")?;
+        family(f, "http_requests_total", "counter", "Requests that have ended.")?;
         for ((upstream, path, status), count) in &exchanges.ended {
             let upstream = Label(upstream);
-            let labels = format!("upstream=\"{upstream}\",path=\"{path}\",status=\"{status}\"");
-            sample(f, "exchanges_total", &labels, count)?;
+            let labels = format!("upstream=\"{upstream}\",path=\"{path}\",code=\"{status}\"");
+            sample(f, "http_requests_total", &labels, count)?;
         }
-        let help = "From the request to the first byte of its response.";
-        family(f, "first_byte_seconds", "histogram", help)?;
-        for (upstream, times) in &exchanges.times {
-            times.first_byte.write(f, "first_byte_seconds", upstream)?;
+        let help = "From a request to the first byte of its response.";
+        family(f, "time_to_first_byte_seconds", "histogram", help)?;
+        for (labels, times) in &exchanges.times {
+            times.first_byte.write(f, "time_to_first_byte_seconds", labels)?;
         }
-        let help = "From the request to the end of its response.";
-        family(f, "duration_seconds", "histogram", help)?;
-        for (upstream, times) in &exchanges.times {
-            times.total.write(f, "duration_seconds", upstream)?;
+        let help = "From a request to the end of its response.";
+        family(f, "http_request_duration_seconds", "histogram", help)?;
+        for (labels, times) in &exchanges.times {
+            times.total.write(f, "http_request_duration_seconds", labels)?;
         }
-        let help = "Exchanges that ended with an error of the proxy's own, by its code.";
+        let help = "Requests that ended with an error of the proxy's own, by its code.";
         family(f, "refusals_total", "counter", help)?;
         // Those at 0 too, so that a rate sees the first one.
         for code in Code::ALL.map(Code::as_str) {
@@ -202,7 +220,10 @@ impl Display for Metrics {
         }
         drop(exchanges);
 
-        single(f, "exchanges_open", "gauge", "Exchanges under way.", now(&self.open))?;
+        let help = "Requests whose response has not ended.";
+        single(f, "http_requests_in_flight", "gauge", help, now(&self.open))?;
+        let help = "Upgraded connections (WebSockets).";
+        single(f, "upgrades_open", "gauge", help, now(&self.upgrades))?;
         let help = "Connections of clients.";
         single(f, "connections_open", "gauge", help, now(&self.connections))?;
         let help = "Bytes of the bodies of requests.";
@@ -246,45 +267,28 @@ impl Display for Metrics {
         family(f, "build_info", "gauge", "The version that runs.")?;
         let labels = concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"");
         sample(f, "build_info", labels, &1)?;
-        write_process(f)
+        process_metrics::write(f)
     }
 }
 
 impl Histogram {
-    fn write(&self, f: &mut fmt::Formatter<'_>, name: &str, upstream: &str) -> fmt::Result {
-        let upstream = format!("upstream=\"{}\"", Label(upstream));
+    fn write(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        name: &str,
+        (upstream, path): &(String, &'static str),
+    ) -> fmt::Result {
+        let labels = format!("upstream=\"{}\",path=\"{path}\"", Label(upstream));
         let mut count = 0;
         for (bucket, bound) in self.buckets.iter().zip(BOUNDS) {
             count += bucket;
-            sample(f, &format!("{name}_bucket"), &format!("{upstream},le=\"{bound}\""), &count)?;
+            sample(f, &format!("{name}_bucket"), &format!("{labels},le=\"{bound}\""), &count)?;
         }
         count += self.buckets[BOUNDS.len()];
-        sample(f, &format!("{name}_bucket"), &format!("{upstream},le=\"+Inf\""), &count)?;
-        sample(f, &format!("{name}_sum"), &upstream, &self.sum)?;
-        sample(f, &format!("{name}_count"), &upstream, &count)
+        sample(f, &format!("{name}_bucket"), &format!("{labels},le=\"+Inf\""), &count)?;
+        sample(f, &format!("{name}_sum"), &labels, &self.sum)?;
+        sample(f, &format!("{name}_count"), &labels, &count)
     }
-}
-
-/// The process metrics that Prometheus clients have in common, from the kernel.
-fn write_process(f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut process = |name: &str, kind: &str, help: &str, value: u64| {
-        writeln!(f, "# HELP process_{name} {help}\n# TYPE process_{name} {kind}")?;
-        writeln!(f, "process_{name} {value}")
-    };
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let resident = resident.and_then(|kib| kib.split_whitespace().next()?.parse::<u64>().ok());
-    if let Some(resident) = resident {
-        let help = "Memory that is resident, in bytes.";
-        process("resident_memory_bytes", "gauge", help, resident * 1024)?;
-    }
-    if let Ok(open) = fs::read_dir("/proc/self/fd") {
-        process("open_fds", "gauge", "File descriptors that are open.", open.count() as u64)?;
-    }
-    if let Ok(tasks) = fs::read_dir("/proc/self/task") {
-        process("threads", "gauge", "Threads.", tasks.count() as u64)?;
-    }
-    Ok(())
 }
 
 fn family(f: &mut fmt::Formatter<'_>, name: &str, kind: &str, help: &str) -> fmt::Result {

@@ -27,6 +27,8 @@ pub struct Record {
     pub model: Option<String>,
     /// The id of the model that it points to, if it is an alias.
     pub target: Option<String>,
+    /// The rule by which the model was refused: `hidden: reject`.
+    pub hidden_by: Option<String>,
     /// The name of the upstream that was chosen.
     pub upstream: Option<String>,
     /// The response as it was sent.
@@ -64,6 +66,7 @@ impl Record {
             upstream_request_id: None,
             model: None,
             target: None,
+            hidden_by: None,
             upstream: None,
             sent: Sent::default(),
             error: None,

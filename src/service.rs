@@ -6,19 +6,21 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread;
+use std::time::Duration;
 
+use log::Level;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::admission::Admission;
 use crate::cli::Options;
-use crate::config::{self, Alias, BaseUrl, Config};
+use crate::config::{self, Alias, BaseUrl, Config, Files};
 use crate::logging::{self, Value};
 use crate::metrics::METRICS;
-use crate::offer::{Aliases, Offer, Refusal, keep_fresh};
+use crate::offer::{Aliases, Offer, keep_fresh};
 use crate::relay::Relay;
 use crate::sys::{memory, process};
 use crate::systemd::Manager;
@@ -38,6 +40,12 @@ const OTHER_FILES: usize = 32;
 /// Descriptors of each connection: three of the client's, one to the upstream.
 const FILES_EACH: usize = 4;
 
+/// How often the files of the configuration are looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long a changed file must stay the same before it is read: an editor may write in parts.
+const REST: Duration = Duration::from_secs(1);
+
 /// The connections that are allowed however few files may be open.
 const LEAST_CONNECTIONS: usize = 4;
 
@@ -54,10 +62,13 @@ struct Service {
 ///
 /// # Errors
 /// An invalid configuration, or a port that cannot be bound; in one line.
-pub fn serve(options: Options) -> Result<(), Failure> {
+pub fn serve(mut options: Options) -> Result<(), Failure> {
     memory::limit_stacks();
     memory::keep_little_memory();
-    let config = config::load(&options, &config::environment)?;
+    let (config, files) = config::load_with_files(&options, &config::environment);
+    let config = config?;
+    // A reload must not find another file while this one is being replaced.
+    options.config.clone_from(&config.file);
     let supervision = config::supervision(&config::environment);
     logging::start(config.log_level, supervision.is_journal);
     logging::catch_panics();
@@ -65,7 +76,7 @@ pub fn serve(options: Options) -> Result<(), Failure> {
         server::inherit()?
     } else {
         let (host, port) = (config.server.host.as_str(), config.server.port);
-        server::bind(host, port).map_err(|error| format!("{host}:{port}: {error}"))?
+        server::bind(host, port).map_err(|error| cannot_listen(host, port, &error))?
     };
     let address = listener.address();
     // Before the start is announced: until then any signal, also SIGHUP, ends the program.
@@ -88,7 +99,7 @@ pub fn serve(options: Options) -> Result<(), Failure> {
     service.manager.ready(&format!("answering on {address}"));
     service.manager.feed_watchdog(address);
     fetch_lists(&service.relay());
-    let reloads = service.start_reloading()?;
+    let reloads = service.start_reloading(files)?;
     service.run_until_told(server, signals, &reloads);
     Ok(())
 }
@@ -136,25 +147,59 @@ impl Service {
         }
     }
 
-    /// Reads the configuration again as often as it is asked for, on a thread of its own: the
-    /// file may be one that is waited for, and signals must be obeyed meanwhile.
-    fn start_reloading(self: &Arc<Self>) -> io::Result<SyncSender<()>> {
+    /// Reads the configuration again when asked for, and when its files change, on a thread of its
+    /// own: reading may block, for example on a pipe, and signals must be obeyed meanwhile.
+    fn start_reloading(self: &Arc<Self>, files: Files) -> io::Result<SyncSender<()>> {
         let (reloads, asked) = sync_channel(1);
         let service = Arc::clone(self);
-        let reload = move || {
-            for () in asked {
-                service.manager.reloading();
-                let status = service.reload();
-                service.manager.ready(&status);
-            }
-        };
+        let reload = move || service.reload_for_ever(&asked, files);
         thread::Builder::new().name("reload".into()).spawn(reload)?;
         Ok(reloads)
     }
 
-    /// Reads the configuration again; says what came of it.
-    fn reload(&self) -> String {
-        let loaded = config::load(&self.options, &config::environment);
+    fn reload_for_ever(&self, asked: &Receiver<()>, mut files: Files) {
+        // How the changed files looked when they were last looked at.
+        let mut changed = Vec::new();
+        loop {
+            let interval = if changed.is_empty() { WATCH_INTERVAL } else { REST };
+            let is_watched = self.read_config(|config| config.server.watch);
+            let signal = match is_watched {
+                true => asked.recv_timeout(interval),
+                false => asked.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match signal {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = files.changed();
+                    let has_rested = !now.is_empty() && now == changed;
+                    changed = now;
+                    if !has_rested {
+                        continue;
+                    }
+                }
+            }
+            changed.clear();
+            self.manager.reloading();
+            let status = self.reload(&mut files, signal.is_ok());
+            self.manager.ready(&status);
+        }
+    }
+
+    /// Reads the configuration again; returns a description of the outcome. `files` are those that
+    /// it was last read from. If it was not asked for, and nothing has changed in the files,
+    /// nothing is done.
+    fn reload(&self, files: &mut Files, is_asked_for: bool) -> String {
+        let (loaded, new_files) = config::load_with_files(&self.options, &config::environment);
+        let old_files = std::mem::replace(files, new_files);
+        let serving = format!("answering on {}", self.address);
+        let changes = loaded.as_ref().map_or(Vec::new(), |new| {
+            self.read_config(|old| config::changes((old, &old_files), (new, files)))
+        });
+        if loaded.is_ok() && changes.is_empty() && !is_asked_for {
+            log::debug!("msg=\"a file of the configuration was written, but nothing has changed\"");
+            return serving;
+        }
         let loaded = loaded
             .map_err(|errors| errors.all().iter().map(ToString::to_string).collect::<Vec<_>>());
         let made = loaded.and_then(|config| {
@@ -182,10 +227,28 @@ impl Service {
         for key in &needs_restart {
             log::warn!("msg=\"{key} has changed: this needs a restart\"");
         }
-        log::info!("msg=\"reloaded\"");
+        let changed = changes.join(", ");
+        log::info!("msg=\"configuration reloaded\" changed={}", Value(&changed));
         fetch_lists(&relay);
-        format!("answering on {}", self.address)
+        serving
     }
+}
+
+/// The error of a start whose address cannot be listened on.
+fn cannot_listen(host: &str, port: u16, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program uses this port: choose one with --port or server.port"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine does not have this address: choose one with --host or server.host"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 are for root: choose one with --port or server.port"
+        }
+        _ => "",
+    };
+    format!("{host}:{port}: {error}{advice}")
 }
 
 /// The settings that have changed and are only read at the start.
@@ -251,16 +314,18 @@ fn announce(config: &Config, address: SocketAddr) {
     for warning in &config.warnings {
         log::warn!("msg={}", Value(warning));
     }
-    let file = config.file.display().to_string();
+    let file = config.file.as_ref().map(|file| file.display().to_string());
+    let place = file.as_deref().unwrap_or("LLM_MF_BASE_URL or --base-url");
+    let file = file.as_deref().unwrap_or("none");
     let root_path = &config.server.root_path;
-    log::info!("msg=\"listening\" address=http://{address}{root_path} config={}", Value(&file));
+    log::info!("msg=\"listening\" address=http://{address}{root_path} config={}", Value(file));
     for upstream in &config.upstreams {
         let name = Value(&upstream.name);
         match &upstream.base_url {
             BaseUrl::Remote(url) => log::info!("msg=\"upstream\" upstream={name} base_url={url}"),
             BaseUrl::Sample => log::info!(
                 "msg=\"this is the built-in sample upstream: to use a real one, \
-                 set base_url in {file}\" upstream={name}"
+                 set base_url in {place}\" upstream={name}"
             ),
         }
     }
@@ -272,21 +337,16 @@ fn fetch_lists(relay: &Arc<Relay>) {
     keep_fresh(relay.offers());
     let relay = Arc::clone(relay);
     let count = move || {
-        for (name, list) in relay.lists() {
+        for (offer, (name, list)) in relay.offers().iter().zip(relay.lists()) {
             let name = Value(name);
             match list {
                 Ok(list) => {
                     let (kept, total) = (list.kept, list.total);
-                    log::info!("msg=\"models\" upstream={name} kept={kept} total={total}");
+                    let is_odd = kept == 0 && total > 0;
+                    let level = if is_odd { Level::Warn } else { Level::Info };
+                    log::log!(level, "msg=\"models\" upstream={name} kept={kept} total={total}");
                 }
-                Err(Refusal::Mirrored(reply)) => {
-                    let what = "no list without a client's credentials";
-                    log::info!("msg=\"{what}\" upstream={name} status={}", reply.status);
-                }
-                Err(Refusal::Failed(error)) => {
-                    let error = error.in_full();
-                    log::warn!("msg=\"no list of models\" upstream={name} error={}", Value(&error));
-                }
+                Err(refusal) => offer.log_missing_at_start(&refusal),
             }
         }
     };

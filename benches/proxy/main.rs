@@ -95,7 +95,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What to measure.
+/// The measurements to take.
 struct Run {
     rounds: usize,
     scenarios: Vec<&'static Scenario>,

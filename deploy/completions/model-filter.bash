@@ -6,13 +6,18 @@ _model_filter() {
   done
   case $previous in
     -c | --config | --from) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
-    -H | --host | -p | --port | -r | --root-path | --key) return ;;
+    --sort) mapfile -t COMPREPLY < <(compgen -W "upstream rules newest id name price" -- "$current"); return ;;
+    -H | --host | -p | --port | -r | --root-path | --key | --base-url | --keep | --hide) return ;;
+    --api-key-env) mapfile -t COMPREPLY < <(compgen -e -- "$current"); return ;;
   esac
-  local words="-c --config -H --host -p --port -r --root-path -h --help -V --version"
+  local words="-c --config -H --host -p --port -r --root-path --base-url --keep --hide --api-key-env -h --help -V --version"
   case $name in
-    models) words+=" --kept --hidden --json --from --key" ;;
+    models) words+=" --kept --hidden --sort --json --from --key" ;;
     health) words+=" --ready" ;;
-    check) ;;
+    check)
+      mapfile -t COMPREPLY < <(compgen -f -W "$words --online --key" -- "$current")
+      return
+      ;;
     *) words+=" models check health" ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

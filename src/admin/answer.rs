@@ -35,6 +35,8 @@ pub struct Request<'a> {
     pub peer: SocketAddr,
     /// All header fields.
     pub headers: &'a Headers,
+    /// Whether the client speaks HTTP/1.0.
+    pub is_http_1_0: bool,
     /// The body.
     pub body: &'a mut dyn Read,
     /// Whether the client is still there.
@@ -62,13 +64,13 @@ pub fn answer(
     offers: &[Arc<Offer>],
     admission: &Admission,
 ) -> Result<Reply, Error> {
-    let Request { method, path, peer, headers, body, client } = request;
+    let Request { method, path, peer, headers, is_http_1_0, body, client } = request;
     let reads = matches!(method, "GET" | "HEAD");
     let name = path.trim_start_matches("/-").trim_start_matches('/');
     let file = assets::file(name).filter(|_| reads);
     // The page itself needs no key, because the key is typed in there.
     if name != HEALTH && (file.is_none() || !admission.has_keys()) {
-        admission.check_own(peer, headers)?;
+        admission.check_own(peer, headers, is_http_1_0)?;
     }
     match (name, file) {
         ("", _) if !path.ends_with('/') => {

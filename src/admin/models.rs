@@ -3,7 +3,7 @@
 //! The program's own filter judges, so that the preview is exact. Limits: the upstreams are asked
 //! with the credentials of the page's request; rules that are tried are not stored.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -14,12 +14,12 @@ use crate::cache::Standing;
 use crate::catalog::inventories;
 use crate::config::Alias;
 use crate::error::{Code, Error};
-use crate::facts::Entry;
-use crate::filter::{Filter, Rule, Rules};
+use crate::facts::{Entry, Facts};
+use crate::filter::{Filter, Order, Rule, Rules};
 use crate::headers::Headers;
-use crate::offer::{Inventory, Offer, Refusal};
+use crate::offer::{Inventory, Offer, Refusal, seconds_since_1970};
 use crate::reply::Reply;
-use crate::text::{cut, milliseconds};
+use crate::text::{cut, milliseconds, yaml_quoted as quoted};
 use crate::wanted::Wanted;
 
 #[derive(Serialize)]
@@ -74,6 +74,8 @@ struct Verdicts {
     rules: Vec<RuleView>,
     /// For each model, the index of the rule that decided.
     models: Vec<usize>,
+    /// For each list of patterns or names, how many models each entry matches.
+    counts: BTreeMap<&'static str, Vec<usize>>,
 }
 
 #[derive(Serialize)]
@@ -166,9 +168,10 @@ pub(super) fn preview(
     let offer = offer.ok_or_else(|| {
         Error::client(Code::NotFound, format!("there is no upstream {:?}", cut(&trial.upstream)))
     })?;
-    let yaml = trial.rules.yaml(offer.is_named);
+    let running = offer.filter.rules();
+    let yaml = trial.rules.yaml(running, offer.is_named);
     let alone = TRIAL.lock().expect("nothing panics under this lock");
-    let filter = Filter::on_trial(&trial.rules.into());
+    let filter = Filter::on_trial(&trial.rules.beside(running));
     drop(alone);
     let judgement = match filter {
         Err(error) => Judgement::Bad { error: Fault { key: error.key, message: error.message } },
@@ -249,36 +252,49 @@ impl ServedView {
 
 impl Verdicts {
     fn new(filter: &Filter, entries: &[Entry]) -> Verdicts {
+        let models: Vec<(&str, &Facts)> =
+            entries.iter().map(|entry| (entry.id.as_str(), &entry.facts)).collect();
+        let choice = filter.choose(&models, seconds_since_1970());
+        let (kept, first) = (choice.kept.len(), filter.first(&models, &choice));
+        let ids: Vec<&str> = models.iter().map(|(id, _)| *id).collect();
+        let counts = filter.counts(&ids).into_iter().collect();
         let mut known: HashMap<Rule, usize> = HashMap::new();
-        let mut verdicts = Verdicts { kept: 0, first: None, rules: Vec::new(), models: Vec::new() };
-        let mut kept_ids = Vec::new();
-        for entry in entries {
-            let verdict = filter.verdict(&entry.id);
-            if verdict.kept {
-                kept_ids.push(entry.id.as_str());
-            }
+        let mut verdicts = Verdicts { kept, first, rules: Vec::new(), models: Vec::new(), counts };
+        for verdict in choice.verdicts {
             let rules = &mut verdicts.rules;
             let index = *known.entry(verdict.rule).or_insert_with_key(|rule| {
-                let (list, index) = match rule {
-                    Rule::Entry { list, index, .. } => (Some(*list), Some(*index)),
-                    Rule::NoneGiven | Rule::NoneMatched => (None, None),
-                };
+                let (list, index) = rule.place();
                 rules.push(RuleView { kept: verdict.kept, text: rule.to_string(), list, index });
                 rules.len() - 1
             });
             verdicts.models.push(index);
         }
-        verdicts.kept = kept_ids.len();
-        let first = filter.first(kept_ids.into_iter());
-        verdicts.first = first.and_then(|first| entries.iter().position(|e| e.id == first));
         verdicts
     }
 }
 
 impl TypedRules {
+    /// These rules with the conditions and the order of the running ones, which the page shows
+    /// and cannot change.
+    fn beside(self, running: &Rules) -> Rules {
+        let TypedRules { regexp, simple, exclude, default, case_sensitive } = self;
+        let (exclude_regexp, exclude_simple) = (exclude.regexp, exclude.simple);
+        let (conditions, order) = (running.conditions.clone(), running.order);
+        Rules {
+            case_sensitive,
+            regexp,
+            simple,
+            exclude_regexp,
+            exclude_simple,
+            conditions,
+            order,
+            default,
+        }
+    }
+
     /// The lines to paste into the configuration. All text is quoted, so that no YAML parser reads
     /// a name as another type.
-    fn yaml(&self, nested: bool) -> String {
+    fn yaml(&self, running: &Rules, nested: bool) -> String {
         let indent = if nested { 4 } else { 2 };
         let mut yaml = String::new();
         for (key, entries) in [("regexp", &self.regexp), ("simple", &self.simple)] {
@@ -290,6 +306,12 @@ impl TypedRules {
             yaml += &format!("{:indent$}exclude:\n", "");
             write_list(&mut yaml, indent + 2, "regexp", &self.exclude.regexp);
             write_list(&mut yaml, indent + 2, "simple", &self.exclude.simple);
+        }
+        for line in running.conditions.yaml() {
+            yaml += &format!("{:indent$}{line}\n", "");
+        }
+        if let Some(order) = running.order {
+            yaml += &format!("{:indent$}order: {}\n", "", order.word());
         }
         if let Some(default) = &self.default {
             yaml += &format!("{:indent$}default: {}\n", "", quoted(default));
@@ -312,15 +334,6 @@ fn write_list(yaml: &mut String, indent: usize, key: &str, entries: &[String]) {
     }
 }
 
-/// A YAML scalar: in single quotes, which leave backslashes alone, or, if the text has control
-/// characters, in double quotes like JSON.
-fn quoted(text: &str) -> String {
-    if text.chars().any(|c| c.is_control() || c == '\u{feff}') {
-        return Value::from(text).to_string();
-    }
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 /// The running rules in the shape that the page reads; absent ones are null.
 fn running(rules: &Rules) -> Value {
     json!({
@@ -329,13 +342,7 @@ fn running(rules: &Rules) -> Value {
         "exclude": {"regexp": rules.exclude_regexp, "simple": rules.exclude_simple},
         "default": rules.default,
         "case_sensitive": rules.case_sensitive,
+        "where": rules.conditions.yaml(),
+        "order": rules.order.map(Order::word),
     })
-}
-
-impl From<TypedRules> for Rules {
-    fn from(typed: TypedRules) -> Rules {
-        let TypedRules { regexp, simple, exclude, default, case_sensitive } = typed;
-        let (exclude_regexp, exclude_simple) = (exclude.regexp, exclude.simple);
-        Rules { case_sensitive, regexp, simple, exclude_regexp, exclude_simple, default }
-    }
 }

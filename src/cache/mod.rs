@@ -86,7 +86,7 @@ pub enum Asker {
     Program,
 }
 
-/// Where an answer came from.
+/// The source of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The cache, or a fetch that another caller began.
@@ -97,7 +97,7 @@ pub enum Origin {
     Fetch,
 }
 
-/// A value or a failure, and where it came from.
+/// A value or a failure, and its source.
 pub type Answer<V, E> = (Result<V, E>, Origin);
 
 /// The state of a value in the cache.
@@ -123,7 +123,7 @@ enum State<V, E> {
     },
 }
 
-/// What an entry has for a question.
+/// The state of an entry for a question.
 enum Ready<V, E> {
     Answer(Answer<V, E>),
     /// It may be returned, and a fetch should run in the background.

@@ -1,11 +1,11 @@
-//! How long a cache keeps values and failures, and when it fetches anew.
+//! How long a cache keeps values and failures, and when it fetches again.
 
 use std::time::{Duration, Instant};
 
 /// How long an empty value is fresh at most: a server that is still starting may have sent it.
 pub(super) const EMPTY_TTL: Duration = Duration::from_secs(2);
 
-/// What the cache must know about values and failures.
+/// The times that a cache keeps values and failures for.
 pub trait Cached {
     /// The memory that it takes, in bytes, roughly.
     fn size(&self) -> usize;
@@ -23,7 +23,7 @@ pub struct Terms {
     pub time_to_live: Duration,
     /// How much longer it is returned while a new one is fetched, or if that fails.
     pub stale: Duration,
-    /// Whether a fresh value is fetched anew before it expires.
+    /// Whether a fresh value is fetched again before it expires.
     pub refreshes_ahead: bool,
     /// The pauses after failures.
     pub back_off: BackOff,
@@ -68,7 +68,7 @@ impl Terms {
         !kept.value.is_empty() && kept.since.elapsed() < self.time_to_live + self.stale
     }
 
-    /// The age at which a value is fetched anew: early enough that the new one is there before
+    /// The age at which a value is fetched again: early enough that the new one is there before
     /// the old one expires.
     pub(super) fn lead<V: Cached>(&self, kept: &Kept<V>) -> Duration {
         let fresh = self.freshness(&kept.value);

@@ -40,7 +40,7 @@ pub(super) fn base_url(text: &str) -> Result<BaseUrl, String> {
     Ok(BaseUrl::Remote(format!("{scheme}://{authority}{}", path.trim_end_matches('/'))))
 }
 
-/// Checks where a list is: a path below the base URL, or a URL of its origin.
+/// Checks the address of a list: a path below the base URL, or a URL of its origin.
 pub(super) fn list_path(text: &str, base_url: &BaseUrl) -> Result<String, String> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         let what = "holds a # or a character that has to be %-encoded";

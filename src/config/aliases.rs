@@ -3,6 +3,7 @@
 //! Limits: an alias points to a model, never to another alias; ids are compared exactly.
 
 use super::errors::ConfigError;
+use super::keys;
 use super::node::{Fields, Node};
 use super::settings::{Alias, Upstream};
 use crate::route::by_prefix;
@@ -28,7 +29,7 @@ fn alias(
     check_id(id, node)?;
     let (target, name) = if node.is_mapping() {
         let fields = node.fields()?;
-        fields.only(&["model", "name"]);
+        fields.only(&keys::ALIAS);
         let name = fields.read("name", |node| Ok(node.string()?.to_owned()));
         let model = fields.get("model");
         let model = model.ok_or_else(|| node.error("an alias needs a model"))?;

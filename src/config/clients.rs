@@ -6,7 +6,7 @@
 use std::net::Ipv6Addr;
 
 use super::address;
-use super::credentials::secret;
+use super::credentials::{secret, warn_if_literal};
 use super::environment::Sources;
 use super::errors::ConfigError;
 use super::node::Node;
@@ -41,6 +41,7 @@ pub(super) fn client_keys(
         if let Some(first) = keys.iter().position(|other| *other == key) {
             return Err(item.error(format!("the same key as {}", items[first].place.keys())));
         }
+        warn_if_literal(item, sources)?;
         keys.push(key);
     }
     Ok(keys)

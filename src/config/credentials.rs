@@ -2,14 +2,14 @@
 //!
 //! No error here shows a value. Limits: whether a key is valid is not checked.
 
-use std::fs;
 use std::path::Path;
 
-use super::environment::{Environment, Sources, variable};
-use super::errors::{ConfigError, io_reason};
+use super::environment::{Environment, Sources};
+use super::errors::ConfigError;
+use super::files::Files;
 use super::node::{Node, Place};
 use super::settings::{Authorization, Upstream};
-use crate::cli::Selection;
+use super::value;
 use crate::headers;
 use crate::secret::Secret;
 use crate::text::quoted;
@@ -70,67 +70,54 @@ pub(super) fn fixed_headers(
         if has_api_key && is("authorization") {
             return Err(node.error("api_key sets this header: one of the two must go"));
         }
-        fixed.push(((*name).to_owned(), secret(node, sources)?));
+        let value = secret(node, sources)?;
+        if headers::is_credential(&name.to_ascii_lowercase()) {
+            warn_if_literal(node, sources)?;
+        }
+        fixed.push(((*name).to_owned(), value));
     }
     Ok(fixed)
 }
 
-/// Reads the value of a header: literal, `os.environ/NAME` or `file:NAME`. No error shows it.
-pub(super) fn secret(node: &Node<'_>, sources: Sources<'_>) -> Result<Secret, ConfigError> {
-    resolved(node.string()?, sources).map_err(|message| node.error(message))
+/// Reads `api_key`.
+pub(super) fn api_key(node: &Node<'_>, sources: Sources<'_>) -> Result<Secret, ConfigError> {
+    let key = secret(node, sources)?;
+    match value::key_fault(key.expose()) {
+        Some(fault) => Err(node.error(fault)),
+        None => warn_if_literal(node, sources).map(|()| key),
+    }
 }
 
-/// The key that a command sends as a client would: literal, `os.environ/NAME` or `file:NAME`,
-/// from the current folder.
+/// Reads a secret: see [`value::resolved`]. No error shows it.
+pub(super) fn secret(node: &Node<'_>, sources: Sources<'_>) -> Result<Secret, ConfigError> {
+    let text = node.string()?;
+    value::resolved(text, node.place.keys(), sources).map_err(|message| node.error(message))
+}
+
+/// Warns of a literal secret in a file that every user of this machine can read.
+pub(super) fn warn_if_literal(node: &Node<'_>, sources: Sources<'_>) -> Result<(), ConfigError> {
+    let is_exposed = sources.is_public && !node.place.is_overridden();
+    if is_exposed && value::is_literal(node.string()?) {
+        let advice = "write ${NAME} or file:NAME, or make the file readable for its owner only";
+        let message = format!("every user of this machine can read this secret: {advice}");
+        node.place.faults.warn(&node.error(message));
+    }
+    Ok(())
+}
+
+/// The key that a command sends as a client would: literal, `${NAME}`, `os.environ/NAME` or
+/// `file:NAME`, from the current folder.
 ///
 /// # Errors
 /// An unset variable, a file that cannot be read, a value that no header can hold.
 pub fn client_key(
-    selection: &Selection,
+    key: Option<&Secret>,
     env: Environment<'_>,
 ) -> Result<Option<Secret>, ConfigError> {
-    let sources = Sources { folder: Path::new(""), env };
-    let key = selection.key.as_ref().map(|key| resolved(key.expose(), sources));
+    let files = Files::default();
+    let sources = Sources { folder: Path::new(""), env, files: &files, is_public: false };
+    let key = key.map(|key| value::resolved(key.expose(), "", sources));
     key.transpose().map_err(|message| ConfigError::new(format!("--key: {message}")))
-}
-
-/// The secret that a text is or names. The error does not show the text, which may be a secret
-/// behind a prefix that does not belong to it.
-fn resolved(text: &str, sources: Sources<'_>) -> Result<Secret, String> {
-    let value = if let Some(name) = text.strip_prefix("os.environ/") {
-        let shown = if is_variable(name) { quoted(name) } else { "(not shown)".to_owned() };
-        variable(sources.env, name)
-            .ok_or_else(|| format!("the environment variable {shown} is not set"))?
-    } else if let Some(name) = text.strip_prefix("file:") {
-        let folder = sources.credentials_folder();
-        let text = fs::read_to_string(folder.join(name)).map_err(|error| {
-            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
-            let folder = match Path::new(name).is_absolute() {
-                true => String::new(),
-                false => format!(" below {}", quoted(&folder.to_string_lossy())),
-            };
-            format!("the file (not shown){folder}: {}", io_reason(&error))
-        })?;
-        text.trim_end_matches(['\r', '\n']).to_owned()
-    } else {
-        text.to_owned()
-    };
-    if value.is_empty() {
-        return Err("the value is empty".to_owned());
-    }
-    if !value.is_ascii() {
-        return Err("the value holds a character that is not ASCII".to_owned());
-    }
-    if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
-        return Err("the value holds a line break or another control character".to_owned());
-    }
-    Ok(Secret::new(value))
-}
-
-/// Whether a text is plainly the name of a variable, and no key: short words in capitals.
-fn is_variable(text: &str) -> bool {
-    let is_capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
-    text.split('_').all(|word| word.len() < 16 && word.bytes().all(is_capital))
 }
 
 /// RFC 9110 §5.6.2.

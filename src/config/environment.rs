@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::files::Files;
+
 /// Looks up an environment variable: [`environment`], except in tests.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -17,6 +19,10 @@ pub(super) struct Sources<'a> {
     /// The folder that relative paths in the file start from.
     pub(super) folder: &'a Path,
     pub(super) env: Environment<'a>,
+    /// Whether every user of this machine can read the configuration.
+    pub(super) is_public: bool,
+    /// What was read so far.
+    pub(super) files: &'a Files,
 }
 
 impl Sources<'_> {

@@ -15,6 +15,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Exchanges at once; beyond that clients get 503.
     pub max_requests: usize,
+    /// Upgraded connections (WebSockets) at once, in addition to `max_requests`.
+    pub max_upgrades: usize,
 }
 
 impl Default for Limits {
@@ -25,6 +27,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(60),
             max_connections: 1024,
             max_requests: 512,
+            max_upgrades: 128,
         }
     }
 }

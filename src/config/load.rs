@@ -1,40 +1,55 @@
 //! Reads and checks a whole configuration.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use log::LevelFilter;
 
+use super::changes::Fingerprint;
 use super::environment::{Environment, Sources, variable};
-use super::errors::{ConfigError, ConfigErrors, io_reason};
-use super::node::{Faults, Fields, Node, Place, nearest, unknown_key};
+use super::errors::{ConfigError, ConfigErrors};
+use super::files::Files;
+use super::node::{Faults, Fields, Node, Place};
+use super::overrides::Overrides;
+use super::search::{self, Found};
 use super::settings::Config;
 use super::upstream::Around;
-use super::{aliases, clients, credentials, server, upstream, yaml};
+use super::{aliases, clients, credentials, hints, keys, server, traps, upstream, yaml};
 use crate::cli::Options;
 use crate::text::quoted;
 
-const DEFAULT_FILE: &str = "config.yaml";
-const SECTIONS: [&str; 3] = ["model_filter", "server", "aliases"];
-
-/// Reads the file that the options or the environment name, else `config.yaml`.
+/// Reads the file that the options or the environment name, else the one in a usual place, else
+/// the options and variables alone.
 ///
 /// # Errors
 /// A file that cannot be read or is not YAML; a key that is unknown, missing or wrong; an
-/// unset variable that the file names; a wrong option or variable of our own.
+/// unset variable that the file names; a wrong option or variable of our own; no file and no
+/// address of an upstream.
 pub fn load(options: &Options, env: Environment<'_>) -> Result<Config, ConfigErrors> {
-    let (bytes, file) = read(options, env)?;
-    compile(&bytes, file, options, env)
+    load_with_files(options, env).0
 }
 
-fn read(options: &Options, env: Environment<'_>) -> Result<(Vec<u8>, PathBuf), ConfigError> {
-    let given = options.config.clone().or_else(|| Some(variable(env, "LLM_MF_CONFIG")?.into()));
-    let hint = if given.is_none() { "; name one with --config or LLM_MF_CONFIG" } else { "" };
-    let file = given.unwrap_or_else(|| DEFAULT_FILE.into());
-    let bytes = fs::read(&file).map_err(|error| {
-        ConfigError::new(format!("{}: {}{hint}", file.display(), io_reason(&error)))
-    })?;
-    Ok((bytes, file))
+/// As [`load`], with the files that were read, also if there is an error in them.
+pub fn load_with_files(
+    options: &Options,
+    env: Environment<'_>,
+) -> (Result<Config, ConfigErrors>, Files) {
+    let files = Files::default();
+    let config = match search::find(options, env, &files) {
+        Ok(found) => compile(found, options, env, &files),
+        Err(error) => Err(error.into()),
+    };
+    (config, files)
+}
+
+/// The keys whose values differ between two configurations, with the files they were read from.
+pub fn changes(old: (&Config, &Files), new: (&Config, &Files)) -> Vec<String> {
+    let mut keys = new.0.fingerprint.changes(&old.0.fingerprint);
+    for key in new.1.keys_changed_since(old.1) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
 }
 
 /// Reads the host and the port alone, to call the running program. The rest is not read, and so
@@ -43,12 +58,20 @@ fn read(options: &Options, env: Environment<'_>) -> Result<(Vec<u8>, PathBuf), C
 /// # Errors
 /// A file that cannot be read or is not YAML; a wrong host or port.
 pub fn address(options: &Options, env: Environment<'_>) -> Result<(String, u16), ConfigError> {
-    let (bytes, file) = read(options, env)?;
-    let (faults, name) = (Faults::default(), file.display().to_string());
+    let faults = Faults::default();
+    let found = search::find(options, env, &Files::default())?;
+    let (name, bytes) = match found {
+        Some(found) => (found.path.display().to_string(), found.bytes),
+        None => (String::new(), Vec::new()),
+    };
     let place = Place::root(&name, &faults);
     let value = yaml::parse(&bytes, &place)?;
-    let fields = Node::new(place, &value).fields()?;
-    let typed = fields.read("server", server::address).unwrap_or_default();
+    let typed = if value.is_null() {
+        server::TypedServer::default()
+    } else {
+        let fields = Node::new(place, &value).fields()?;
+        fields.read("server", server::address).unwrap_or_default()
+    };
     match faults.into_errors().into_iter().next() {
         Some(error) => Err(error),
         None => server::server(typed, options, env).map(|server| (server.host, server.port)),
@@ -56,13 +79,13 @@ pub fn address(options: &Options, env: Environment<'_>) -> Result<(String, u16),
 }
 
 fn compile(
-    bytes: &[u8],
-    file: PathBuf,
+    found: Option<Found>,
     options: &Options,
     env: Environment<'_>,
+    files: &Files,
 ) -> Result<Config, ConfigErrors> {
     let faults = Faults::default();
-    let config = faults.keep(assemble(bytes, file, options, env, &faults));
+    let config = faults.keep(assemble(found, options, env, files, &faults));
     let errors = faults.into_errors();
     match config {
         Some(config) if errors.is_empty() => Ok(config),
@@ -72,51 +95,59 @@ fn compile(
 
 /// Compiles what is valid. Errors go to `faults`; the returned one ends the reading.
 fn assemble(
-    bytes: &[u8],
-    file: PathBuf,
+    found: Option<Found>,
     options: &Options,
     env: Environment<'_>,
+    files: &Files,
     faults: &Faults,
 ) -> Result<Config, ConfigError> {
-    let name = file.display().to_string();
+    let overrides = Overrides::read(options, env);
+    if found.is_none() && !overrides.name_an_upstream() {
+        return Err(search::none_found(env));
+    }
+    let (file, bytes, is_public) = match found {
+        Some(found) => (Some(found.path), found.bytes, found.is_public),
+        None => (None, Vec::new(), false),
+    };
+    let name = file.as_ref().map_or(String::new(), |file| file.display().to_string());
     let place = Place::root(&name, faults);
-    let value = yaml::parse(bytes, &place)?;
-    if value.is_null() {
+    let mut value = yaml::parse(&bytes, &place)?;
+    if value.is_null() && !overrides.name_an_upstream() {
         return Err(place.error("the file is empty"));
     }
+    faults.set_origins(overrides.apply(&mut value, &name)?);
     let fields = Node::new(place, &value).fields()?;
-    let sources = Sources { folder: file.parent().unwrap_or(Path::new("")), env };
-    let mut warnings = unknown_sections(&fields)?;
+    let folder = file.as_ref().and_then(|file| file.parent()).unwrap_or(Path::new(""));
+    let sources = Sources { folder, env, is_public, files };
+    let mut misplaced = top_level(&fields, &String::from_utf8_lossy(&bytes));
+    let Some(section) = fields.get("model_filter") else {
+        // A key at the wrong place is a better hint than the missing section.
+        let last = misplaced.pop();
+        misplaced.into_iter().for_each(|error| faults.add(error));
+        return Err(last.unwrap_or_else(|| fields.place.error("model_filter is missing")));
+    };
+    misplaced.into_iter().for_each(|error| faults.add(error));
     let typed = fields.read("server", |node| server::typed(node, sources)).unwrap_or_default();
-    let section = fields.get("model_filter");
-    let section = section.ok_or_else(|| fields.place.error("model_filter is missing"))?;
     let around = Around { sources, has_client_keys: typed.has_client_keys };
     let upstreams = faults.keep(upstream::upstreams(section, &around)).unwrap_or_default();
     let aliases = fields.read("aliases", |node| aliases::aliases(node, &upstreams));
     let aliases = aliases.unwrap_or_default();
     let (server, log_level) = (server::server(typed, options, env)?, log_level(env)?);
+    let mut warnings = faults.take_warnings();
     warnings.extend(credentials::shared(&section.place, &upstreams)?);
     warnings.extend(clients::exposed(&server, &upstreams));
-    Ok(Config { file, server, upstreams, aliases, log_level, warnings })
+    let fingerprint = Fingerprint::of(&value);
+    Ok(Config { file, server, upstreams, aliases, log_level, warnings, fingerprint })
 }
 
-/// Unknown keys at the top level are warnings, since anchors are kept there. A misspelled
-/// `model_filter` is an error.
-fn unknown_sections(fields: &Fields<'_>) -> Result<Vec<String>, ConfigError> {
-    let mut warnings = Vec::new();
-    for (key, node) in fields.entries.iter().filter(|(key, _)| !SECTIONS.contains(key)) {
-        match nearest(key, &SECTIONS) {
-            Some("model_filter") if fields.get("model_filter").is_none() => {
-                return Err(unknown_key(key, node, &SECTIONS));
-            }
-            Some(near) => {
-                let message = format!("unknown key, ignored; did you mean {near:?}?");
-                warnings.push(node.error(message).to_string());
-            }
-            None => warnings.push(node.error("unknown key, ignored").to_string()),
-        }
-    }
-    Ok(warnings)
+/// The error for each unknown key at the top level. Anchors are kept there: a key that holds one
+/// is free, and so is `x-…`, as in Compose files.
+fn top_level(fields: &Fields<'_>, text: &str) -> Vec<ConfigError> {
+    let is_unknown = |key: &str| {
+        !keys::TOP.contains(&key) && !key.starts_with("x-") && !traps::holds_anchor(key, text)
+    };
+    let unknown = fields.entries.iter().filter(|(key, _)| is_unknown(key));
+    unknown.map(|(key, node)| node.error(hints::unknown_key(key, &keys::TOP))).collect()
 }
 
 fn log_level(env: Environment<'_>) -> Result<LevelFilter, ConfigError> {
@@ -145,7 +176,9 @@ mod tests {
     const SAMPLE: &str = "model_filter: {base_url: 'sample:'}";
 
     fn read_with(yaml: &str, options: &Options, env: Environment<'_>) -> Result<Config, String> {
-        let config = compile(yaml.as_bytes(), "config.yaml".into(), options, env);
+        let found =
+            Found { path: "config.yaml".into(), bytes: yaml.as_bytes().to_vec(), is_public: false };
+        let config = compile(Some(found), options, env, &Files::default());
         config.map_err(|error| error.to_string())
     }
 
@@ -226,6 +259,7 @@ mod tests {
             host: Some("[::1]".to_owned()),
             port: Some(3),
             root_path: Some(String::new()),
+            ..Options::default()
         };
         let listening = |yaml: &str, options: &Options, env: Environment<'_>| {
             let server = read_with(yaml, options, env).unwrap().server;
@@ -260,10 +294,68 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_section_is_a_warning() {
-        let config = read(&format!("{SAMPLE}\nanchors: {{}}\nsever: {{port: 1}}")).unwrap();
-        let near = r#"config.yaml: sever: unknown key, ignored; did you mean "server"?"#;
-        assert_eq!(config.warnings, ["config.yaml: anchors: unknown key, ignored", near]);
+    fn an_unknown_section_is_an_error_unless_it_holds_an_anchor() {
+        let good = format!("x-mine: 1\nbase: &base {{cache_ttl: 5}}\n{SAMPLE}");
+        assert!(read(&good).unwrap().warnings.is_empty());
+        let error = read(&format!("{SAMPLE}\nsever: {{port: 1}}")).unwrap_err();
+        assert_eq!(error, r#"config.yaml: sever: unknown key, did you mean "server"?"#);
+        let error = read("base_url: 'sample:'").unwrap_err();
+        assert!(error.ends_with("belongs to an upstream, below `model_filter:`"), "{error}");
+    }
+
+    #[test]
+    fn options_and_variables_take_the_place_of_a_file() {
+        let env = |name: &str| match name {
+            "LLM_MF_BASE_URL" => Some("sample:".to_owned()),
+            "LLM_MF_REGEXP" => Some("a.*\n b.*".to_owned()),
+            "LLM_MF_SIMPLE" => Some("c,d e".to_owned()),
+            "LLM_MF_EXCLUDE" => Some(".*x".to_owned()),
+            "LLM_MF_API_KEY" => Some("hush".to_owned()),
+            "LLM_MF_CACHE_TTL" => Some("15m".to_owned()),
+            "LLM_MF_CLIENT_KEYS" => Some("hush-hush,hush-hush-2".to_owned()),
+            _ => None,
+        };
+        let alone = |options: &Options| compile(None, options, &env, &Files::default()).unwrap();
+        let config = alone(&Options::default());
+        let upstream = &config.upstreams[0];
+        let rules = upstream.filter.rules();
+        let strings = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
+        assert_eq!(rules.regexp, Some(strings(&["a.*", "b.*"])));
+        assert_eq!(rules.simple, Some(strings(&["c", "d", "e"])));
+        assert_eq!(rules.exclude_regexp, strings(&[".*x"]));
+        assert_eq!(upstream.cache_ttl, Some(Duration::from_secs(900)));
+        assert_eq!(upstream.api_key, Some(Secret::new("hush")));
+        assert_eq!(config.server.client_keys.len(), 2);
+        assert_eq!((config.file, config.warnings), (None, vec![]));
+        let options =
+            Options { keep: strings(&["k"]), hide: strings(&["h"]), ..Options::default() };
+        let rules = alone(&options).upstreams[0].filter.rules().clone();
+        assert_eq!((rules.regexp, rules.exclude_regexp), (Some(strings(&["k"])), strings(&["h"])));
+    }
+
+    #[test]
+    fn options_and_variables_replace_keys_of_the_file() {
+        let with = |yaml: &str, base_url: Option<&str>, keep: &str| {
+            let options = Options {
+                base_url: base_url.map(str::to_owned),
+                keep: vec![keep.to_owned()],
+                ..Options::default()
+            };
+            read_with(yaml, &options, &|_| None)
+        };
+        let yaml = "model_filter: {base_url: 'http://a/v1', regexp: ['('], simple: [b]}";
+        let rules = with(yaml, None, "k").unwrap().upstreams[0].filter.rules().clone();
+        assert_eq!(rules.regexp, Some(vec!["k".to_owned()]));
+        assert_eq!(rules.simple, Some(vec!["b".to_owned()]));
+        assert!(with(yaml, None, "(").unwrap_err().starts_with("--keep: \"(\": unclosed group"));
+        assert!(with("server: {port: 1}", Some("sample:"), "k").is_ok());
+        let several = "model_filter: {a: {base_url: 'sample:'}, b: {base_url: 'sample:'}}";
+        let error = with(several, None, "k").unwrap_err();
+        assert!(error.starts_with("--keep: applies only if"), "{error}");
+        let keyed = "model_filter: {base_url: 'http://a/v1', api_key: hush}";
+        let error = with(keyed, Some("http://b/v1"), "k").unwrap_err();
+        assert!(error.starts_with("--base-url: the api_key in config.yaml is for"), "{error}");
+        assert!(with(keyed, Some("http://a/v2"), "k").is_ok());
     }
 
     #[test]

@@ -8,26 +8,38 @@
 
 mod address;
 mod aliases;
+mod changes;
+mod choosing;
 mod clients;
 mod credentials;
 mod environment;
 mod errors;
+mod files;
+mod hints;
+mod keys;
 mod limits;
 mod load;
 mod models;
 mod node;
+mod overrides;
 mod proxy;
+mod quantity;
+mod search;
 mod server;
 mod settings;
 mod supervision;
+mod traps;
 mod upstream;
+mod url_advice;
+mod value;
 mod yaml;
 
 pub use self::credentials::client_key;
 pub use self::environment::{Environment, environment};
 pub use self::errors::{ConfigError, ConfigErrors};
+pub use self::files::Files;
 pub use self::limits::Limits;
-pub use self::load::{address, load};
+pub use self::load::{address, changes, load, load_with_files};
 pub use self::settings::{
     Alias, Authorization, BaseUrl, Config, Hidden, OwnModel, Server, Upstream,
 };

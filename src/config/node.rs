@@ -3,8 +3,7 @@
 //! The readers of a [`Node`] accept what PyYAML and pydantic accepted (numbers and booleans in
 //! quotes, `yes` and `off`). Every error names the file and the path of the key. An error in
 //! one key is collected and does not end the reading of the others. Limits: a quoted `"yes"`
-//! is the same as a plain one; octal (`0777`) and sexagesimal (`1:30`) numbers are refused,
-//! since they are easily misread.
+//! is the same as a plain one.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -13,11 +12,12 @@ use serde_json::{Map, Value as Json};
 use serde_yaml::Value;
 
 use super::errors::ConfigError;
+use super::{hints, quantity};
 use crate::cli;
 use crate::text::quoted;
 
 /// Ten years: longer than any process runs, and far from overflowing an `Instant`.
-const MAX_SECONDS: u32 = 315_360_000;
+const MAX_DURATION: Duration = Duration::from_secs(315_360_000);
 
 /// More threads or connections than any machine has.
 const MAX_COUNT: u64 = 100_000;
@@ -25,13 +25,40 @@ const MAX_COUNT: u64 = 100_000;
 /// The most that a held body may take, in bytes (1 GiB).
 const MAX_SIZE: u64 = 1 << 30;
 
-/// The errors that were found so far, in their order.
+/// The errors and warnings that were found so far, in their order.
 #[derive(Default)]
-pub(super) struct Faults(RefCell<Vec<ConfigError>>);
+pub(super) struct Faults {
+    errors: RefCell<Vec<ConfigError>>,
+    warnings: RefCell<Vec<String>>,
+    /// Paths of keys whose value is from an option or a variable, which errors name.
+    origins: RefCell<Vec<(String, &'static str)>>,
+}
 
 impl Faults {
     pub(super) fn add(&self, error: ConfigError) {
-        self.0.borrow_mut().push(error);
+        self.errors.borrow_mut().push(error);
+    }
+
+    pub(super) fn warn(&self, warning: &ConfigError) {
+        self.warnings.borrow_mut().push(warning.to_string());
+    }
+
+    pub(super) fn set_origins(&self, origins: Vec<(String, &'static str)>) {
+        *self.origins.borrow_mut() = origins;
+    }
+
+    /// The option or variable that the value of a key is from.
+    fn origin(&self, keys: &str) -> Option<&'static str> {
+        let is_at = |path: &str| {
+            let rest = keys.strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let origins = self.origins.borrow();
+        origins.iter().find(|(path, _)| is_at(path)).map(|(_, source)| *source)
+    }
+
+    pub(super) fn take_warnings(&self) -> Vec<String> {
+        self.warnings.take()
     }
 
     /// The value; an error is collected.
@@ -40,7 +67,7 @@ impl Faults {
     }
 
     pub(super) fn into_errors(self) -> Vec<ConfigError> {
-        self.0.into_inner()
+        self.errors.into_inner()
     }
 }
 
@@ -80,8 +107,16 @@ impl<'a> Place<'a> {
         &self.keys
     }
 
+    /// Whether the value is from an option or a variable.
+    pub(super) fn is_overridden(&self) -> bool {
+        self.faults.origin(&self.keys).is_some()
+    }
+
     pub(super) fn error(&self, message: impl AsRef<str>) -> ConfigError {
         let (file, keys, message) = (self.file, &self.keys, message.as_ref());
+        if let Some(source) = self.faults.origin(keys) {
+            return ConfigError::new(format!("{source}: {message}"));
+        }
         let separator = if keys.is_empty() { "" } else { ": " };
         ConfigError::new(format!("{file}{separator}{keys}: {message}"))
     }
@@ -117,7 +152,13 @@ impl<'a> Node<'a> {
 
     pub(super) fn fields(&self) -> Result<Fields<'a>, ConfigError> {
         let Value::Mapping(mapping) = self.value else {
-            return Err(self.unlike("a mapping"));
+            let advice = match self.value {
+                Value::Sequence(_) => ": leave out the \"- \" in front of the keys",
+                Value::String(_) => ": write `key: value` on lines of their own below",
+                _ => "",
+            };
+            let found = kind(self.value);
+            return Err(self.error(format!("expected a mapping, found {found}{advice}")));
         };
         let mut fields = Fields { place: self.place.clone(), entries: Vec::new() };
         for (key, value) in mapping {
@@ -137,8 +178,18 @@ impl<'a> Node<'a> {
                 let found = kind(self.value);
                 Err(self.error(format!("expected a string, found {found}: put it in quotes")))
             }
+            // `- .*: free` is a mapping.
+            Value::Mapping(_) => {
+                Err(self
+                    .error("expected a string, found a mapping: put a text with \": \" in quotes"))
+            }
             _ => Err(self.unlike("a string")),
         }
+    }
+
+    /// The value as errors show it. Must not be called with a secret.
+    pub(super) fn shown(&self) -> String {
+        shown(self.value)
     }
 
     pub(super) fn strings(&self) -> Result<Vec<String>, ConfigError> {
@@ -158,7 +209,8 @@ impl<'a> Node<'a> {
     /// The items of a list; `what` names them in the error.
     pub(super) fn items(&self, what: &str) -> Result<Vec<Node<'a>>, ConfigError> {
         let Value::Sequence(items) = self.value else {
-            return Err(self.error(format!("expected a list of {what}")));
+            let example = if what == "strings" { ", such as ['a', 'b']" } else { "" };
+            return Err(self.error(format!("expected a list of {what}{example}")));
         };
         let item = |(index, value)| Node { place: self.place.item(index), value };
         Ok(items.iter().enumerate().map(item).collect())
@@ -178,38 +230,32 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Seconds, also 0.
+    /// A duration, also 0.
     pub(super) fn duration(&self) -> Result<Duration, ConfigError> {
-        self.seconds().ok_or_else(|| {
-            let value = shown(self.value);
-            self.error(format!("{value} is not a number of seconds (0 to {MAX_SECONDS})"))
-        })
+        self.time().ok_or_else(|| self.no_duration("at most ten years"))
     }
 
-    /// Seconds, more than 0: a timeout of 0 would fail at once.
+    /// A duration of more than 0: a timeout of 0 would fail at once.
     pub(super) fn timeout(&self) -> Result<Duration, ConfigError> {
-        self.seconds().filter(|wait| !wait.is_zero()).ok_or_else(|| {
-            let value = shown(self.value);
-            let range = format!("(more than 0, at most {MAX_SECONDS})");
-            self.error(format!("{value} is not a number of seconds {range}"))
-        })
+        let time = self.time().filter(|time| !time.is_zero());
+        time.ok_or_else(|| self.no_duration("more than 0, at most ten years"))
     }
 
-    fn seconds(&self) -> Option<Duration> {
-        let seconds: f64 = match self.value {
-            Value::Number(number) => number.as_f64()?,
-            Value::String(text) => decimal(text)?.parse().ok()?,
-            _ => return None,
-        };
-        let wait = Duration::try_from_secs_f64(seconds).ok()?;
-        (wait <= Duration::from_secs(MAX_SECONDS.into())).then_some(wait)
+    fn time(&self) -> Option<Duration> {
+        let time = quantity::duration(&self.scalar()?)?;
+        (time <= MAX_DURATION).then_some(time)
+    }
+
+    fn no_duration(&self, range: &str) -> ConfigError {
+        let value = shown(self.value);
+        self.error(format!("{value} is not a duration such as 30, 30s, 15m, 24h or 7d ({range})"))
     }
 
     /// A number of bytes, with or without a unit.
     pub(super) fn size(&self) -> Result<u64, ConfigError> {
         let size = match self.value {
             Value::Number(number) => number.as_u64(),
-            Value::String(text) => size(text),
+            Value::String(text) => quantity::size(text),
             _ => None,
         };
         size.filter(|size| (1..=MAX_SIZE).contains(size)).ok_or_else(|| {
@@ -221,16 +267,22 @@ impl<'a> Node<'a> {
 
     /// A number of things, at least 1.
     pub(super) fn count(&self) -> Result<usize, ConfigError> {
-        let count = match self.value {
-            Value::Number(number) => number.as_u64(),
-            Value::String(text) => decimal(text).and_then(|text| text.parse().ok()),
-            _ => None,
-        };
+        let count = self.scalar().and_then(|text| quantity::count(&text));
         let count = count.filter(|count| (1..=MAX_COUNT).contains(count));
         let count = count.and_then(|count| usize::try_from(count).ok());
         count.ok_or_else(|| {
-            self.error(format!("{} is not a number from 1 to {MAX_COUNT}", shown(self.value)))
+            let value = shown(self.value);
+            self.error(format!("{value} is not a number from 1 to {MAX_COUNT}, such as 512 or 2k"))
         })
+    }
+
+    /// A string or a number, as text.
+    pub(super) fn scalar(&self) -> Option<String> {
+        match self.value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
     }
 
     pub(super) fn port(&self) -> Result<u16, ConfigError> {
@@ -269,7 +321,7 @@ impl<'a> Fields<'a> {
     /// Collects an error for every key but these.
     pub(super) fn only(&self, known: &[&str]) {
         for (key, node) in self.entries.iter().filter(|(key, _)| !known.contains(key)) {
-            self.place.faults.add(unknown_key(key, node, known));
+            self.place.faults.add(node.error(hints::unknown_key(key, known)));
         }
     }
 
@@ -281,69 +333,6 @@ impl<'a> Fields<'a> {
     ) -> Option<T> {
         self.get(key).and_then(|node| self.place.faults.keep(reader(node)))
     }
-}
-
-/// The error for an unknown key: it names the nearest known one, or else all.
-pub(super) fn unknown_key(key: &str, node: &Node<'_>, known: &[&str]) -> ConfigError {
-    node.error(match nearest(key, known) {
-        Some(near) => format!("unknown key, did you mean {near:?}?"),
-        None => format!("unknown key, known are: {}", known.join(", ")),
-    })
-}
-
-/// The known key that was probably meant.
-pub(super) fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
-    let key = key.to_lowercase();
-    let near = known.iter().map(|known| (edits(&key, known), *known)).min()?;
-    // A third of the letters: `regex` means `regexp`, while `url` could mean anything.
-    (near.0 <= (key.chars().count() / 3).max(1)).then_some(near.1)
-}
-
-/// The edit distance of two words: insertions, deletions, changes and swaps of neighbours.
-fn edits(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            table[i][j] = if i == 0 || j == 0 {
-                i + j
-            } else {
-                let changed = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                changed.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1)
-            };
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                table[i][j] = table[i][j].min(table[i - 2][j - 2] + 1);
-            }
-        }
-    }
-    table[a.len()][b.len()]
-}
-
-/// A number as Python writes it, ready for Rust's parser.
-fn decimal(text: &str) -> Option<String> {
-    let text = text.trim();
-    let bytes = text.as_bytes();
-    let octal = bytes.len() > 1 && bytes[0] == b'0' && bytes[1].is_ascii_digit();
-    let letters = |c: char| c.is_ascii_digit() || "+-.eE_".contains(c);
-    let ends = text.starts_with('_') || text.ends_with('_');
-    (!octal && !ends && text.chars().all(letters)).then(|| text.replace('_', ""))
-}
-
-fn size(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let factor: u64 = match unit.trim_start().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kb" => 1000,
-        "mb" => 1000 * 1000,
-        "gb" => 1000 * 1000 * 1000,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        _ => return None,
-    };
-    decimal(number)?.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// Whether the values at a path of keys are secrets, which errors must not show.
@@ -412,18 +401,17 @@ mod tests {
         read(yaml, |node| node.boolean())
     }
 
-    fn size(yaml: &str) -> Option<u64> {
-        read(yaml, |node| node.size())
-    }
-
     #[test]
     fn numbers_are_read_as_python_read_them() {
         for (yaml, seconds) in [("900", 900.0), ("1.5", 1.5), ("'900'", 900.0), ("1e3", 1000.0)] {
             assert_eq!(timeout(yaml), Some(seconds), "{yaml}");
         }
         assert_eq!(timeout("9_00"), Some(900.0));
-        for yaml in ["0", "-1", ".nan", ".inf", "nan", "inf", "1:30", "0777", "1e300", "true", "[]"]
-        {
+        assert_eq!(timeout("15m"), Some(900.0));
+        for yaml in [
+            "0", "0s", "-1", "11y", "4000d", ".nan", ".inf", "nan", "inf", "1:30", "0777", "1e300",
+            "true", "[]",
+        ] {
             assert_eq!(timeout(yaml), None, "{yaml}");
         }
     }
@@ -437,28 +425,5 @@ mod tests {
             assert_eq!(boolean(yaml), Some(false), "{yaml}");
         }
         assert_eq!(boolean("maybe"), None);
-    }
-
-    #[test]
-    fn sizes_have_units() {
-        for (yaml, bytes) in
-            [("1", 1), ("64MiB", 64 << 20), ("10 MB", 10_000_000), ("1GiB", 1 << 30)]
-        {
-            assert_eq!(size(yaml), Some(bytes), "{yaml}");
-        }
-        for yaml in ["0", "-1", "1.5", "2GiB", "64M", "99999999999999999999 GiB", "lots"] {
-            assert_eq!(size(yaml), None, "{yaml}");
-        }
-    }
-
-    #[test]
-    fn the_nearest_key_is_near() {
-        let known = ["base_url", "regexp", "simple", "cache_ttl"];
-        assert_eq!(nearest("regex", &known), Some("regexp"));
-        assert_eq!(nearest("base_ur", &known), Some("base_url"));
-        assert_eq!(nearest("Base-URL", &known), Some("base_url"));
-        assert_eq!(nearest("simpel", &known), Some("simple"));
-        assert_eq!(nearest("url", &known), None);
-        assert_eq!(nearest("", &known), None);
     }
 }

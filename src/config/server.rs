@@ -5,29 +5,15 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use super::clients;
 use super::environment::{Environment, Sources, variable};
 use super::errors::ConfigError;
 use super::limits::Limits;
 use super::node::Node;
 use super::settings::Server;
+use super::{clients, keys};
 use crate::cli::{self, Options};
 use crate::secret::Secret;
 use crate::text::quoted;
-
-const KEYS: [&str; 11] = [
-    "host",
-    "port",
-    "root_path",
-    "client_keys",
-    "allowed_hosts",
-    "allowed_origins",
-    "head_timeout",
-    "idle_connection_timeout",
-    "max_connections",
-    "max_requests",
-    "shutdown_timeout",
-];
 
 const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 8080;
@@ -45,6 +31,7 @@ pub(super) struct TypedServer {
     allowed_origins: Vec<String>,
     limits: Limits,
     shutdown_timeout: Option<Duration>,
+    watch: Option<bool>,
 }
 
 /// Reads the host and the port alone.
@@ -57,7 +44,7 @@ pub(super) fn address(node: &Node<'_>) -> Result<TypedServer, ConfigError> {
 /// Reads the section.
 pub(super) fn typed(node: &Node<'_>, sources: Sources<'_>) -> Result<TypedServer, ConfigError> {
     let fields = node.fields()?;
-    fields.only(&KEYS);
+    fields.only(&keys::SERVER);
     let defaults = Limits::default();
     let timeout = |key: &str, default| fields.read(key, Node::timeout).unwrap_or(default);
     let count = |key: &str, default| fields.read(key, Node::count).unwrap_or(default);
@@ -66,6 +53,7 @@ pub(super) fn typed(node: &Node<'_>, sources: Sources<'_>) -> Result<TypedServer
         idle_timeout: timeout("idle_connection_timeout", defaults.idle_timeout),
         max_connections: count("max_connections", defaults.max_connections),
         max_requests: count("max_requests", defaults.max_requests),
+        max_upgrades: count("max_upgrades", defaults.max_upgrades),
         ..defaults
     };
     let checked = |key: &str, check: fn(&str) -> Result<String, String>| {
@@ -84,6 +72,7 @@ pub(super) fn typed(node: &Node<'_>, sources: Sources<'_>) -> Result<TypedServer
         allowed_origins: allowed_origins.unwrap_or_default(),
         limits,
         shutdown_timeout: fields.read("shutdown_timeout", Node::timeout),
+        watch: fields.read("watch", Node::boolean),
     })
 }
 
@@ -121,6 +110,7 @@ pub(super) fn server(
         allowed_hosts: typed.allowed_hosts,
         allowed_origins: typed.allowed_origins,
         limits: typed.limits,
+        watch: typed.watch.unwrap_or(true),
         shutdown_timeout: typed.shutdown_timeout.unwrap_or(SHUTDOWN_TIMEOUT),
     })
 }

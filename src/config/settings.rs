@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use super::changes::Fingerprint;
 use super::limits::Limits;
 use crate::filter::Filter;
 use crate::secret::Secret;
@@ -12,8 +13,8 @@ use crate::secret::Secret;
 /// Everything that was configured, checked and compiled.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The file it was read from, as it was given.
-    pub file: PathBuf,
+    /// The file it was read from, as it was given; none if options and variables are all of it.
+    pub file: Option<PathBuf>,
     /// The listening side.
     pub server: Server,
     /// The remote APIs, in the order of the file; at least one.
@@ -24,6 +25,8 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// Warnings for the log, one line each.
     pub warnings: Vec<String>,
+    /// What was typed, to name what a reload changes.
+    pub(super) fingerprint: Fingerprint,
 }
 
 /// The listening side.
@@ -45,6 +48,8 @@ pub struct Server {
     pub allowed_origins: Vec<String>,
     /// Limits for clients.
     pub limits: Limits,
+    /// Whether the configuration is read again when its files change.
+    pub watch: bool,
     /// How long a graceful shutdown waits for exchanges to end.
     pub shutdown_timeout: Duration,
 }
@@ -81,7 +86,7 @@ pub struct Upstream {
     /// Models that the configuration names. Without `list_path` the upstream is not asked for its
     /// list.
     pub models: Option<Vec<OwnModel>>,
-    /// Where the list is, with its query: from a `/` on below the address, or a URL of the same
+    /// The path of the list with its query: from a `/` on below the address, or a URL of the same
     /// origin. `/models` if absent.
     pub list_path: Option<String>,
     /// The longest silence inside a response.

@@ -4,45 +4,16 @@
 //! each, in the order in which clients see their models. Limits: a name stands for one API;
 //! there is no failover.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use super::environment::Sources;
 use super::errors::{ConfigError, io_reason};
-use super::node::{Fields, Node, Place, nearest, unknown_key};
+use super::hints::{self, unknown_key};
+use super::node::{Fields, Node, Place};
 use super::settings::{Authorization, BaseUrl, Hidden, Upstream};
-use super::{address, credentials, models, proxy};
+use super::{address, choosing, credentials, keys, models, proxy, url_advice};
 use crate::filter::{Filter, Rules};
 use crate::text::quoted;
-
-const KEYS: [&str; 22] = [
-    "base_url",
-    "prefix",
-    "name_prefix",
-    "api_key",
-    "authorization",
-    "headers",
-    "regexp",
-    "simple",
-    "exclude",
-    "default",
-    "case_sensitive",
-    "hidden",
-    "cache_ttl",
-    "cache_stale",
-    "connection_timeout",
-    "total_timeout",
-    "list_timeout",
-    "list_path",
-    "models",
-    "idle_timeout",
-    "max_body",
-    "tls",
-];
-
-/// The keys whose value is a mapping.
-const MAPPINGS: [&str; 3] = ["headers", "exclude", "tls"];
 
 const MISSING: &str = "base_url is missing";
 const NO_SETTINGS: &str = "expected an upstream's settings: a mapping with a base_url";
@@ -89,18 +60,24 @@ pub(super) fn upstreams(
 /// The names of a section without a `base_url`, or what is wrong with it.
 fn named<'f, 'a>(fields: &'f Fields<'a>) -> Result<Vec<&'f (&'a str, Node<'a>)>, ConfigError> {
     let entries = &fields.entries;
+    let wraps =
+        |(key, node): &&(&str, Node<'_>)| hints::means_upstreams(key) && !node.has("base_url");
+    if let Some((key, node)) = entries.iter().find(wraps) {
+        return Err(node.error(unknown_key(key, &keys::UPSTREAM)));
+    }
     // An upstream may have the name of a key, such as `default`.
     let is_named = |(key, node): &(&str, Node<'_>)| {
-        node.is_mapping() && (node.has("base_url") || !KEYS.contains(key))
+        node.is_mapping() && (node.has("base_url") || !keys::UPSTREAM.contains(key))
     };
     if !entries.is_empty() && entries.iter().all(is_named) {
         return Ok(entries.iter().collect());
     }
     let Some((example, _)) = entries.iter().find(|(_, node)| node.has("base_url")) else {
-        let mut unknown = entries.iter().filter(|(key, _)| !KEYS.contains(key));
+        let mut unknown = entries.iter().filter(|(key, _)| !keys::UPSTREAM.contains(key));
         // A mistyped key is a better hint than a missing base_url.
-        if let Some((key, node)) = unknown.clone().find(|(key, _)| nearest(key, &KEYS).is_some()) {
-            return Err(unknown_key(key, node, &KEYS));
+        let has_hint = |(key, _): &&(&str, Node<'_>)| hints::advice(key, &keys::UPSTREAM).is_some();
+        if let Some((key, node)) = unknown.clone().find(has_hint) {
+            return Err(node.error(unknown_key(key, &keys::UPSTREAM)));
         }
         let odd = unknown.find(|(_, node)| !node.is_mapping());
         return Err(match odd.filter(|_| entries.iter().any(is_named)) {
@@ -111,8 +88,8 @@ fn named<'f, 'a>(fields: &'f Fields<'a>) -> Result<Vec<&'f (&'a str, Node<'a>)>,
     let mut named = Vec::new();
     for entry in entries {
         let (key, node) = entry;
-        let known = KEYS.contains(key);
-        if node.is_mapping() && (node.has("base_url") || !MAPPINGS.contains(key)) {
+        let known = keys::UPSTREAM.contains(key);
+        if node.is_mapping() && (node.has("base_url") || !keys::MAPPINGS.contains(key)) {
             named.push(entry);
         } else if known && !node.is_null() {
             let message = "this setting belongs below a name, such as";
@@ -138,16 +115,17 @@ fn upstream(
     around: &Around<'_>,
 ) -> Result<Upstream, ConfigError> {
     let fields = node.fields()?;
-    fields.only(&KEYS);
+    fields.only(&keys::UPSTREAM);
     let sources = around.sources;
-    let mistyped = |(key, _): &(&str, Node<'_>)| {
-        !KEYS.contains(key) && nearest(key, &KEYS) == Some("base_url")
-    };
+    let mistyped =
+        |(key, _): &(&str, Node<'_>)| !keys::UPSTREAM.contains(key) && hints::means_base_url(key);
     if fields.get("base_url").is_none() && !fields.entries.iter().any(mistyped) {
         node.place.faults.add(node.error(MISSING));
     }
     let base_url = fields.read("base_url", |node| {
-        address::base_url(node.string()?).map_err(|error| node.error(error))
+        let base_url = address::base_url(node.string()?).map_err(|error| node.error(error))?;
+        check_url(node, &base_url, fields.get("api_key").is_some())?;
+        Ok(base_url)
     });
     // If it is missing, the rest is still checked, and the configuration is refused.
     let base_url = base_url.unwrap_or(BaseUrl::Sample);
@@ -159,7 +137,7 @@ fn upstream(
         (None, BaseUrl::Sample) => "sample".to_owned(),
         (None, BaseUrl::Remote(url)) => address::authority(url).to_owned(),
     };
-    let api_key = fields.read("api_key", |node| credentials::secret(node, sources));
+    let api_key = fields.read("api_key", |node| credentials::api_key(node, sources));
     let has_api_key = fields.get("api_key").is_some();
     let authorization = fields.read("authorization", |node| {
         credentials::authorization(node, &name, has_api_key, around.has_client_keys)
@@ -202,12 +180,28 @@ fn upstream(
         list_timeout: list_timeout.unwrap_or(total_timeout.min(Duration::from_secs(10))),
         idle_timeout: seconds("idle_timeout", 300),
         max_body: fields.read("max_body", Node::size).unwrap_or(64 << 20),
-        ca_file: fields.read("tls", |node| ca_file(node, sources.folder)).flatten(),
+        ca_file: fields.read("tls", |node| ca_file(node, sources)).flatten(),
         proxy: proxy::proxy(&base_url, sources.env)?,
         filter: filter(&fields),
         hidden: fields.read("hidden", hidden).unwrap_or(Hidden::Allow),
         base_url,
     })
+}
+
+/// Warns of slips in an address; the error if it is that of an endpoint.
+fn check_url(node: &Node<'_>, base_url: &BaseUrl, has_api_key: bool) -> Result<(), ConfigError> {
+    let BaseUrl::Remote(url) = base_url else { return Ok(()) };
+    if let Some(fault) = url_advice::endpoint(url) {
+        return Err(node.error(fault));
+    }
+    if let Some(warning) = url_advice::unversioned(url) {
+        node.place.faults.warn(&node.error(warning));
+    }
+    if has_api_key && url_advice::is_readable_on_its_way(url) {
+        let warning = "the api_key is sent unencrypted to a public host: use https://";
+        node.place.faults.warn(&node.error(warning));
+    }
+    Ok(())
 }
 
 fn prefix(node: &Node<'_>) -> Result<String, ConfigError> {
@@ -235,13 +229,14 @@ fn hidden(node: &Node<'_>) -> Result<Hidden, ConfigError> {
     }
 }
 
-fn ca_file(node: &Node<'_>, folder: &Path) -> Result<Option<Vec<u8>>, ConfigError> {
+fn ca_file(node: &Node<'_>, sources: Sources<'_>) -> Result<Option<Vec<u8>>, ConfigError> {
     let fields = node.fields()?;
-    fields.only(&["ca_file"]);
+    fields.only(&keys::TLS);
     Ok(fields.read("ca_file", |node| {
         let path = node.string()?;
         let fault = |message: &str| node.error(format!("{}: {message}", quoted(path)));
-        let pem = fs::read(folder.join(path)).map_err(|error| fault(&io_reason(&error)))?;
+        let pem = sources.files.read(&sources.folder.join(path), node.place.keys());
+        let pem = pem.map_err(|error| fault(&io_reason(&error)))?;
         if holds_certificate(&pem) { Ok(pem) } else { Err(fault("holds no certificate (PEM)")) }
     }))
 }
@@ -256,8 +251,11 @@ fn holds_certificate(pem: &[u8]) -> bool {
 
 fn filter(fields: &Fields<'_>) -> Filter {
     let exclude = fields.read("exclude", |node| {
+        if !node.is_mapping() {
+            return Err(node.error("expected a mapping such as {regexp: ['a.*'], simple: ['b']}"));
+        }
         let fields = node.fields()?;
-        fields.only(&["regexp", "simple"]);
+        fields.only(&keys::EXCLUDE);
         Ok((fields.read("regexp", Node::strings), fields.read("simple", Node::strings)))
     });
     let (exclude_regexp, exclude_simple) = exclude.unwrap_or_default();
@@ -267,6 +265,8 @@ fn filter(fields: &Fields<'_>) -> Filter {
         simple: fields.read("simple", Node::strings),
         exclude_regexp: exclude_regexp.unwrap_or_default(),
         exclude_simple: exclude_simple.unwrap_or_default(),
+        conditions: fields.read("where", choosing::conditions).unwrap_or_default(),
+        order: fields.read("order", choosing::order),
         default: fields.read("default", |node| Ok(node.string()?.to_owned())),
     };
     loop {

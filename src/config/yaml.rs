@@ -7,6 +7,8 @@ use serde_yaml::{Mapping, Value};
 
 use super::errors::ConfigError;
 use super::node::{Place, is_secret};
+use super::traps;
+use crate::text::quoted;
 
 /// The value of the file; null if it is empty.
 pub(super) fn parse(bytes: &[u8], place: &Place<'_>) -> Result<Value, ConfigError> {
@@ -18,19 +20,35 @@ pub(super) fn parse(bytes: &[u8], place: &Place<'_>) -> Result<Value, ConfigErro
     })?;
     let value = serde_yaml::from_str(text).map_err(|error| {
         let message = error.to_string();
-        // `!!int sk-1`: serde's message shows the value, which may be a secret.
-        let invalid = message.split_once("invalid value: ");
-        let twice = message.split_once(": duplicate entry with key ");
-        match (invalid, twice.filter(|(keys, _)| is_secret(keys))) {
-            (Some((keys, _)), _) => place.error(format!("{keys}the value does not fit its tag")),
-            (None, Some((keys, rest))) => {
-                let line = rest.rsplit_once(" at line ").map_or("?", |(_, line)| line);
-                place.error(format!("{keys}: a key stands twice at line {line}"))
-            }
-            (None, None) => place.error(message),
+        let (line, column) =
+            error.location().map_or((1, 1), |location| (location.line(), location.column()));
+        if let Some(explained) = traps::explained(&message, line, column, text) {
+            return place.error(explained);
         }
+        // `!!int sk-1`: serde's message shows the value, which may be a secret.
+        if let Some((keys, _)) = message.split_once("invalid value: ") {
+            return place.error(format!("{keys}the value does not fit its tag"));
+        }
+        place.error(match message.split_once("duplicate entry with key ") {
+            Some((keys, rest)) => twice(keys, rest, (line, column), text),
+            None => message,
+        })
     })?;
     merged(value, place)
+}
+
+/// The error for a key that is given twice. `keys` is the path of the mapping, `rest` begins with
+/// the key in quotes; the place is that of the mapping.
+fn twice(keys: &str, rest: &str, (line, column): (usize, usize), text: &str) -> String {
+    let key = rest.strip_prefix('"').and_then(|rest| rest.split('"').next()).unwrap_or_default();
+    let shown =
+        if is_secret(keys.trim_end_matches(": ")) { "a key".to_owned() } else { quoted(key) };
+    match traps::both_lines(key, line, column, text) {
+        Some((first, second)) => {
+            format!("{keys}{shown} is given twice, on lines {first} and {second}")
+        }
+        None => format!("{keys}{shown} is given twice, at line {line} column {column}"),
+    }
 }
 
 /// Resolves merge keys. `Value::apply_merge` does not look inside merged mappings, and changes

@@ -1,13 +1,11 @@
 //! The decision of a filter about each model.
 
-use std::collections::HashMap;
-use std::fmt;
-
-use regex::Regex;
-
-use super::pattern::{Compiler, PatternError};
+use super::matcher::Matcher;
+use super::order::{Order, Place};
+use super::pattern::{Compiler, Id, Pattern, PatternError, folded};
+use super::rule::{Rule, Verdict};
 use super::rules::Rules;
-use crate::text::quoted;
+use crate::facts::Facts;
 
 /// The largest compiled pattern of the configuration, in bytes.
 const SIZE_LIMIT: usize = 10 * 1024 * 1024;
@@ -23,9 +21,9 @@ const TRIAL_PATTERNS: usize = 100;
 pub struct Filter {
     rules: Rules,
     /// `None` keeps every model: neither `regexp` nor `simple` is given.
-    keep: Option<Matcher>,
-    exclude: Matcher,
-    default: Option<Regex>,
+    pub(super) keep: Option<Matcher>,
+    pub(super) exclude: Matcher,
+    pub(super) default: Option<Pattern>,
 }
 
 impl Filter {
@@ -83,7 +81,7 @@ impl Filter {
     /// Whether the model is kept, and the rule that decided. A model that matches an `exclude` rule
     /// but no other is hidden because no rule matched.
     pub fn verdict(&self, id: &str) -> Verdict {
-        let id = self.folded(id);
+        let id = self.id(id);
         let kept_by = match &self.keep {
             None => Some(Rule::NoneGiven),
             Some(keep) => keep.rule_for(&id),
@@ -104,136 +102,80 @@ impl Filter {
 
     /// Whether an `exclude` rule matches the model, whatever the other rules say.
     pub fn excludes(&self, id: &str) -> bool {
-        self.exclude.rule_for(&self.folded(id)).is_some()
+        self.exclude.rule_for(&self.id(id)).is_some()
     }
 
     /// Whether every model is kept, because there are no rules.
     pub fn keeps_all(&self) -> bool {
-        self.keep.is_none() && self.exclude.patterns.is_empty() && self.exclude.names.is_empty()
+        self.keep.is_none() && self.exclude.is_empty() && !self.has_conditions()
+    }
+
+    /// Whether the model is kept, judged by its name and by what its list says about it. Names in
+    /// `simple` need not meet the conditions. `now` is in seconds since 1970.
+    pub fn judge(&self, id: &str, facts: &Facts, now: u64) -> Verdict {
+        self.with_conditions(self.verdict(id), facts, now)
+    }
+
+    /// A verdict by name with the conditions applied: see [`Filter::judge`].
+    pub fn with_conditions(&self, verdict: Verdict, facts: &Facts, now: u64) -> Verdict {
+        if !verdict.kept || verdict.rule.is_name() {
+            return verdict;
+        }
+        match self.rules.conditions.failure(facts, now) {
+            Some(failure) => Verdict { kept: false, rule: Rule::Condition(failure) },
+            None => verdict,
+        }
     }
 
     /// Whether only the upstream's list says which models there are: neither `regexp` nor `simple`
-    /// is given, so that every name is kept that is not excluded, in whatever spelling.
+    /// is given, or there is an `exclude` beside `regexp`. Then a name is kept in each spelling that
+    /// is not excluded, and upstreams know many: `gpt:online` of OpenRouter, `llama` for
+    /// `llama:latest` of Ollama.
     pub fn needs_list(&self) -> bool {
-        self.keep.is_none()
+        match &self.keep {
+            None => true,
+            Some(keep) => !keep.patterns.is_empty() && !self.exclude.is_empty(),
+        }
     }
 
-    /// Orders kept models: if one of them matches `default`, they are sorted by id and the first
-    /// match moves to the front; otherwise they keep their order. `id` returns a model's id
-    /// without the prefix.
-    pub fn order<T>(&self, models: &mut [T], id: impl Fn(&T) -> &str) {
-        let Some(default) = &self.default else { return };
-        let is_default = |model: &T| default.is_match(&self.folded(id(model)));
-        if !models.iter().any(is_default) {
-            return;
-        }
-        models.sort_by(|a, b| id(a).cmp(id(b)));
+    /// Whether models must meet conditions.
+    pub fn has_conditions(&self) -> bool {
+        !self.rules.conditions.is_empty()
+    }
+
+    /// Whether models are judged or sorted by what their list says about them.
+    pub fn needs_facts(&self) -> bool {
+        self.has_conditions() || self.rules.order.is_some_and(Order::needs_facts)
+    }
+
+    /// Whether the model goes to the head of the list if it is the first that does.
+    pub fn is_default(&self, id: &str) -> bool {
+        self.default.as_ref().is_some_and(|default| default.is_match(&self.id(id)))
+    }
+
+    /// Sorts kept models by `order`, and moves the first match of `default` to the front. Without
+    /// `order` they are sorted by id if there is such a match, else they keep their order.
+    pub fn order<'p, T>(&self, models: &mut [T], place: impl Fn(&T) -> Place<'p>) {
+        let is_default = |model: &T| self.is_default(place(model).id);
+        let has_default = models.iter().any(is_default);
+        let order = match self.rules.order {
+            Some(order) => order,
+            None if has_default => Order::Id,
+            None => return,
+        };
+        order.sort(models, &place);
         if let Some(first) = models.iter().position(is_default) {
             models[..=first].rotate_right(1);
         }
     }
 
-    /// The kept model that `default` puts at the head of the list.
-    pub fn first<'a>(&self, kept: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-        let default = self.default.as_ref()?;
-        kept.filter(|id| default.is_match(&self.folded(id))).min()
+    pub(super) fn id<'a>(&self, id: &'a str) -> Id<'a> {
+        Id::new(id, self.rules.case_sensitive)
     }
 
-    /// An id as it is compared: in lower case unless the rules are case-sensitive.
+    /// An id as names are compared: in lower case unless the rules are case-sensitive.
     pub fn folded(&self, id: &str) -> String {
         folded(id, self.rules.case_sensitive)
-    }
-}
-
-fn folded(id: &str, case_sensitive: bool) -> String {
-    if case_sensitive { id.to_owned() } else { id.to_lowercase() }
-}
-
-/// The decision about one model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// Whether clients see it.
-    pub kept: bool,
-    /// The reason.
-    pub rule: Rule,
-}
-
-/// The rule that decided. Displayed as `regexp[0] ".*llama.*"` or `simple "gpt-4o"`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Rule {
-    /// The first entry that matched.
-    Entry {
-        /// Its list: `regexp`, `simple`, `exclude.regexp` or `exclude.simple`.
-        list: &'static str,
-        /// Its index in the list.
-        index: usize,
-        /// The pattern or name as the user typed it.
-        typed: String,
-    },
-    /// Neither `regexp` nor `simple` is given: kept.
-    NoneGiven,
-    /// At least one of them is given, and nothing matched: hidden.
-    NoneMatched,
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // A name is easy to find in the file without its index.
-            Rule::Entry { list, typed, .. } if list.ends_with("simple") => {
-                write!(f, "{list} {}", quoted(typed))
-            }
-            Rule::Entry { list, index, typed } => {
-                write!(f, "{list}[{index}] {}", quoted(typed))
-            }
-            Rule::NoneGiven => f.write_str("no rules given"),
-            Rule::NoneMatched => f.write_str("no rule matched"),
-        }
-    }
-}
-
-/// A list of patterns and a list of names.
-#[derive(Debug, Clone)]
-struct Matcher {
-    regexp_key: &'static str,
-    /// The patterns, as typed and compiled.
-    patterns: Vec<(String, Regex)>,
-    simple_key: &'static str,
-    /// The names as typed.
-    names: Vec<String>,
-    /// From a folded name to its first index in `names`.
-    name_index: HashMap<String, usize>,
-}
-
-impl Matcher {
-    /// Each list comes with its key in the configuration.
-    fn new(
-        compiler: &Compiler,
-        (regexp_key, patterns): (&'static str, &[String]),
-        (simple_key, names): (&'static str, &[String]),
-    ) -> Result<Matcher, PatternError> {
-        let compiled = patterns.iter().enumerate().map(|(index, pattern)| {
-            let regex = compiler.whole_match(format!("{regexp_key}[{index}]"), pattern)?;
-            Ok((pattern.clone(), regex))
-        });
-        let patterns = compiled.collect::<Result<_, _>>()?;
-        let mut name_index = HashMap::new();
-        for (index, name) in names.iter().enumerate() {
-            name_index.entry(folded(name, compiler.case_sensitive)).or_insert(index);
-        }
-        Ok(Matcher { regexp_key, patterns, simple_key, names: names.to_vec(), name_index })
-    }
-
-    /// The first name or pattern that matches a folded id. A name is looked up first because it is
-    /// the more specific reason, and cheaper.
-    fn rule_for(&self, id: &str) -> Option<Rule> {
-        if let Some(&index) = self.name_index.get(id) {
-            let typed = self.names[index].clone();
-            return Some(Rule::Entry { list: self.simple_key, index, typed });
-        }
-        let index = self.patterns.iter().position(|(_, regex)| regex.is_match(id))?;
-        let typed = self.patterns[index].0.clone();
-        Some(Rule::Entry { list: self.regexp_key, index, typed })
     }
 }
 
@@ -261,11 +203,17 @@ mod tests {
         Filter::new(&by_regexp(&[pattern])).unwrap_err()
     }
 
+    fn order(filter: &Filter, ids: &[&'static str]) -> Vec<&'static str> {
+        let facts = Facts::default();
+        let mut models = ids.to_vec();
+        let rule = Rule::NoneGiven;
+        filter.order(&mut models, |id: &&'static str| Place { id, facts: &facts, rule: &rule });
+        models
+    }
+
     fn ordered(default: &str, ids: &[&'static str]) -> Vec<&'static str> {
         let rules = Rules { default: Some(default.into()), ..Rules::default() };
-        let mut models = ids.to_vec();
-        Filter::new(&rules).unwrap().order(&mut models, |id| id);
-        models
+        order(&Filter::new(&rules).unwrap(), ids)
     }
 
     #[test]
@@ -293,9 +241,10 @@ mod tests {
 
     #[test]
     fn a_pattern_that_would_break_out_of_the_wrapper_is_refused() {
-        assert_eq!(refusal("a)(b").message, "unopened group");
-        assert_eq!(refusal("a)|(?:.*").message, "unopened group");
-        assert_eq!(refusal("(a").message, "unclosed group");
+        let message = |pattern: &str| refusal(pattern).message;
+        assert!(message("a)(b").starts_with("unopened group: "));
+        assert!(message("a)|(?:.*").starts_with("unopened group: "));
+        assert!(message("(a").starts_with("unclosed group: "));
     }
 
     #[test]
@@ -306,6 +255,21 @@ mod tests {
             assert!(!keeps(&rules, "Gpt-4B"));
         }
         assert!(keeps(&by_simple(&["ÉCOLE"]), "école"));
+    }
+
+    #[test]
+    fn a_pattern_may_distinguish_case_in_a_part() {
+        let rules = by_regexp(&["(?-i)GPT-.*", "(?-i:Qwen)/.*", "(?s-i)Z"]);
+        for (id, is_kept) in [
+            ("GPT-4", true),
+            ("gpt-4", false),
+            ("Qwen/ABC", true),
+            ("qwen/abc", false),
+            ("Z", true),
+            ("z", false),
+        ] {
+            assert_eq!(keeps(&rules, id), is_kept, "{id}");
+        }
     }
 
     #[test]
@@ -391,7 +355,10 @@ mod tests {
         }
         let rules = Rules { exclude_regexp: list(&["ok", "("]), ..Rules::default() };
         let error = Filter::new(&rules).unwrap_err();
-        assert_eq!(error.to_string(), r#"exclude.regexp[1] "(": unclosed group"#);
+        assert_eq!(
+            error.to_string(),
+            r#"exclude.regexp[1] "(": unclosed group: close it with ), or write \( for the character itself"#
+        );
         let rules = Rules { default: Some("(".into()), ..Rules::default() };
         assert_eq!(Filter::new(&rules).unwrap_err().key, "default");
     }
@@ -419,8 +386,6 @@ mod tests {
     fn a_default_that_is_not_there_leaves_the_order_alone() {
         assert_eq!(ordered("m", &["z", "m2", "a"]), ["z", "m2", "a"]);
         assert_eq!(ordered(".*", &[]), [""; 0]);
-        let mut models = vec!["z", "a"];
-        Filter::new(&Rules::default()).unwrap().order(&mut models, |id| id);
-        assert_eq!(models, ["z", "a"]);
+        assert_eq!(order(&Filter::new(&Rules::default()).unwrap(), &["z", "a"]), ["z", "a"]);
     }
 }

@@ -25,6 +25,49 @@ impl fmt::Display for PatternError {
 
 impl std::error::Error for PatternError {}
 
+/// An id as patterns and names compare it.
+pub(super) struct Id<'a> {
+    typed: &'a str,
+    /// In lower case unless the rules are case-sensitive.
+    pub(super) folded: String,
+}
+
+impl<'a> Id<'a> {
+    pub(super) fn new(typed: &'a str, case_sensitive: bool) -> Id<'a> {
+        Id { typed, folded: folded(typed, case_sensitive) }
+    }
+}
+
+/// An id in lower case unless the rules are case-sensitive.
+pub(super) fn folded(id: &str, case_sensitive: bool) -> String {
+    if case_sensitive { id.to_owned() } else { id.to_lowercase() }
+}
+
+/// A compiled pattern.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern {
+    /// As the user typed it.
+    pub(super) typed: String,
+    regex: Regex,
+    /// Whether a part of it distinguishes case by `(?-i)`, although the rules do not.
+    sees_case: bool,
+}
+
+impl Pattern {
+    /// Whether it matches the whole id.
+    pub(super) fn is_match(&self, id: &Id<'_>) -> bool {
+        self.regex.is_match(if self.sees_case { id.typed } else { &id.folded })
+    }
+}
+
+/// Whether a pattern has a group of flags that turns `i` off, as `(?-i)` and `(?s-i:…)`.
+fn has_case_flag(pattern: &str) -> bool {
+    pattern.split("(?").skip(1).any(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_alphabetic() && c != '-').unwrap_or(rest.len());
+        rest[..end].split_once('-').is_some_and(|(_, off)| off.contains('i'))
+    })
+}
+
 /// How patterns are compiled.
 pub(super) struct Compiler {
     pub(super) case_sensitive: bool,
@@ -34,7 +77,7 @@ pub(super) struct Compiler {
 
 impl Compiler {
     /// Compiles a pattern that must match an id from its first to its last character.
-    pub(super) fn whole_match(&self, key: String, pattern: &str) -> Result<Regex, PatternError> {
+    pub(super) fn whole_match(&self, key: String, pattern: &str) -> Result<Pattern, PatternError> {
         let compile = |pattern: &str| {
             RegexBuilder::new(pattern)
                 .case_insensitive(!self.case_sensitive)
@@ -48,16 +91,22 @@ impl Compiler {
             compile(&format!(r"\A(?:{pattern})\z"))
                 .or_else(|_| compile(&format!("\\A(?:{pattern}\n)\\z")))
         });
-        compiled.map_err(|error| {
-            let message = explained(&error.to_string());
-            PatternError { key, pattern: pattern.to_owned(), message }
-        })
+        match compiled {
+            Ok(regex) => {
+                let sees_case = has_case_flag(pattern);
+                Ok(Pattern { typed: pattern.to_owned(), regex, sees_case })
+            }
+            Err(error) => {
+                let message = explained(&error.to_string(), pattern);
+                Err(PatternError { key, pattern: pattern.to_owned(), message })
+            }
+        }
     }
 }
 
 /// An error of the regex crate, which is a drawing of several lines, as one line; with advice for
 /// syntax that works in Python.
-fn explained(drawing: &str) -> String {
+fn explained(drawing: &str, pattern: &str) -> String {
     let reason = drawing.rsplit_once("error: ").map_or(drawing, |(_, reason)| reason).trim();
     if reason.contains("look-around") {
         return "look-around such as (?=…) and (?!…) is not supported; to hide models, list them \
@@ -73,8 +122,34 @@ fn explained(drawing: &str) -> String {
     let mut chars = reason.chars();
     let reason: String =
         chars.next().into_iter().flat_map(char::to_lowercase).chain(chars).collect();
+    if reason.contains("repetition operator missing expression") && pattern.starts_with('*') {
+        let glob = quoted(&as_regexp(pattern));
+        return format!("a glob, but patterns are regular expressions: write {glob}");
+    }
+    let literal = [
+        ("repetition operator missing", r"write \+, \* or \? for the character itself"),
+        ("unclosed group", r"close it with ), or write \( for the character itself"),
+        ("unopened group", r"write \) for the character itself"),
+        ("unclosed character class", r"close it with ], or write \[ for the character itself"),
+    ];
+    if let Some((_, advice)) = literal.iter().find(|(what, _)| reason.starts_with(what)) {
+        return format!("{reason}: {advice}");
+    }
     if drawing.contains(r"\Z") && reason.contains("escape") {
         return format!(r"{reason}; leave \Z out (the whole id must match anyway) or write \z");
     }
     reason
+}
+
+/// A glob as a pattern.
+fn as_regexp(glob: &str) -> String {
+    let mut pattern = String::new();
+    for c in glob.chars() {
+        match c {
+            '*' if pattern.ends_with(".*") => {}
+            '*' => pattern.push_str(".*"),
+            c => pattern.push(c),
+        }
+    }
+    pattern
 }

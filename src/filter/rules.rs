@@ -1,5 +1,7 @@
 //! The rules of a filter as the user typed them.
 
+use super::conditions::Conditions;
+use super::order::Order;
 use super::pattern::PatternError;
 
 /// The rules as the user typed them.
@@ -16,6 +18,11 @@ pub struct Rules {
     pub exclude_regexp: Vec<String>,
     /// Ids to hide although another rule keeps them.
     pub exclude_simple: Vec<String>,
+    /// What models must be that no name of `simple` keeps.
+    pub conditions: Conditions,
+    /// How the kept models are sorted; `None` differs from the upstream's order: see
+    /// [`Filter::order`](super::Filter::order).
+    pub order: Option<Order>,
     /// Pattern of the model to put at the head of the list.
     pub default: Option<String>,
 }

@@ -9,8 +9,8 @@
 //! | LM Studio (`/api/v1/models`) | `{"models": […]}` | `key` |
 //! | llama.cpp | `{"models": […], "data": […]}` | as above, in each |
 //!
-//! Each model and everything around the models is passed on byte for byte. What changes: the values
-//! of ids and displayed names, if there are prefixes; in a list of several pages, the fields that
+//! Each model and everything around the models is passed on byte for byte. The changes are: the values
+//! of ids and displayed names, if there are prefixes; and in a list of several pages, the fields that
 //! speak of pages. Aliases come first, each as a copy of its model.
 //! Limits: at most 100,000 models; a model without an id, or with two, is not found.
 
@@ -76,7 +76,7 @@ impl<'a> List<'a> {
     /// Finds the models in a list, or in one page of it.
     ///
     /// # Errors
-    /// What is wrong with the list, as the end of a sentence.
+    /// The fault of the list, as the end of a sentence.
     pub fn find(body: &'a [u8]) -> Result<List<'a>, String> {
         let text = std::str::from_utf8(body).map_err(|error| format!("is not UTF-8: {error}"))?;
         let text = without_mark(text);
@@ -90,7 +90,7 @@ impl<'a> List<'a> {
         Ok(List { text, arrays, paging: Paging::read(text, members)?, first_alias: None })
     }
 
-    /// Where the next page is, if there is one.
+    /// The address of the next page, if there is one.
     pub fn next(&self) -> Option<&Next> {
         self.paging.next.as_ref()
     }
@@ -203,10 +203,10 @@ impl<'a> List<'a> {
         Written { body, models, identified, aliases }
     }
 
-    /// What the list says about its models.
+    /// The facts that the list has about its models.
     pub fn entries(&self) -> Vec<Entry> {
         let entry = |model: &Model<'_>| Entry::read(model.id.clone(), model.object());
-        self.models().iter().filter_map(entry).collect()
+        self.models().iter().map(entry).collect()
     }
 }
 
@@ -232,7 +232,7 @@ impl<'a> Array<'a> {
         models.chain(aliases).sum::<usize>() + 4
     }
 
-    /// Returns where the models are.
+    /// Returns the position of the models.
     fn write(&self, prefixes: Prefixes<'_>, out: &mut String) -> Range<usize> {
         if self.is_null && self.models.is_empty() {
             out.push_str("null");
@@ -253,7 +253,7 @@ impl<'a> Array<'a> {
     }
 }
 
-/// What is written in place of a part of the text.
+/// A replacement for a part of the text.
 enum Change<'l, 'a> {
     Text(String),
     Array(&'l Array<'a>),

@@ -6,6 +6,7 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 
 use super::reader::{NAMING, RawItem};
+use crate::facts::Facts;
 use crate::json::{self, Member};
 
 /// What Gemini writes before an id in `name`: the kind of the resource, not a part of the id.
@@ -49,9 +50,9 @@ pub struct Model<'a> {
     object: &'a str,
     /// Its id, as the upstream names it.
     pub id: String,
-    /// Where the text of the id is within the object.
+    /// The range of the text of the id within the object.
     place: Range<usize>,
-    /// The second field that names the model: its value and where that is. Ollama gives
+    /// The second field that names the model: its value and the range of that. Ollama gives
     /// `name` and `model`.
     second: Option<(String, Range<usize>)>,
     /// Where the texts of `name` and `display_name` are, if they are displayed names.
@@ -94,6 +95,11 @@ impl<'a> Model<'a> {
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         let second = self.second.as_ref().map(|(id, _)| id.as_str());
         std::iter::once(self.id.as_str()).chain(second.filter(|second| *second != self.id))
+    }
+
+    /// What the list says about it.
+    pub fn facts(&self) -> Facts {
+        Facts::read(self.object)
     }
 
     /// Its object, as it stands in the list.
@@ -179,7 +185,7 @@ fn title(object: &str, member: Member<'_>) -> Option<Range<usize>> {
     literal.starts_with('"').then(|| place.start + 1..place.end - 1)
 }
 
-/// The text of an id and where it is within the object; none if it is not text.
+/// The text of an id and its range within the object; none if it is not text.
 fn place(object: &str, literal: &str, is_id: bool) -> Option<(String, Range<usize>)> {
     let id: Cow<'_, str> = match literal.contains('\\') {
         false => literal.strip_prefix('"')?.strip_suffix('"')?.into(),

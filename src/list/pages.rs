@@ -17,7 +17,7 @@ use crate::json::{self, Member};
 pub(super) const FIELDS: [&str; 7] =
     ["has_more", "first_id", "last_id", "object", "links", "nextPageToken", "next_page_token"];
 
-/// Where the next page is.
+/// The address of the next page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// At the same URL with this parameter in its query.
@@ -31,7 +31,7 @@ pub enum Next {
     Link(String),
 }
 
-/// What a list says about its pages.
+/// The fields of a list that concern its pages.
 #[derive(Debug, Default)]
 pub(super) struct Paging {
     pub(super) next: Option<Next>,
@@ -82,7 +82,7 @@ impl Paging {
         })
     }
 
-    /// What changes once a list is whole: nothing more follows, and its first and last id are
+    /// The changes once a list is whole: nothing more follows, and its first and last id are
     /// those of the models in it, behind the prefix. `alias`: the id of the first alias, if there is
     /// one.
     pub(super) fn changes(

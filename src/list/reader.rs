@@ -17,7 +17,7 @@ pub(super) const MOST: usize = 100_000;
 /// The members of an item in which its ids and displayed names may be.
 pub(super) const NAMING: [&str; 5] = ["id", "key", "name", "model", "display_name"];
 
-/// What a list is made of. `N` is the number of members that are looked for beside the arrays.
+/// The parts of a list. `N` is the number of members that are looked for beside the arrays.
 pub(super) struct Parts<'a, const N: usize> {
     /// In the order of the text.
     pub(super) arrays: Vec<RawArray<'a>>,
@@ -124,7 +124,7 @@ fn end_array(arrays: &mut [RawArray<'_>], before: &[u8], sign: u8) {
     }
 }
 
-/// What follows a sign and the whitespace around it.
+/// The text behind a sign and the whitespace around it.
 fn without(text: &[u8], sign: u8) -> &[u8] {
     let text = text.trim_ascii_start();
     text.strip_prefix(&[sign]).unwrap_or(text).trim_ascii_start()

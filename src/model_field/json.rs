@@ -26,17 +26,19 @@ pub(super) fn find(body: &[u8]) -> Result<Names, Error> {
         serde_json::from_str::<IgnoredAny>(text).map_err(|cause| invalid(&cause))?;
         return Ok(Names::default());
     }
-    let [model, models] =
-        json::members(text, ["model", "models"]).map_err(|cause| invalid(&cause))?;
+    let members = json::members(text, ["model", "models", "__proto__"]);
+    let [model, models, prototype] = members.map_err(|cause| invalid(&cause))?;
     if model.repeated {
         return Err(two_models());
     }
     if models.repeated {
         return Err(Error::bad_request("the body has `models` twice"));
     }
-    for (key, member) in [("model", model), ("models", models)] {
-        if member.respelled {
-            // Go's encoding/json ignores case.
+    // Go's encoding/json ignores case. JavaScript's `Object.assign` takes `__proto__` for the prototype,
+    // whose members the copy then has too.
+    let is_model_unclear = model.respelled || prototype.value.is_some();
+    for (key, is_unclear) in [("model", is_model_unclear), ("models", models.respelled)] {
+        if is_unclear {
             let what = format!("the body has a key that servers might read as `{key}`");
             return Err(Error::bad_request(what));
         }
@@ -144,6 +146,15 @@ mod tests {
             assert!(refusal(format!("{{\"model\":\"a\\u0000{tail}\"}}")).contains("NUL"));
         }
         assert_eq!(json(r#"{"a\u0000model":"\u0000"}"#), None);
+    }
+
+    #[test]
+    fn a_prototype_that_may_name_a_model_is_refused() {
+        for key in ["__proto__", r"\u005f_proto_\u005f"] {
+            let body = format!("{{\"{key}\":{{\"model\":\"a\"}}}}");
+            assert!(refusal(body).contains("might read as `model`"));
+        }
+        assert_eq!(json(r#"{"a":{"__proto__":{"model":"a"}}}"#), None);
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub enum BodyKind {
     },
     /// A form post, `application/x-www-form-urlencoded`.
     Form,
+    /// Data in another notation, such as YAML or MessagePack. Gin, Echo and Fiber read the fields of a
+    /// request from many of them.
+    Notation,
     /// Anything else. It names no model.
     Opaque,
 }
@@ -69,9 +72,33 @@ impl BodyKind {
             "application/json" => BodyKind::Json,
             "application/x-www-form-urlencoded" => BodyKind::Form,
             _ if media_type.ends_with("+json") => BodyKind::Json,
+            _ if is_notation(&media_type) => BodyKind::Notation,
             _ => BodyKind::Opaque,
         })
     }
+}
+
+/// The words in media types of data in other notations than JSON.
+const NOTATIONS: [&str; 13] = [
+    "xml",
+    "yaml",
+    "yml",
+    "toml",
+    "msgpack",
+    "messagepack",
+    "cbor",
+    "bson",
+    "protobuf",
+    "proto",
+    "smile",
+    "ubjson",
+    "json5",
+];
+
+/// Whether a media type in lower case is one of data with named fields. An image in XML has none.
+fn is_notation(media_type: &str) -> bool {
+    let mut words = media_type.split(|c: char| !c.is_ascii_alphanumeric());
+    !media_type.starts_with("image/") && words.any(|word| NOTATIONS.contains(&word))
 }
 
 fn is_boundary(text: &str) -> bool {
@@ -108,6 +135,11 @@ pub fn find(kind: &BodyKind, body: &[u8]) -> Result<Names, Error> {
         }
         BodyKind::Multipart { boundary } => multipart::find(body, boundary).map(Names::from),
         BodyKind::Form => form::find(body),
+        BodyKind::Notation => {
+            let what = "the model of a body in this format cannot be judged; send JSON or \
+                        multipart/form-data";
+            Err(Error::bad_request(what))
+        }
         BodyKind::Opaque => Ok(Names::default()),
     }
 }
@@ -132,6 +164,10 @@ mod tests {
             ("application/json-seq; charset=us-ascii", Opaque),
             ("text/plain;charset=utf8", Opaque),
             ("text/plain; boundary=a", Opaque),
+            ("image/svg+xml", Opaque),
+            ("text/XML", BodyKind::Notation),
+            ("application/x-yaml", BodyKind::Notation),
+            ("application/vnd.google.protobuf", BodyKind::Notation),
             ("Application/X-WWW-Form-Urlencoded", BodyKind::Form),
             (
                 "Multipart/Form-Data; charset=utf-8; BOUNDARY=--Boundary; y=z",

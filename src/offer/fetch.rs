@@ -21,24 +21,24 @@ const PAGES: usize = 100;
 /// The longest error body that is mirrored in place of a list, in bytes.
 const REFUSAL_LIMIT: usize = 1024 * 1024;
 
-/// What a request for a list resulted in.
+/// The result of a request for a list.
 pub(super) enum Fetched<T> {
-    /// What was made of a list.
+    /// The value that was made of a list.
     New(T),
     /// The list that has the `ETag` that was sent is still the same.
     Unchanged,
 }
 
-/// Where a list is, and how long it may take.
+/// The address of a list, and how long fetching it may take.
 #[derive(Debug)]
 pub(super) struct ListSource {
-    /// Where the list is, if not at `/models`: from a `/` on below `base_url`, or a URL.
+    /// The address of the list, if it is not at `/models`: from a `/` on below `base_url`, or a URL.
     pub(super) path: Option<String>,
     /// For all pages together.
     pub(super) timeout: Duration,
 }
 
-/// Where a page is.
+/// The address of a page.
 struct Target {
     /// Below `base_url`; otherwise at its origin.
     is_below: bool,
@@ -111,7 +111,7 @@ impl ListSource {
         read(list, None).map(Fetched::New).map_err(invalid)
     }
 
-    /// Where the list begins: at `list_path`, with the client's query behind its own.
+    /// The first page of the list: at `list_path`, with the client's query behind its own.
     fn first_target(&self, origin: &str, query: Option<&str>) -> Target {
         let list_path = self.path.as_deref().unwrap_or("/models");
         let (is_below, path) = match list_path.strip_prefix(origin) {
@@ -143,7 +143,8 @@ impl Target {
             true => Place::Below(&target),
             false => Place::Origin(&target),
         };
-        let request = Request { method: "GET", place, headers, upload: Upload::None };
+        let request =
+            Request { method: "GET", place, headers, upload: Upload::None, protocol: None };
         upstream.fetch(request, within).map_err(Refusal::Failed)
     }
 

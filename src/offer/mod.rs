@@ -6,7 +6,11 @@
 
 mod aliases;
 mod fetch;
+mod idle_rules;
+mod judge;
+mod listed;
 mod listing;
+mod missing;
 mod names;
 mod outcome;
 mod question;
@@ -14,7 +18,9 @@ mod refresh;
 mod upstream;
 
 pub use self::aliases::Aliases;
+pub use self::judge::{JudgedArray, seconds_since_1970};
 pub use self::listing::{Listing, add_validator, digest};
+pub use self::names::Names;
 pub use self::outcome::{Inventory, Refusal};
 pub use self::question::Question;
 pub use self::refresh::keep_fresh;

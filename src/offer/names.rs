@@ -1,18 +1,19 @@
-//! The models of the last lists, by which requests are judged: `hidden: reject`.
+//! The models of the last lists, by which requests are judged: `hidden: reject` and `where`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::question::Key;
+use crate::filter::Rule;
 
 /// For how many keys the names of the last list are kept.
 const MOST_NAMES: usize = 16;
 
-/// The kept models of a list, as the filter compares ids.
+/// The models of a list, as the filter compares ids, each with the rule that hides it, if any.
 #[derive(Debug, Clone)]
-pub(super) struct Names {
-    ids: Arc<HashSet<String>>,
+pub struct Names {
+    ids: Arc<HashMap<String, Option<Rule>>>,
     fetched: Instant,
 }
 
@@ -21,12 +22,21 @@ pub(super) struct Names {
 pub(super) struct LastNames(Mutex<HashMap<Key, Names>>);
 
 impl Names {
-    pub(super) fn new(ids: HashSet<String>) -> Names {
+    pub(super) fn new(ids: HashMap<String, Option<Rule>>) -> Names {
         Names { ids: Arc::new(ids), fetched: Instant::now() }
     }
 
-    pub(super) fn contains(&self, id: &str) -> bool {
-        self.ids.contains(id)
+    /// Which rule hides a model; none if it is not in the list.
+    pub(super) fn rule(&self, id: &str) -> Option<&Option<Rule>> {
+        self.ids.get(id)
+    }
+
+    /// Why a model is hidden; none if it is kept.
+    pub(super) fn hidden_by(&self, id: &str) -> Option<String> {
+        match self.rule(id) {
+            Some(rule) => rule.as_ref().map(ToString::to_string),
+            None => Some("not in the list".to_owned()),
+        }
     }
 
     /// How long ago the list was fetched.

@@ -1,4 +1,4 @@
-//! What a request for a list results in.
+//! The results of a request for a list.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +28,13 @@ pub enum Refusal {
     Failed(Error),
 }
 
+impl Refusal {
+    /// Whether the upstream asks for credentials.
+    pub fn asks_for_key(&self) -> bool {
+        matches!(self, Refusal::Mirrored(reply) if matches!(reply.status, 401 | 403))
+    }
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         Refusal::Failed(error)
@@ -36,7 +43,7 @@ impl From<Error> for Refusal {
 
 impl Cached for Arc<Inventory> {
     fn size(&self) -> usize {
-        self.entries.iter().map(|entry| size_of::<Entry>() + entry.id.len()).sum()
+        self.entries.iter().map(Entry::size).sum()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Fetches lists anew before they expire, so that no client waits for one.
+//! Fetches lists again before they expire, so that no client waits for one.
 //!
 //! Only lists that are the same for every client: those of upstreams with a key of their own, or
 //! with none. One thread for all upstreams of a configuration; it ends with them.

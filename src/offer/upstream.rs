@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::aliases::Aliases;
 use super::fetch::{Fetched, ListSource, too_slow};
+use super::idle_rules::IdleRules;
 use super::listing::Listing;
 use super::names::{LastNames, Names};
 use super::outcome::{Inventory, Refusal};
@@ -16,8 +17,7 @@ use crate::error::Error;
 use crate::facts::Entry;
 use crate::filter::Filter;
 use crate::headers::Headers;
-use crate::list::{List, Model, Prefixes};
-use crate::logging::Value;
+use crate::list::{List, Prefixes};
 use crate::metrics::{ListEvent, METRICS};
 use crate::upstream::Upstream;
 use crate::wanted::Wanted;
@@ -51,7 +51,7 @@ pub struct Offer {
     pub upstream: Upstream,
     /// Which of its models are kept.
     pub filter: Filter,
-    /// What happens to a request that names a hidden model.
+    /// The treatment of a request that names a hidden model.
     pub hidden: Hidden,
     /// Whether its settings are below a name in the configuration.
     pub is_named: bool,
@@ -61,7 +61,7 @@ pub struct Offer {
     pub name_prefix: String,
     /// Other ids for models.
     pub aliases: Aliases,
-    source: ListSource,
+    pub(super) source: ListSource,
     /// The models that the configuration names.
     own_models: Vec<OwnModel>,
     /// These models as a list.
@@ -73,13 +73,14 @@ pub struct Offer {
     has_failed: AtomicBool,
     /// Whether a failed refresh can go unnoticed, because other upstreams or a stale list
     /// cover for it.
-    is_covered: bool,
-    /// Whether a request is refused unless the last list has its model.
-    judges_by_list: bool,
+    pub(super) is_covered: bool,
+    /// Whether the last list decides which models there are, or which of them are kept.
+    pub(super) judges_by_list: bool,
     /// How long a list decides that a model does not exist.
-    absence_ttl: Duration,
+    pub(super) absence_ttl: Duration,
     /// The models of the last list for each key, if requests are judged by them.
-    last_names: LastNames,
+    pub(super) last_names: LastNames,
+    pub(super) idle_rules: IdleRules,
     /// When a fetch last succeeded.
     last_success: Mutex<Option<Instant>>,
     cache: Arc<Cache<Key, Arc<Listing>, Refusal>>,
@@ -123,9 +124,11 @@ impl Offer {
             is_among_others: among_others,
             has_failed: AtomicBool::new(false),
             is_covered: among_others || !settings.cache_stale.is_zero(),
-            judges_by_list: settings.hidden == Hidden::Reject && settings.filter.needs_list(),
+            judges_by_list: settings.filter.has_conditions()
+                || (settings.hidden == Hidden::Reject && settings.filter.needs_list()),
             absence_ttl: time_to_live.max(ABSENCE_TTL),
             last_names: LastNames::default(),
+            idle_rules: IdleRules::default(),
             last_success: Mutex::default(),
             cache: Arc::new(Cache::new(lists)),
             inventories: Arc::new(Cache::new(inventories)),
@@ -230,44 +233,6 @@ impl Offer {
         is_short.then(|| asked_at + PATIENCE)
     }
 
-    /// Whether a request may name this model, given without the prefix: `hidden: reject`. If the
-    /// rules need the list, the last one decides; it is fetched if there is none, or if the model is
-    /// not in an old one.
-    ///
-    /// # Errors
-    /// As [`Offer::list`].
-    pub fn admits(
-        self: &Arc<Self>,
-        model: &str,
-        headers: &Headers,
-        client: &dyn Wanted,
-    ) -> Result<bool, Refusal> {
-        if self.hidden == Hidden::Allow {
-            return Ok(true);
-        }
-        // An upstream may ignore what stands around a name.
-        if model.starts_with(is_blank) || model.ends_with(is_blank) || !self.filter.keeps(model) {
-            return Ok(false);
-        }
-        if !self.judges_by_list {
-            return Ok(true);
-        }
-        let question = self.question(headers, None)?;
-        let id = self.filter.folded(model);
-        let last = self.last_names.get(&question.key);
-        let is_fresh = |names: &Names| names.age() < self.absence_ttl;
-        let is_known = last.as_ref().is_some_and(|names| names.contains(&id));
-        if is_known || last.as_ref().is_some_and(is_fresh) {
-            if !last.as_ref().is_some_and(is_fresh) {
-                // Nobody waits for it.
-                self.ask_list(question, Asker::Client);
-            }
-            return Ok(is_known);
-        }
-        let list = self.list(&self.ask_list(question, Asker::Judge), Some(client), None)?;
-        Ok(list.names.as_ref().is_some_and(|names| names.contains(&id)))
-    }
-
     /// Waits for a list for as long as the client is there, and at most until this time.
     ///
     /// # Errors
@@ -341,25 +306,20 @@ impl Offer {
 
     /// Counts and logs the end of a fetch.
     fn note<T>(&self, fetched: &Result<T, Refusal>) {
-        let (is_well, failure) = match fetched {
-            Ok(_) => (true, None),
-            Err(Refusal::Mirrored(reply)) => {
-                let asks_for_key = matches!(reply.status, 401 | 403);
-                let failure = format!("status={}", reply.status);
-                (asks_for_key && self.upstream.passes_credentials(), Some(failure))
-            }
-            Err(Refusal::Failed(error)) => {
-                (false, Some(format!("error={}", Value(&error.in_full()))))
-            }
+        let is_well = match fetched {
+            Ok(_) => true,
+            Err(refusal) => refusal.asks_for_key() && self.upstream.passes_credentials(),
         };
         let event = if fetched.is_ok() { ListEvent::Refreshed } else { ListEvent::Failed };
         METRICS.list(self.upstream.name(), event);
         let got_nothing = matches!(fetched, Err(Refusal::Failed(_)));
         let had_failed = self.has_failed.swap(got_nothing, Ordering::Relaxed);
-        if let Some(failure) = failure.filter(|_| self.is_covered) {
+        if let Some(refusal) = fetched.as_ref().err().filter(|_| self.is_covered) {
             // One line for an upstream that sleeps all night.
-            let level = if had_failed { log::Level::Debug } else { log::Level::Warn };
-            log::log!(level, "msg=\"no list\" upstream={} {failure}", Value(self.upstream.name()));
+            self.log_missing(
+                refusal,
+                if had_failed { log::Level::Debug } else { log::Level::Warn },
+            );
         }
         if is_well {
             let mut last = self.last_success.lock().expect("nothing panics under this lock");
@@ -368,7 +328,7 @@ impl Offer {
     }
 
     fn note_changes(&self, new: &Listing, last: Option<&Listing>) {
-        // An empty list is not believed at once: see the cache.
+        // An empty list does not replace another at once: see the cache.
         let Some(last) = last.filter(|_| !new.is_empty()) else { return };
         if new.log_changes(last, self.upstream.name()) {
             METRICS.list(self.upstream.name(), ListEvent::Changed);
@@ -399,54 +359,23 @@ impl Offer {
             let (name, dropped) = (self.upstream.name(), total - list.models().len());
             log::warn!("msg=\"dropped models without an id\" upstream={name:?} count={dropped}");
         }
-        let prefixes = self.choose_all(&mut list, has_prefix, has_prefix && query.is_none());
+        let mut names: Option<Names> = None;
+        let is_whole = query.is_none();
+        let mut is_main = is_whole;
+        let prefixes = self.choose_all(&mut list, has_prefix, has_prefix && is_whole, |models| {
+            let judged = self.choose(models, names.as_ref());
+            // If there are two arrays, the first one that is not empty stands for the list. A
+            // client's query may shorten it.
+            if is_main && !judged.is_empty() {
+                is_main = false;
+                self.log_idle_rules(&judged);
+                names = self.judges_by_list.then(|| judged.names(&self.filter));
+            }
+        });
         let written = list.write(prefixes);
         let mut listing = Listing::new(written, list.models().len(), total);
-        // A client's query may shorten the list.
-        if self.judges_by_list && query.is_none() {
-            let ids = list.models().iter().flat_map(Model::ids);
-            let names = Names::new(ids.map(|id| self.filter.folded(id)).collect());
-            listing.names = Some(names);
-        }
+        listing.names = names;
         Ok(listing)
-    }
-
-    /// A list of models in whichever shape, filtered. `has_prefix`: with prefixes before ids and
-    /// displayed names, and with aliases, as clients see it among other upstreams.
-    ///
-    /// # Errors
-    /// The end of a sentence that says why it is no list.
-    pub fn filtered_body(&self, body: &[u8], has_prefix: bool) -> Result<String, String> {
-        let mut list = List::find(body)?;
-        let prefixes = self.choose_all(&mut list, has_prefix, false);
-        Ok(list.write(prefixes).body)
-    }
-
-    /// As [`Offer::filtered_body`], for an answer that may be no list: none for a list without models.
-    pub fn filtered_answer(&self, body: &[u8], has_prefix: bool) -> Option<String> {
-        List::find(body).ok().filter(|list| !list.models().is_empty())?;
-        self.filtered_body(body, has_prefix).ok()
-    }
-
-    /// Leaves the models of a list that are kept, and adds the aliases, which may be those of hidden
-    /// models. Returns the prefixes to write it with. `logs`: aliases without a model are logged.
-    fn choose_all(&self, list: &mut List<'_>, has_prefix: bool, logs: bool) -> Prefixes<'_> {
-        if !has_prefix {
-            list.filter(|models| self.choose(models));
-            return Prefixes::default();
-        }
-        self.aliases.add_to(list, logs);
-        list.filter(|models| {
-            self.choose(models);
-            self.aliases.shadow(models, self.upstream.prefix());
-        });
-        self.prefixes()
-    }
-
-    /// Leaves the models that are kept, in the order in which clients see them.
-    pub fn choose(&self, models: &mut Vec<Model<'_>>) {
-        models.retain(|model| model.ids().all(|id| self.filter.keeps(id)));
-        self.filter.order(models, |model| &model.id);
     }
 }
 
@@ -475,11 +404,4 @@ fn wait<V: Clone>(
             return Ok(None);
         }
     }
-}
-
-/// Whether a character is invisible: a blank, a control or a format character.
-fn is_blank(c: char) -> bool {
-    let is_format = matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}');
-    c.is_whitespace() || c.is_control() || is_format
 }

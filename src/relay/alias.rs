@@ -5,6 +5,7 @@
 
 use super::decide::Admitted;
 use super::deliver::Outcome;
+use super::hold::hold;
 use super::model::{Naming, plain, relayed_path};
 use super::view::{NamedAlias, View};
 use crate::cache::Asker;
@@ -23,7 +24,7 @@ impl Admitted<'_> {
     /// # Errors
     /// 404 for a path below the alias that may be a hidden model; those of the upstream.
     pub(super) fn alias<'v>(
-        self,
+        mut self,
         view: &'v View,
         named: NamedAlias<'v, '_>,
         beside: Option<&str>,
@@ -42,13 +43,15 @@ impl Admitted<'_> {
         }
         let path = relayed_path(beside, &[&encode(&alias.model), rest].concat(), query);
         let place = if beside.is_some() { Place::Beside(&path) } else { Place::Below(&path) };
+        let body = hold(self.exchange, &view.holding)?;
+        self.judge_body(view, offer, &body)?;
         if !reads {
-            return self.relay_model(view, offer, place);
+            return Ok(self.ask(offer, place, body).map(Outcome::Upstream)?);
         }
         let (headers, client) = (self.headers.clone(), self.exchange.wanted());
         let (id, model, name) = (&alias.id, &alias.model, alias.name.as_deref());
         let naming = Naming::Alias(list::Alias { place: index, id, model, name });
-        let outcome = self.ask_and_filter(view, offer, naming, place, model)?;
+        let outcome = self.ask_and_filter(view, offer, naming, place, body, model)?;
         let is_unknown = matches!(
             &outcome,
             Outcome::Upstream(answer) if matches!(answer.status, 404 | 405 | 501)

@@ -9,8 +9,9 @@ use super::hold::{Body, BodyReader, hold, too_large};
 use super::redirect::{self, Address};
 use super::view::{Choice, View};
 use crate::admin;
-use crate::admission::{Admission, Cors, is_navigation};
+use crate::admission::{Admission, Cors, is_from_browser, is_navigation};
 use crate::catalog::Catalog;
+use crate::config::Hidden;
 use crate::error::{Code, Error};
 use crate::framing::BodyLength;
 use crate::headers::Headers;
@@ -31,6 +32,10 @@ const OVERRIDES: [&str; 5] = [
     "x-http-method-override",
     "x-method-override",
 ];
+
+/// Fields that say how a body is to be read.
+const OF_THE_BODY: [&str; 4] =
+    ["content-type", "content-length", "content-encoding", "transfer-encoding"];
 
 /// Fields of a page's request that are judged here. An upstream that judges them again, as Ollama
 /// does, would refuse pages that the configuration allows.
@@ -70,6 +75,8 @@ pub(super) struct Admitted<'e> {
     pub(super) record: &'e mut Record,
     /// The header fields that may go to an upstream.
     pub(super) headers: Headers,
+    /// The protocol that the upstream is asked to switch to.
+    pub(super) protocol: Option<String>,
     /// The path behind the root path and the name of an upstream.
     path: &'e str,
     /// How the client reaches the upstream.
@@ -127,10 +134,14 @@ impl Router {
         let cors = self.admission.check_origin(exchange.method(), exchange.headers(), is_own)?;
         let Cors { mut headers, preflight } = cors;
         let has_cors = !headers.is_empty();
-        let is_shown = !is_own && is_navigation(exchange.headers());
-        if is_shown {
-            // A script in an upstream's page would be one of our origin.
+        let is_relayed = !is_own && preflight.is_none();
+        let is_shown = is_relayed && is_navigation(exchange.headers());
+        // A script in an upstream's page would be one of our origin. A browser may show later what it
+        // keeps in its cache as an image.
+        if is_shown || (is_relayed && is_from_browser(exchange.headers())) {
             headers.push("Content-Security-Policy", "sandbox");
+        }
+        if is_shown {
             headers.push("X-Content-Type-Options", "nosniff");
         }
         exchange.add_to_response(headers);
@@ -142,15 +153,22 @@ impl Router {
         let has_our_key =
             record.class != Class::Own && self.admission.check_key(exchange.headers())?;
         let route = route?;
-        if asks_upgrade(exchange.headers()) {
-            let what = "upgrades (WebSocket) are not supported: use HTTP";
-            return Err(Error::client(Code::UpgradeUnsupported, what));
-        }
         record.request_id = Record::request_id_in(exchange.headers());
         let headers = for_upstream(exchange.headers(), has_our_key);
         let path = target.split('?').next().unwrap_or_default();
         let address = self.address(view);
-        let request = Admitted { exchange, record, headers, path, address, has_cors, is_shown };
+        let protocol = exchange.protocol().map(str::to_owned);
+        let switches = protocol.is_some();
+        let request = Admitted {
+            exchange,
+            record,
+            headers,
+            protocol: None,
+            path,
+            address,
+            has_cors,
+            is_shown,
+        };
         let outcome = match route {
             Route::Catalog { query } => request.list(view, query).map_err(Refusal::Failed),
             Route::Native { is_below: true, target } => request.native(view, Place::Below(target)),
@@ -159,6 +177,12 @@ impl Router {
             }
             Route::Own { path } => return self.own(request.exchange, path),
             Route::Model { .. } => request.model(view, route),
+            Route::Below { rest } if switches => {
+                Admitted { protocol, ..request }.upgrade(view, Place::Below(rest))
+            }
+            Route::Beside { path } if switches => {
+                Admitted { protocol, ..request }.upgrade(view, Place::Beside(path))
+            }
             Route::Below { rest } => request.relay(view, Place::Below(rest)),
             Route::Beside { path } => request.relay(view, Place::Beside(path)),
         };
@@ -197,13 +221,14 @@ impl Router {
             path,
             peer,
             headers: &headers,
+            is_http_1_0: exchange.is_http_1_0(),
             body: &mut exchange.body(),
             client: &*client,
         };
         admin::answer(request, self.offers(), &self.admission).map(Outcome::Own)
     }
 
-    /// What stands between the path of a client and that of an upstream.
+    /// The difference between the path of a client and that of an upstream.
     fn address<'a>(&'a self, view: &'a View) -> Address<'a> {
         // At `/v1` a path may need a prefix, which a `Location` does not have.
         let is_direct = view.only().is_some_and(|offer| view.prefix(offer).is_empty());
@@ -272,23 +297,38 @@ impl Admitted<'_> {
     ) -> Result<Choice<'v>, Refusal> {
         let choice = view.choose(model)?;
         if let Some(model) = model.filter(|_| choice.alias.is_none()) {
-            if !self.admits(choice.offer, choice.id(model))? {
+            if !self.admits(choice.offer, choice.id(model), false)? {
                 return Err(Error::model_not_found(model).into());
             }
         }
         Ok(choice)
     }
 
-    /// Whether a request may name a model of an upstream, given without the prefix.
+    /// Whether a request may name a model of an upstream, given without the prefix. `reads`: if the
+    /// request asks about the model, one that does not meet the conditions does not exist, whatever
+    /// `hidden` says.
     ///
     /// # Errors
     /// The failure of the list that the model is judged by.
-    pub(super) fn admits(&mut self, offer: &Arc<Offer>, id: &str) -> Result<bool, Refusal> {
-        let admits = offer.admits(id, &self.headers, &*self.exchange.wanted());
-        if admits.is_err() {
+    pub(super) fn admits(
+        &mut self,
+        offer: &Arc<Offer>,
+        id: &str,
+        reads: bool,
+    ) -> Result<bool, Refusal> {
+        let is_rejected = offer.hidden == Hidden::Reject;
+        let is_judged = is_rejected || (reads && offer.filter.has_conditions());
+        if !is_judged {
+            return Ok(true);
+        }
+        let rule = offer.hidden_by(id, &self.headers, &*self.exchange.wanted());
+        if rule.is_err() {
             self.record.upstream = Some(offer.upstream.name().to_owned());
         }
-        admits
+        let rule = rule?;
+        let admits = rule.is_none();
+        self.record.hidden_by = rule.filter(|_| is_rejected);
+        Ok(admits)
     }
 
     /// Sends the request to an upstream. The header fields of its answer are those that may go to
@@ -299,11 +339,13 @@ impl Admitted<'_> {
         place: Place<'_>,
         body: Body,
     ) -> Result<Box<Answer<'a>>, Error> {
-        let Admitted { exchange, record, headers, path, address, has_cors, is_shown } = self;
+        let Admitted { exchange, record, headers, protocol, path, address, .. } = self;
+        let (has_cors, is_shown) = (self.has_cors, self.is_shown);
         record.upstream = Some(offer.upstream.name().to_owned());
         let (method, client) = (exchange.method().to_owned(), exchange.wanted());
         let send = |upload| {
-            let request = Request { method: &method, place, headers, upload };
+            let request =
+                Request { method: &method, place, headers, upload, protocol: protocol.as_deref() };
             offer.upstream.send(request, client)
         };
         let answer = match &body {
@@ -326,9 +368,18 @@ impl Admitted<'_> {
         let base_url = offer.upstream.base_url();
         let address = address.of(offer);
         redirect::rewrite(&mut answer.headers, base_url, &address, exchange.headers());
+        let protocol = answer.headers.get_str("upgrade").map(str::to_owned);
         answer.headers.strip_hop_by_hop();
+        if answer.switched.is_some() {
+            answer.headers.push("Upgrade", protocol.unwrap_or_default());
+            answer.headers.push("Connection", "Upgrade");
+        }
         answer.headers.remove("content-length");
         strip_for_client(&mut answer.headers, has_cors, is_shown);
+        if exchange.headers().is_of_page() {
+            // Other programs on this machine would get them, because cookies ignore ports.
+            answer.headers.remove_any(&["set-cookie", "set-cookie2"]);
+        }
         Ok(answer)
     }
 }
@@ -353,18 +404,12 @@ fn for_upstream(headers: &Headers, has_our_key: bool) -> Headers {
         headers.strip_credentials();
     }
     headers.remove_any(&OVERRIDES);
+    headers.remove_look_alikes(&OVERRIDES);
+    headers.remove_look_alikes(&OF_THE_BODY);
     headers.remove_any(&JUDGED);
     headers.remove("host");
     headers.remove("content-length");
     // `100 Continue` is sent here, when the body is read.
     headers.remove("expect");
     headers
-}
-
-/// Whether a request asks for another protocol. An offer of HTTP/2 does not count: a server may
-/// ignore it (RFC 7540 §3.2), and some clients send it with every first request.
-fn asks_upgrade(headers: &Headers) -> bool {
-    headers.lists("connection", "upgrade")
-        && headers.contains("upgrade")
-        && !headers.lists("upgrade", "h2c")
 }

@@ -8,11 +8,13 @@ use std::mem::take;
 
 use crate::catalog::Catalog;
 use crate::error::{Code, Error, Source};
+use crate::metrics::METRICS;
 use crate::record::{Record, Sent};
 use crate::reply::{Api, Reply, error_event};
 use crate::route::Class;
 use crate::server::Exchange;
-use crate::upstream::Answer;
+use crate::tunnel::{self, Side};
+use crate::upstream::{Answer, Switched};
 
 /// The longest response that is read whole before its head is sent, in bytes: if it is cut, the
 /// client gets a 502.
@@ -31,7 +33,7 @@ pub(super) enum Outcome<'a> {
     Upstream(Box<Answer<'a>>),
 }
 
-/// What was sent, and what went wrong.
+/// The facts of a response that was sent, and its failure.
 struct Delivered {
     sent: Sent,
     error: Option<Error>,
@@ -53,7 +55,10 @@ pub(super) fn deliver(
     let delivered = match outcome {
         Ok(Outcome::Own(reply)) => respond(exchange, &reply, &[]),
         Ok(Outcome::List(catalog)) => respond(exchange, catalog.head(), &catalog.rest()),
-        Ok(Outcome::Upstream(answer)) => pass_on(exchange, answer, api_of(record)),
+        Ok(Outcome::Upstream(mut answer)) => match answer.switched.take() {
+            Some(mut upstream) => switch(exchange, &answer, &mut upstream),
+            None => pass_on(exchange, answer, api_of(record)),
+        },
         Err(error) => refuse(exchange, error),
     };
     record.sent = delivered.sent;
@@ -95,6 +100,23 @@ fn pass_on(exchange: Box<Exchange>, mut answer: Box<Answer<'_>>, api: Api) -> De
         },
         _ => stream(exchange, answer, is_events.then_some(api)),
     }
+}
+
+/// Passes on a 101, and what both sides send from then on.
+#[inline(never)] // as above
+fn switch(exchange: Box<Exchange>, answer: &Answer<'_>, upstream: &mut Switched) -> Delivered {
+    let mut client = match exchange.switch(&answer.headers) {
+        Ok(client) => client,
+        Err(sent) => return sent.into(),
+    };
+    let _open = METRICS.upgrade();
+    let ended = tunnel::run(&mut client, upstream);
+    let sent = client.close(&ended);
+    let error = ended.broken.map(|(side, error)| match side {
+        Side::Client => Error::client_left(),
+        Side::Upstream => answer.invalid(&format!("the connection broke off: {error}")),
+    });
+    Delivered { sent, error }
 }
 
 fn read_whole(answer: &mut Answer<'_>, length: u64) -> Result<Reply, Error> {

@@ -32,7 +32,7 @@ const LONGEST: u64 = 4;
 /// The least budget, in bytes.
 const LEAST_BUDGET: u64 = 256 * 1024 * 1024;
 
-/// What all held bodies of the process take of the budget, in bytes.
+/// The part of the budget that all held bodies of the process take, in bytes.
 static HELD: AtomicU64 = AtomicU64::new(0);
 
 /// The part of a body that was read. It returns its share of the budget when it is dropped.
@@ -102,7 +102,7 @@ pub(super) struct Holding {
 }
 
 impl Holding {
-    /// What these upstreams need. `names_choose`: a model's name decides where a request goes, or has
+    /// The needs of these upstreams. `names_choose`: a model's name decides the destination of a request, or has
     /// a prefix.
     pub(super) fn new(offers: &[Arc<Offer>], names_choose: bool) -> Holding {
         let rejects = offers.iter().any(|offer| offer.hidden == Hidden::Reject);
@@ -110,7 +110,7 @@ impl Holding {
         let longest = offers.iter().map(|offer| offer.max_body).max().unwrap_or_default();
         let (limit, budget) = match is_needed {
             true => (longest, longest.saturating_mul(LONGEST).max(LEAST_BUDGET)),
-            // No request is refused for the sake of the log.
+            // The log alone is no reason to refuse a request.
             false => (SHORT, u64::MAX),
         };
         Holding { is_needed, rejects, limit, budget }
@@ -198,14 +198,14 @@ pub(super) fn hold(exchange: &mut Exchange, holding: &Holding) -> Result<Body, E
     if !is_known_kind {
         // Many servers read JSON under any media type.
         let is_json = begins_json(exchange, &mut bytes, holding)?;
-        let is_form = rejects && kind == BodyKind::Form;
-        if !(is_json || is_form) || (is_too_long && !rejects) {
+        let is_other = rejects && matches!(kind, BodyKind::Form | BodyKind::Notation);
+        if !(is_json || is_other) || (is_too_long && !rejects) {
             return Ok(Body::Streamed { front: bytes });
         }
         if is_json {
             model_field::check_encoding(bytes.as_slice())?;
         }
-        if !is_form {
+        if !is_other {
             kind = BodyKind::Json;
         }
     }
@@ -233,11 +233,22 @@ fn json_text(body: &[u8]) -> &[u8] {
     &text[text.iter().take_while(|byte| is_blank(byte)).count()..]
 }
 
+/// Whether a text begins like a JSON object; `None` if that is not known before more of it is read.
+/// If models are rejected, a comment counts, because Ruby's and Gson's parsers skip it.
+fn is_object(text: &[u8], rejects: bool) -> Option<bool> {
+    match text {
+        [] | b"/" => None,
+        [b'{', ..] => Some(true),
+        [b'/', b'/' | b'*', ..] => Some(rejects),
+        _ => Some(false),
+    }
+}
+
 fn is_blank(byte: &u8) -> bool {
     byte.is_ascii_whitespace() || *byte == 0
 }
 
-/// Reads until it is known whether the body is a JSON object.
+/// Reads until it is known whether the body may be a JSON object.
 fn begins_json(
     exchange: &mut Exchange,
     body: &mut HeldBytes,
@@ -250,14 +261,13 @@ fn begins_json(
         body.reserve(read as u64, None)?;
         body.bytes.extend_from_slice(&buffer[..read]);
         if read == 0 || body.len() > holding.limit {
-            return Ok(json_text(&body.bytes).starts_with(b"{"));
+            return Ok(is_object(json_text(&body.bytes), holding.rejects) == Some(true));
         }
         // Blanks decide nothing. They may be many, so they are not searched again.
         if !buffer[..read].iter().all(is_blank) {
-            let text = json_text(&body.bytes);
-            let undecided = text.is_empty() || MARK.starts_with(&body.bytes);
-            if !undecided {
-                return Ok(text.starts_with(b"{"));
+            let is_object = is_object(json_text(&body.bytes), holding.rejects);
+            if let Some(is_object) = is_object.filter(|_| !MARK.starts_with(&body.bytes)) {
+                return Ok(is_object);
             }
         }
     }

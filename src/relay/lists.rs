@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::decide::Admitted;
 use super::deliver::Outcome;
-use super::hold::Body;
+use super::hold::{Body, hold};
 use super::redirect;
 use super::view::{Choice, View};
 use crate::catalog::Catalog;
@@ -71,9 +71,12 @@ impl Admitted<'_> {
         view: &'v View,
         place: Place<'_>,
     ) -> Result<Outcome<'v>, Refusal> {
+        let body = hold(self.exchange, &view.holding)?;
         let Choice { offer, .. } = self.choose(view, None)?;
+        self.judge_body(view, offer, &body)?;
+        let names = offer.catalog_names(&self.headers, &*self.exchange.wanted())?;
         let is_head = self.exchange.method() == "HEAD";
-        let mut answer = self.ask_to_change(offer, place)?;
+        let mut answer = self.ask_to_change(offer, place, body)?;
         match answer.status {
             200 | 203 => {}
             status @ 201..=299 => {
@@ -89,7 +92,7 @@ impl Admitted<'_> {
             return Ok(Outcome::Upstream(answer));
         }
         let mut body = answer.read_decoded(LIST_LIMIT)?;
-        match offer.filtered_body(&body, view.name.is_none()) {
+        match offer.filtered_body(&body, view.name.is_none(), names.as_ref()) {
             Ok(list) => body = list.into_bytes(),
             // LM Studio reports unknown paths with status 200.
             Err(_) if is_error(&body) => {}
@@ -107,11 +110,12 @@ impl Admitted<'_> {
         mut self,
         offer: &'a Offer,
         place: Place<'_>,
+        body: Body,
     ) -> Result<Box<Answer<'a>>, Error> {
         self.headers.remove_any(&CONDITIONS);
         self.headers.remove("accept-encoding");
         self.headers.push("Accept-Encoding", "identity");
-        self.ask(offer, place, Body::default())
+        self.ask(offer, place, body)
     }
 }
 

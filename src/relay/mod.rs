@@ -5,7 +5,7 @@
 //! 3. `deliver`: the one place that responds, with the outcome or with an error.
 //!
 //! A [`Record`] collects the facts: those that are known from deciding, then what was sent.
-//! Limits: no trailers, no upgrades.
+//! Limits: no trailers.
 
 mod alias;
 mod decide;
@@ -15,6 +15,7 @@ mod hold;
 mod lists;
 mod model;
 mod redirect;
+mod upgrade;
 mod view;
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use super::hold::{Body, hold};
 use super::view::{Choice, View};
 use crate::config::Hidden;
 use crate::error::Error;
-use crate::filter::{Filter, Rule};
+use crate::filter::Filter;
 use crate::list::{self, Prefixes, aliased_model, prefixed_model};
 use crate::model_field::check_length;
 use crate::offer::{Offer, Refusal};
@@ -72,30 +72,45 @@ impl Admitted<'_> {
         let rest = strip_raw_prefix(raw_id, prefix).unwrap_or(raw_id);
         let path = relayed_path(beside, rest, query);
         let place = if beside.is_some() { Place::Beside(&path) } else { Place::Below(&path) };
+        let body = hold(self.exchange, &view.holding)?;
+        self.judge_body(view, offer, &body)?;
         let own_id = folded(&id[prefix.len()..]);
         let prefixes = view.prefixes(offer);
         let is_relayed = prefixes.are_empty() && offer.filter.keeps_all();
         if reads && (!is_relayed || offer.own_model(&own_id).is_some()) {
             let naming = Naming::Prefixes(prefixes);
-            return Ok(self.ask_and_filter(view, offer, naming, place, &own_id)?);
+            return self.ask_and_filter(view, offer, naming, place, body, &own_id);
         }
-        self.relay_model(view, offer, place)
+        let (headers, client) = (self.headers.clone(), self.exchange.wanted());
+        let answer = self.ask(offer, place, body)?;
+        if reads && answer.status == 404 {
+            // Here the view has no prefix.
+            if let Some(model) = offer.listed_model(&own_id, false, &headers, &*client) {
+                return Ok(Outcome::Own(Reply::json(200, model)));
+            }
+        }
+        Ok(Outcome::Upstream(answer))
     }
 
-    /// Relays a request whose path names a model that it may name.
-    pub(super) fn relay_model<'v>(
-        mut self,
-        view: &'v View,
-        offer: &'v Offer,
-        place: Place<'_>,
-    ) -> Result<Outcome<'v>, Refusal> {
-        let reads = is_read(self.exchange.method());
-        let body = if reads { Body::default() } else { hold(self.exchange, &view.holding)? };
-        // The body may name other models than the path.
+    /// Judges the models in a body that goes to this upstream whatever it names. The path may name
+    /// another.
+    ///
+    /// # Errors
+    /// As [`Admitted::choose`], and 404 for a model of another upstream: its rules do not say what
+    /// this one may be asked for.
+    pub(super) fn judge_body(
+        &mut self,
+        view: &View,
+        offer: &Arc<Offer>,
+        body: &Body,
+    ) -> Result<(), Refusal> {
         for model in body.models() {
-            self.choose(view, Some(model))?;
+            let chosen = self.choose(view, Some(model))?.offer;
+            if offer.hidden == Hidden::Reject && !Arc::ptr_eq(chosen, offer) {
+                return Err(Error::model_not_found(model).into());
+            }
         }
-        Ok(self.ask(offer, place, body).map(Outcome::Upstream)?)
+        Ok(())
     }
 
     /// Whether a request may be about what this path names below `/models/`: a model that is kept,
@@ -108,35 +123,48 @@ impl Admitted<'_> {
         let model = path.rsplit_once('/').map(|(model, _)| model);
         // Without rules that name ids, `{id}/endpoints` of a hidden model looks like an id.
         let is_below_hidden = model.is_some_and(|model| offer.filter.excludes(&plain(model)))
-            && !is_named(&offer.filter, path);
+            && !offer.filter.verdict(path).rule.is_name();
         if is_below_hidden {
             return Ok(false);
         }
         for id in [Some(path), model].into_iter().flatten() {
-            let is_admitted = keeps(&offer.filter, id) && self.admits(offer, id)?;
-            if is_admitted && self.admits(offer, &plain(id))? {
+            let is_admitted = keeps(&offer.filter, id) && self.admits(offer, id, reads)?;
+            if is_admitted && self.admits(offer, &plain(id), reads)? {
                 return Ok(true);
             }
+        }
+        let verdict = offer.filter.verdict(path);
+        if !verdict.kept && offer.hidden == Hidden::Reject {
+            self.record.hidden_by = Some(verdict.rule.to_string());
         }
         Ok(false)
     }
 
     /// Asks for a path, filters the answer if it is a list, and gives a model the id and the displayed
-    /// name that clients see. If the upstream does not know a model that the configuration names, the
-    /// answer is ours.
+    /// name that clients see. If the upstream does not know a model that the configuration names or
+    /// that it lists itself, the answer is ours.
     pub(super) fn ask_and_filter<'a>(
         self,
         view: &View,
-        offer: &'a Offer,
+        offer: &'a Arc<Offer>,
         naming: Naming<'_>,
         place: Place<'_>,
+        body: Body,
         id: &str,
-    ) -> Result<Outcome<'a>, Error> {
+    ) -> Result<Outcome<'a>, Refusal> {
         let is_head = self.exchange.method() == "HEAD";
-        let mut answer = self.ask_to_change(offer, place)?;
+        let (headers, client) = (self.headers.clone(), self.exchange.wanted());
+        let names = offer.catalog_names(&self.headers, &*self.exchange.wanted())?;
+        let mut answer = self.ask_to_change(offer, place, body)?;
         if matches!(answer.status, 404 | 405 | 501) {
             if let Some(model) = offer.own_model(id) {
                 let model = naming.rename(model).unwrap_or_else(|| model.to_owned());
+                return Ok(Outcome::Own(Reply::json(200, model)));
+            }
+        }
+        if let (404, Naming::Prefixes(prefixes)) = (answer.status, naming) {
+            let (id, has_prefix) = (format!("{}{id}", prefixes.id), view.name.is_none());
+            if let Some(model) = offer.listed_model(&id, has_prefix, &headers, &*client) {
                 return Ok(Outcome::Own(Reply::json(200, model)));
             }
         }
@@ -150,7 +178,7 @@ impl Admitted<'_> {
             return Ok(Outcome::Upstream(answer));
         }
         let mut body = answer.read_decoded(ANSWER_LIMIT)?;
-        if let Some(list) = offer.filtered_answer(&body, view.name.is_none()) {
+        if let Some(list) = offer.filtered_answer(&body, view.name.is_none(), names.as_ref()) {
             body = list.into_bytes();
         } else if let Some(model) =
             std::str::from_utf8(&body).ok().and_then(|text| naming.rename(text))
@@ -194,9 +222,4 @@ fn keeps(filter: &Filter, id: &str) -> bool {
     // A lenient server may drop the slash in front.
     let is_hidden_without_slash = id.starts_with('/') && filter.excludes(&folded);
     !folded.is_empty() && !is_hidden_without_slash && filter.keeps(id) && filter.keeps(&plain(id))
-}
-
-/// Whether `simple` names an id, which then is one.
-fn is_named(filter: &Filter, id: &str) -> bool {
-    matches!(filter.verdict(id).rule, Rule::Entry { list: "simple", .. })
 }

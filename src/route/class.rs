@@ -35,7 +35,7 @@ impl Class {
 }
 
 /// The paths that have a label of their own.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     "chat/completions",
     "completions",
     "embeddings",
@@ -47,6 +47,7 @@ const KNOWN: [&str; 11] = [
     "batches",
     "moderations",
     "rerank",
+    "realtime",
 ];
 
 impl Route<'_> {

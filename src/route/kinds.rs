@@ -1,4 +1,4 @@
-//! What a path is, by its segments: a list of models, an endpoint without `/v1`, a path of llama.cpp.
+//! The kinds of paths, by their segments: a list of models, an endpoint without `/v1`, a path of llama.cpp.
 
 use super::segments::Segment;
 
@@ -19,18 +19,18 @@ pub(super) fn is_list(segments: &[Segment]) -> bool {
     }
 }
 
-/// The lists of Ollama (installed and loaded models), LM Studio and Gemini.
-const NATIVE: [&[&str]; 5] = [
-    &["api", "tags"],
-    &["api", "ps"],
-    &["api", "v0", "models"],
-    &["api", "v1", "models"],
-    &["v1beta", "models"],
-];
+/// The lists of Ollama (installed and loaded models) and LM Studio.
+const NATIVE: [&[&str]; 3] = [&["api", "tags"], &["api", "ps"], &["api", "v1", "models"]];
 
 /// Whether a path is that of a list in a server's own shape. Anything may be before it, as before
-/// the `v1` of [`is_list`].
+/// the `v1` of [`is_list`]. Other versions have lists of their own: `v1beta` and `v1alpha` of Gemini,
+/// `v0` of LM Studio.
 pub(super) fn is_native(segments: &[Segment]) -> bool {
+    if let [.., version, last] = segments {
+        if last.may_be("models") && is_version(version) && !version.may_be("v1") {
+            return true;
+        }
+    }
     NATIVE.iter().any(|words| {
         let start = segments.len().checked_sub(words.len());
         let tail = start.map(|start| &segments[start..]);
@@ -44,9 +44,17 @@ pub(super) fn is_other_list(segments: &[Segment]) -> bool {
     last.is_some_and(|last| last.may_be("models")) && segments.iter().any(|s| s.may_be("v1"))
 }
 
-/// Whether `models` at this place is the list of an API: at the front of the path, or below its root.
+/// Whether `models` at this place is the list of an API: at the front of the path, below its root, or
+/// below `publishers/google` (Vertex AI).
 pub(super) fn is_root(segments: &[Segment], at: usize) -> bool {
-    at == 0 || ["v1", "v1beta", "openai"].iter().any(|root| segments[at - 1].is(root))
+    let is = |back: usize, word: &str| at >= back && segments[at - back].is(word);
+    at == 0 || is_version(&segments[at - 1]) || is(1, "openai") || is(2, "publishers")
+}
+
+/// Whether a segment is the version of an API: `v1`, `v1beta`, `v1alpha`, `v2`.
+fn is_version(segment: &Segment) -> bool {
+    let digits = segment.name().strip_prefix(['v', 'V']);
+    digits.is_some_and(|digits| digits.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// Whether a path is an endpoint of the API without the `/v1` that clients forget in their base URL.
@@ -59,13 +67,15 @@ pub(super) fn is_bare_endpoint(segments: &[Segment]) -> bool {
         || ["responses", "messages", "moderations", "files", "batches"].iter().any(|w| is(0, w))
 }
 
-/// Whether a path is one of those that llama.cpp's router has beside `/v1`, to load, unload and watch
-/// its models.
+/// Whether a path loads, unloads or watches models: llama.cpp's router has such paths beside `/v1`, and
+/// LM Studio below `/api/v1`.
 pub(super) fn is_of_router(method: &str, segments: &[Segment]) -> bool {
-    let [models, action] = segments else { return false };
-    let is_action = match is_read(method) {
-        true => action.text == "sse",
-        false => ["load", "unload"].contains(&action.text.as_str()),
-    };
-    models.text == "models" && is_action
+    let texts: Vec<&str> = segments.iter().map(|segment| segment.text.as_str()).collect();
+    match texts[..] {
+        ["models", "sse"] => is_read(method),
+        ["models", "load" | "unload"] | ["api", "v1", "models", "load" | "unload" | "download"] => {
+            !is_read(method)
+        }
+        _ => false,
+    }
 }

@@ -17,9 +17,9 @@ pub fn decode(raw: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Percent-encodes an id for a path. Its slashes stay.
+/// Percent-encodes an id for a path or for a value in a query. Its slashes stay.
 pub fn encode(id: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:@!$&'()*+,=".contains(&byte);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:@!$'()*,".contains(&byte);
     let mut encoded = String::with_capacity(id.len());
     for byte in id.bytes() {
         match is_plain(byte) {

@@ -9,7 +9,6 @@
 use super::kinds::{
     is_bare_endpoint, is_list, is_native, is_of_router, is_other_list, is_read, is_root,
 };
-use super::model_id::without_method;
 use super::percent::{LAYERS, decode};
 use super::segments::{Segment, ends_a_raw_segment, split, without_root};
 use crate::error::{Code, Error};
@@ -31,8 +30,8 @@ pub enum Route<'a> {
         /// The relayed part of the target, as in [`Route::Below`] and [`Route::Beside`].
         target: &'a str,
     },
-    /// `/v1/models/{id}` or `/models/{id}`, any method; `…/v1/models/{id}` if it is read or a method
-    /// of Gemini's API (`{id}:generateContent`). `v1beta` and `openai` count as `v1` here.
+    /// `/v1/models/{id}`, `/models/{id}` or `…/v1/models/{id}`, any method. Other versions, such as
+    /// `v1beta`, and `openai` count as `v1` here.
     Model {
         /// The id, decoded, without slashes around it; not empty.
         id: String,
@@ -134,11 +133,9 @@ pub fn route<'a>(method: &str, target: &'a str, root_path: &str) -> Result<Route
         if at == v1s {
             return Ok(Route::Model { id, raw_id, slashed, beside: None, query });
         }
-        if is_read(method) || without_method(&id).len() < id.len() {
-            let beside = relayed(&path[..first.start], front, segments.first());
-            let Some(beside) = beside else { return refuse(ENCODED_SLASH) };
-            return Ok(Route::Model { id, raw_id, slashed, beside: Some(beside), query });
-        }
+        let beside = relayed(&path[..first.start], front, segments.first());
+        let Some(beside) = beside else { return refuse(ENCODED_SLASH) };
+        return Ok(Route::Model { id, raw_id, slashed, beside: Some(beside), query });
     }
     // It would be relayed unfiltered.
     let is_other = |segments: &[Segment]| {
@@ -174,7 +171,7 @@ fn remainder<'t>(
     }
 }
 
-/// What follows the slash behind `models`, if another slash comes before the id.
+/// The text behind the slash that follows `models`, if another slash comes before the id.
 fn slashed(path: &str, models_end: usize, id_start: usize) -> Option<&str> {
     let slashes = &path[models_end..id_start];
     let is_double = slashes.starts_with('/') && folded_slashes(slashes) == "//";
@@ -296,6 +293,8 @@ mod tests {
             ("/api/v0/models?x=1", false),
             ("/api/v1/models", false),
             ("/v1beta/models/", false),
+            ("/v1alpha/models", false),
+            ("/V2/models;x", false),
             ("/x/api/tags", false),
             ("/API//Tags", false),
             ("/api%2Ftags", false),
@@ -326,8 +325,8 @@ mod tests {
         assert_eq!(get("/v1/models/x/models"), model("x/models", "x/models"));
         let post = route("POST", "/v1/x/models", "").unwrap();
         assert_eq!(post, Route::Below { rest: "/x/models" });
-        assert_eq!(get("/v2/models"), Route::Beside { path: "/v2/models" });
-        assert_eq!(get("/v1x/models"), Route::Beside { path: "/v1x/models" });
+        assert_eq!(get("/v/models"), Route::Beside { path: "/v/models" });
+        assert_eq!(get("/xv1/models"), Route::Beside { path: "/xv1/models" });
     }
 
     #[test]
@@ -384,10 +383,19 @@ mod tests {
     #[test]
     fn a_method_of_geminis_api_is_judged_by_its_model() {
         let post = |target| route("POST", target, "").unwrap();
-        for target in ["/v1/models/g:generateContent", "/v1beta/models/g:countTokens"] {
+        for target in [
+            "/v1/models/g:generateContent",
+            "/v1beta/models/g:countTokens;x",
+            "/v1alpha/models/g:generateContent%20",
+            "/v1beta1/models/g:aMethodOfTomorrow",
+            "/V1Beta/models/g",
+            "/v2/models/g/infer",
+            "/v1/projects/p/locations/l/publishers/google/models/g:generateContent",
+            "/api/v1/models/g:x",
+        ] {
             assert!(matches!(post(target), Route::Model { .. }), "{target}");
         }
-        assert!(matches!(post("/api/v1/models/g:x"), Route::Beside { .. }));
+        assert!(matches!(post("/x/models/g:x"), Route::Beside { .. }));
     }
 
     #[test]
@@ -397,6 +405,11 @@ mod tests {
         {
             assert_eq!(route(method, path, "").unwrap(), Route::Beside { path });
         }
+        let post = |path| route("POST", path, "").unwrap();
+        for path in ["/api/v1/models/load", "/api/v1/models/unload", "/api/v1/models/download"] {
+            assert_eq!(post(path), Route::Beside { path });
+        }
+        assert!(matches!(post("/api/v1/models/load/x"), Route::Model { .. }));
         assert_eq!(get("/models/load"), model("load", "load"));
         assert!(matches!(route("POST", "/models/sse", "").unwrap(), Route::Model { .. }));
         assert!(matches!(route("POST", "/v1/models/load", "").unwrap(), Route::Model { .. }));

@@ -8,7 +8,11 @@ use serde_json::Value;
 use super::catalog::catalog;
 use super::chat::Completion;
 use super::embeddings;
+use super::messages::{self, ModelMessage};
 use super::refusal::Refusal;
+use super::responses::ModelResponse;
+use super::shapes::json;
+use super::socket;
 use crate::config::Limits;
 use crate::error::{Code, Error};
 use crate::framing::BodyLength;
@@ -36,12 +40,18 @@ pub fn start() -> io::Result<SocketAddr> {
 enum Outcome {
     Whole(Reply),
     Stream(Completion),
+    Response(ModelResponse),
+    Message(ModelMessage),
+    Socket,
 }
 
 fn answer(mut exchange: Box<Exchange>) {
     match dispatch(&mut exchange) {
         Ok(Outcome::Whole(reply)) => exchange.respond(&reply, &[]),
         Ok(Outcome::Stream(completion)) => completion.stream(exchange),
+        Ok(Outcome::Response(response)) => response.stream(exchange),
+        Ok(Outcome::Message(message)) => message.stream(exchange),
+        Ok(Outcome::Socket) => socket::serve(exchange),
         Err(refusal) => exchange.respond(&refusal.reply(), &[]),
     };
 }
@@ -53,6 +63,11 @@ fn dispatch(exchange: &mut Exchange) -> Result<Outcome, Refusal> {
     check_key(exchange.headers().get_str("authorization"))?;
     let target = exchange.target().to_owned();
     let path = target.split('?').next().unwrap_or_default();
+    if exchange.protocol().is_some() && path != "/v1/realtime" {
+        // Codex uses HTTP at once.
+        let message = format!("No WebSocket is at {path}: use HTTP.");
+        return Err(Refusal { status: 426, param: None, code: None, message });
+    }
     match path {
         "/v1/models" => {
             allow(exchange, path, &["GET", "HEAD"])?;
@@ -60,6 +75,27 @@ fn dispatch(exchange: &mut Exchange) -> Result<Outcome, Refusal> {
         }
         "/v1/chat/completions" => Completion::to_chat(&posted(exchange, path)?).map(either),
         "/v1/completions" => Completion::to_prompts(&posted(exchange, path)?).map(either),
+        "/v1/responses" => {
+            let body = posted(exchange, path)?;
+            let response = ModelResponse::to(&body)?;
+            Ok(match body["stream"] == true {
+                true => Outcome::Response(response),
+                false => Outcome::Whole(Reply::json(200, json(response.whole()))),
+            })
+        }
+        "/v1/messages" => {
+            let body = posted(exchange, path)?;
+            let message = ModelMessage::to(&body)?;
+            Ok(match body["stream"] == true {
+                true => Outcome::Message(message),
+                false => Outcome::Whole(Reply::json(200, json(message.whole()))),
+            })
+        }
+        "/v1/messages/count_tokens" => {
+            let count = messages::count(&posted(exchange, path)?)?;
+            Ok(Outcome::Whole(Reply::json(200, json(&count))))
+        }
+        "/v1/realtime" if exchange.protocol() == Some("websocket") => Ok(Outcome::Socket),
         "/v1/embeddings" => {
             let body = embeddings::answer(&posted(exchange, path)?)?;
             Ok(Outcome::Whole(Reply::json(200, body)))

@@ -3,22 +3,18 @@
 //! A word and the space after it count as one token. Limits: all choices for the same prompt
 //! have the same text.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::answer::{Answer, new_id, tokens_of};
+use super::events::Events;
 use super::reading;
 use super::refusal::Refusal;
-use super::shapes::{Choice, Content, Envelope, Message, Usage, json};
-use super::words::{Text, reply_to_messages, reply_to_prompt, text_of};
-use crate::headers::Headers;
+use super::shapes::{self, Choice, Content, Envelope, Message, Usage};
+use super::words::{Text, reply_to_prompt};
 use crate::record::Sent;
-use crate::server::{Exchange, Response};
-
-/// The pause before each token of a stream: 50 tokens per second, as from a model.
-const PAUSE: Duration = Duration::from_millis(20);
+use crate::server::Exchange;
 
 /// The most choices in one response, as in the API.
 const MAX_CHOICES: u64 = 128;
@@ -30,7 +26,7 @@ pub(super) struct Completion {
     id: String,
     created: u64,
     model: String,
-    choices: Vec<Text>,
+    choices: Vec<Answer>,
     usage: Usage,
     streamed: bool,
     include_usage: bool,
@@ -45,8 +41,8 @@ enum Kind {
 impl Kind {
     fn id_prefix(self) -> &'static str {
         match self {
-            Kind::Chat => "chatcmpl",
-            Kind::Completion => "cmpl",
+            Kind::Chat => "chatcmpl-",
+            Kind::Completion => "cmpl-",
         }
     }
 
@@ -73,9 +69,8 @@ impl Completion {
         let messages = messages.ok_or_else(|| {
             Refusal::bad_request(Some("messages"), "'messages' must be a list of messages.")
         })?;
-        // The API counts a few tokens of framing per message.
-        let asked = messages.iter().map(|message| 4 + reading::tokens_in(&text_of(message))).sum();
-        Completion::new(Kind::Chat, body, model, asked, vec![reply_to_messages(model, messages)])
+        let answer = |most| vec![Answer::to(body, model, messages, most)];
+        Completion::new(Kind::Chat, body, model, tokens_of(messages), answer)
     }
 
     /// The response to `POST /v1/completions`.
@@ -83,34 +78,37 @@ impl Completion {
         let model = reading::model(body)?;
         let prompts = reading::texts(body, "prompt")?;
         let asked = prompts.iter().map(|prompt| reading::tokens_in(prompt)).sum();
-        let texts = prompts.iter().map(|prompt| reply_to_prompt(model, prompt)).collect();
-        Completion::new(Kind::Completion, body, model, asked, texts)
+        let answer = |prompt: &String, most| Text::of(&reply_to_prompt(model, prompt), most);
+        let answers =
+            |most| prompts.iter().map(|prompt| Answer::Text(answer(prompt, most))).collect();
+        Completion::new(Kind::Completion, body, model, asked, answers)
     }
 
-    /// Every text becomes `n` choices.
+    /// Every answer becomes `n` choices. `answers` takes the most tokens of each.
     fn new(
         kind: Kind,
         body: &Value,
         model: &str,
         prompt_tokens: u64,
-        texts: Vec<String>,
+        answers: impl FnOnce(Option<u64>) -> Vec<Answer>,
     ) -> Result<Completion, Refusal> {
         let n = reading::number(body, "n", 1..=MAX_CHOICES)?.unwrap_or(1);
-        if texts.len() as u64 * n > MAX_CHOICES {
-            let message = format!("An answer has {MAX_CHOICES} choices at most.");
-            return Err(Refusal::bad_request(Some("n"), message));
-        }
         let most = match reading::number(body, "max_completion_tokens", 1..=u64::MAX)? {
             Some(most) => Some(most),
             None => reading::number(body, "max_tokens", 1..=u64::MAX)?,
         };
-        let of_text = |text: &String| std::iter::repeat_n(Text::of(text, most), n as usize);
-        let choices: Vec<Text> = texts.iter().flat_map(of_text).collect();
-        let completion_tokens = choices.iter().map(|choice| choice.tokens.len() as u64).sum();
+        let answers = answers(most);
+        if answers.len() as u64 * n > MAX_CHOICES {
+            let message = format!("An answer has {MAX_CHOICES} choices at most.");
+            return Err(Refusal::bad_request(Some("n"), message));
+        }
+        let each = |answer| std::iter::repeat_n(answer, n as usize);
+        let choices: Vec<Answer> = answers.into_iter().flat_map(each).collect();
+        let completion_tokens = choices.iter().map(|choice| choice.tokens().len() as u64).sum();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Completion {
             kind,
-            id: new_id(kind, now),
+            id: new_id(kind.id_prefix(), now),
             created: now.as_secs(),
             model: model.to_owned(),
             choices,
@@ -131,17 +129,24 @@ impl Completion {
 
     /// The response in one piece.
     pub(super) fn whole(&self) -> Vec<u8> {
-        let texts: Vec<String> = self.choices.iter().map(|choice| choice.tokens.concat()).collect();
+        let texts: Vec<String> =
+            self.choices.iter().map(|choice| choice.tokens().concat()).collect();
         let choices = texts.iter().zip(&self.choices).enumerate().map(|(index, (text, choice))| {
-            let content = match self.kind {
-                Kind::Chat => {
-                    Content::Message(Message { role: Some("assistant"), content: Some(text) })
+            let content = match (self.kind, choice) {
+                (Kind::Chat, Answer::Text(_)) => {
+                    let content = Some(text.as_str());
+                    Content::Message(Message { role: Some("assistant"), content, tool_calls: None })
                 }
-                Kind::Completion => Content::Text(text),
+                (Kind::Chat, Answer::Call { .. }) => Content::Message(Message {
+                    role: Some("assistant"),
+                    content: None,
+                    tool_calls: Some(self.call(choice)),
+                }),
+                (Kind::Completion, _) => Content::Text(text),
             };
-            Choice { index, content, logprobs: None, finish_reason: Some(choice.finish_reason) }
+            Choice { index, content, logprobs: None, finish_reason: Some(reason(choice)) }
         });
-        json(&Envelope {
+        shapes::json(&Envelope {
             id: &self.id,
             object: self.kind.object(),
             created: self.created,
@@ -153,87 +158,96 @@ impl Completion {
 
     /// Sends the response as server-sent events, until its end or until the client leaves.
     pub(super) fn stream(self, exchange: Box<Exchange>) -> Sent {
-        let headers = Headers::new()
-            .with("Content-Type", "text/event-stream")
-            .with("Cache-Control", "no-cache");
-        let mut response = exchange.begin(200, &headers, None);
+        let mut events = Events::begin(exchange);
         if self.kind == Kind::Chat {
             for index in 0..self.choices.len() {
-                let first = Message { role: Some("assistant"), content: Some("") };
-                self.send(&mut response, index, Content::Delta(first), None);
+                let (role, content) = (Some("assistant"), Some(""));
+                let first = Message { role, content, tool_calls: None };
+                self.send(&mut events, index, Content::Delta(first), None);
             }
         }
-        let longest = self.choices.iter().map(|choice| choice.tokens.len()).max().unwrap_or(0);
-        for at in 0..longest {
-            thread::sleep(PAUSE);
-            for (index, choice) in self.choices.iter().enumerate() {
-                if let Some(token) = choice.tokens.get(at) {
-                    self.send(&mut response, index, self.piece(Some(token)), None);
-                }
+        let lengths = self.choices.iter().map(|choice| choice.tokens().len());
+        for at in 0..lengths.max().unwrap_or(0) {
+            if !events.pause() {
+                break;
             }
-            if response.broken() {
-                return response.abort();
+            for (index, choice) in self.choices.iter().enumerate() {
+                if let Some(token) = choice.tokens().get(at) {
+                    let content = match choice {
+                        Answer::Text(_) => self.piece(Some(token)),
+                        Answer::Call { .. } => Content::Delta(Message {
+                            role: None,
+                            content: None,
+                            tool_calls: Some(self.call(choice)),
+                        }),
+                    };
+                    self.send(&mut events, index, content, None);
+                }
             }
         }
         for (index, choice) in self.choices.iter().enumerate() {
-            self.send(&mut response, index, self.piece(None), Some(choice.finish_reason));
+            self.send(&mut events, index, self.piece(None), Some(reason(choice)));
         }
         if self.include_usage {
-            self.send_chunk(&mut response, vec![], Some(Some(self.usage)));
+            self.send_chunk(&mut events, vec![], Some(Some(self.usage)));
         }
-        response.write(b"data: [DONE]\n\n");
-        response.end()
+        events.end(b"data: [DONE]\n\n")
+    }
+
+    /// The tool calls of a message, or of the only delta that has them.
+    fn call(&self, answer: &Answer) -> Value {
+        let Answer::Call { name, arguments } = answer else { return json!([]) };
+        let id = format!("call_{}", self.id);
+        let function = json!({"name": name, "arguments": arguments});
+        json!([{"index": 0, "id": id, "type": "function", "function": function}])
     }
 
     fn piece<'a>(&self, token: Option<&'a str>) -> Content<'a> {
         match self.kind {
-            Kind::Chat => Content::Delta(Message { role: None, content: token }),
+            Kind::Chat => Content::Delta(Message { role: None, content: token, tool_calls: None }),
             Kind::Completion => Content::Text(token.unwrap_or_default()),
         }
     }
 
     fn send(
         &self,
-        response: &mut Response,
+        events: &mut Events,
         index: usize,
         content: Content<'_>,
         finish_reason: Option<&'static str>,
     ) {
         let choice = Choice { index, content, logprobs: None, finish_reason };
-        self.send_chunk(response, vec![choice], self.include_usage.then_some(None));
+        self.send_chunk(events, vec![choice], self.include_usage.then_some(None));
     }
 
     fn send_chunk(
         &self,
-        response: &mut Response,
+        events: &mut Events,
         choices: Vec<Choice<'_>>,
         usage: Option<Option<Usage>>,
     ) {
-        let mut event = b"data: ".to_vec();
-        event.extend(json(&Envelope {
+        let chunk = Envelope {
             id: &self.id,
             object: self.kind.chunk_object(),
             created: self.created,
             model: &self.model,
             choices,
             usage,
-        }));
-        event.extend(b"\n\n");
-        response.write(&event);
+        };
+        events.send(None, &chunk);
     }
 }
 
-/// An id that is unique in this process.
-fn new_id(kind: Kind, now: Duration) -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("{}-{:x}{count:06x}", kind.id_prefix(), now.as_millis())
+/// Why a choice ends, in the API's words.
+fn reason(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Text(text) => text.finish_reason,
+        Answer::Call { .. } => "tool_calls",
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn chat(more: Value) -> Result<Completion, Refusal> {
@@ -282,11 +296,5 @@ mod tests {
             assert_eq!(chat(wrong.clone()).unwrap_err().status, 400, "{wrong}");
         }
         assert_eq!(chat(json!({"model": "x"})).unwrap_err().status, 404);
-    }
-
-    #[test]
-    fn ids_are_unique() {
-        let now = Duration::from_secs(1);
-        assert_ne!(new_id(Kind::Chat, now), new_id(Kind::Chat, now));
     }
 }

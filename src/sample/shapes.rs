@@ -1,9 +1,10 @@
 //! The JSON of chat completions and completions, fields in the API's order.
 //!
-//! Whole responses and chunks of streams share these types. Limits: no tool calls, refusals or
-//! log probabilities.
+//! Whole responses and chunks of streams share these types. Limits: no refusals or log
+//! probabilities.
 
 use serde::Serialize;
+use serde_json::Value;
 
 /// Tokens of the request and of the response.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -52,6 +53,8 @@ pub(super) struct Message<'a> {
     pub(super) role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tool_calls: Option<Value>,
 }
 
 /// Writes a value whose type has string keys only.

@@ -70,7 +70,7 @@ impl Acceptor {
     fn open(&mut self) -> io::Result<()> {
         let listener = self.listener.try_clone()?;
         let accepting = listener.as_raw_fd();
-        // Nothing accepts at this moment, so all connections so far are the older servers'.
+        // No server accepts at this moment, so all connections so far are the older servers'.
         let connections = &self.shared.connections;
         connections.search_all();
         let last = connections.all().iter().map(Arc::downgrade).collect();

@@ -20,16 +20,19 @@ use crate::wanted::Wanted;
 /// Called each time a connection leaks, with how many have leaked so far.
 pub type OnLeak = dyn Fn(usize) + Send + Sync;
 
-/// What all connections of a listener share.
+/// State that all connections of a listener share.
 pub(super) struct Common {
     /// Since when the program is about to end.
     pub(super) closing: OnceLock<Instant>,
     /// How many connections have leaked.
     pub(super) leaked: AtomicUsize,
+    /// Exchanges that have switched protocols, or are about to, and the most of them.
+    pub(super) upgrades: AtomicUsize,
+    pub(super) max_upgrades: usize,
     pub(super) on_leak: Box<OnLeak>,
 }
 
-/// Where a connection was found. None of it ever changes.
+/// The addresses and descriptors of a connection. They never change.
 #[derive(Debug)]
 pub(super) struct Origin {
     /// The client's address.

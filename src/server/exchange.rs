@@ -4,7 +4,7 @@
 //! ([`Exchange::respond`]) or begun as a [`Response`] ([`Exchange::begin`]). Its head is written
 //! here and not by tiny_http, which adds fields of its own. Limits: HTTP/1.0 and 1.1.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +15,7 @@ use super::chunks::Chunks;
 use super::connection::Connection;
 use super::leak;
 use super::response::{DRAIN_TIME, Out, Response, Start, drain};
+use super::switched::{Permit, Switched};
 use crate::error::{Code, Error};
 use crate::framing::{BodyLength, Framing, body_length, is_raw, response_head, stays_open};
 use crate::headers::Headers;
@@ -46,6 +47,8 @@ pub struct Exchange {
     is_turned_away: bool,
     is_http_1_0: bool,
     started: Instant,
+    /// The right to switch protocols.
+    permit: Option<Permit>,
 }
 
 /// How far the body of the request has been read.
@@ -76,7 +79,7 @@ impl Exchange {
         };
         let ended = refusal.is_none() && matches!(length, BodyLength::None | BodyLength::Known(0));
         if refusal.is_some() {
-            // What follows on the connection may be a part of this request.
+            // The next bytes on the connection may be a part of this request.
             connection.end();
         }
         let body = BodyState {
@@ -97,6 +100,7 @@ impl Exchange {
             is_turned_away: false,
             is_http_1_0,
             started: Instant::now(),
+            permit: None,
         }
     }
 
@@ -126,6 +130,11 @@ impl Exchange {
         self.request.as_ref().expect(HELD).url()
     }
 
+    /// Whether the client speaks HTTP/1.0.
+    pub fn is_http_1_0(&self) -> bool {
+        self.is_http_1_0
+    }
+
     /// The request's header fields.
     pub fn headers(&self) -> &Headers {
         &self.headers
@@ -139,6 +148,34 @@ impl Exchange {
     /// A handle that knows whether the client is still connected.
     pub fn wanted(&self) -> Arc<dyn Wanted> {
         Arc::clone(&self.connection) as Arc<dyn Wanted>
+    }
+
+    /// The protocol that the client asks to switch to, as it wrote it. Offers that a server may ignore
+    /// (RFC 9110 §7.8) do not count: HTTP/2, which some clients offer with every first request, and
+    /// those beside a body or another method than `GET`.
+    pub fn protocol(&self) -> Option<&str> {
+        let is_plain = self.method() == "GET"
+            && matches!(self.body.length, BodyLength::None | BodyLength::Known(0))
+            && !self.is_http_1_0
+            && !self.headers.contains("expect");
+        let is_asked = self.body.is_raw && self.headers.lists("connection", "upgrade");
+        let protocol = self.headers.get_str("upgrade").filter(|_| is_plain && is_asked)?;
+        let is_offered = !protocol.trim().is_empty() && !self.headers.lists("upgrade", "h2c");
+        is_offered.then_some(protocol)
+    }
+
+    /// Takes one of `server.max_upgrades`, for as long as this connection lasts.
+    ///
+    /// # Errors
+    /// 503 if none is left.
+    pub fn reserve_upgrade(&mut self) -> Result<(), Error> {
+        self.permit = Permit::take(&self.connection.common);
+        if self.permit.is_some() {
+            return Ok(());
+        }
+        let most = self.connection.common.max_upgrades;
+        let what = format!("the limit of {most} upgraded connections is reached");
+        Err(Error::proxy(Code::Overloaded, what))
     }
 
     /// How long the body is, as the client announced it.
@@ -170,6 +207,31 @@ impl Exchange {
         self.sent(Code::ClientLeft.status())
     }
 
+    /// Responds 101 with these fields; from then on the connection has another protocol.
+    ///
+    /// # Errors
+    /// What was sent, if that is nothing.
+    pub fn switch(mut self, headers: &Headers) -> Result<Switched, Sent> {
+        const STATUS: u16 = 101;
+        self.connection.end();
+        let is_in_turn = self.waits_for_turn();
+        let reason = tiny_http::StatusCode(STATUS).default_reason_phrase();
+        let head = response_head(STATUS, reason, headers.iter().chain(self.added.iter()));
+        let mut socket = &self.connection.socket;
+        let is_sent = is_in_turn && socket.write_all(&head).is_ok();
+        // Of tiny_http's descriptors of the socket too.
+        if !is_sent || socket.set_nonblocking(true).is_err() {
+            return Err(self.abandon());
+        }
+        Ok(Switched {
+            sent: self.sent(STATUS),
+            request: self.request.take(),
+            connection: Arc::clone(&self.connection),
+            started: self.started,
+            _permit: self.permit.take(),
+        })
+    }
+
     /// Begins the response: its head is sent with the first part of the body. `headers` are
     /// without the fields that frame the body; `length` is the body's, if it is known. A failed
     /// write is remembered: see [`Response::broken`].
@@ -197,7 +259,7 @@ impl Exchange {
         Response::new(Start { out, connection, framing, is_last, started, sent }, head)
     }
 
-    /// What is known of the response before it is sent.
+    /// The facts of the response that are known before it is sent.
     fn sent(&self, status: u16) -> Sent {
         let (first_byte, bytes_in) = (self.started.elapsed(), self.body.read);
         Sent { status, first_byte, total: first_byte, bytes_in, bytes_out: 0, complete: false }
@@ -215,15 +277,9 @@ impl Exchange {
         if is_read {
             return Out::Writer(request.into_writer());
         }
-        // What follows on the connection may be the rest of this body.
+        // The next bytes on the connection may be the rest of this body.
         self.connection.end();
-        // The response in front of it may not have reached its end.
-        let deadline = Instant::now() + DRAIN_TIME;
-        let waits = || !self.is_turned_away && Instant::now() < deadline;
-        while self.connection.progress().open > 1 && waits() {
-            thread::sleep(TURN);
-        }
-        let is_in_turn = self.connection.progress().open == 1;
+        let is_in_turn = self.waits_for_turn();
         // Nor may the write of one that is turned away wait for the client.
         let is_ready = !self.is_turned_away || self.connection.socket.set_nonblocking(true).is_ok();
         if is_in_turn && is_ready {
@@ -231,6 +287,16 @@ impl Exchange {
         }
         self.connection.park(request);
         Out::Nowhere
+    }
+
+    /// Waits until the response in front has reached its end; false if it did not in time.
+    fn waits_for_turn(&self) -> bool {
+        let deadline = Instant::now() + DRAIN_TIME;
+        let waits = || !self.is_turned_away && Instant::now() < deadline;
+        while self.connection.progress().open > 1 && waits() {
+            thread::sleep(TURN);
+        }
+        self.connection.progress().open == 1
     }
 
     /// Reads the rest of the body if it is short; false if it was not.

@@ -96,7 +96,13 @@ impl Listener {
         service: Box<Service>,
         on_leak: Box<OnLeak>,
     ) -> io::Result<Server> {
-        let common = Common { closing: OnceLock::new(), leaked: AtomicUsize::new(0), on_leak };
+        let common = Common {
+            closing: OnceLock::new(),
+            leaked: AtomicUsize::new(0),
+            upgrades: AtomicUsize::new(0),
+            max_upgrades: limits.max_upgrades,
+            on_leak,
+        };
         let (port, first) = (self.address.port(), self.socket.as_raw_fd());
         let connections = Connections::new(port, first, Epoll::new()?, common);
         let is_lent = self.is_lent;

@@ -13,6 +13,7 @@
 //! | `connections` | all connections, and how they are found |
 //! | `exchange` | one request: its body, and the head of its response |
 //! | `response` | the response behind its head |
+//! | `switched` | a connection behind a 101 |
 //! | `chunks` | chunked bodies that tiny_http does not decode |
 //! | `cutter` | the thread that cuts broken streams a moment after their last event |
 //! | `leak` | dropping unread requests, and leaking those that cannot be dropped |
@@ -28,6 +29,7 @@ mod exchange;
 mod leak;
 mod listener;
 mod response;
+mod switched;
 mod watch;
 mod workers;
 
@@ -35,4 +37,5 @@ pub use connection::OnLeak;
 pub use exchange::{Body, Exchange};
 pub use listener::{Listener, Server, bind, inherit};
 pub use response::Response;
+pub use switched::Switched;
 pub use workers::Service;

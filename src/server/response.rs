@@ -28,7 +28,7 @@ pub struct Response {
     start: Start,
     /// Bytes to send in front of the next ones: the head, and short parts of the body.
     pending: Vec<u8>,
-    /// Where parts of the body are read to, and sent from.
+    /// Holds a part of the body between reading and sending.
     buffer: Vec<u8>,
     /// How much of the body the buffer is to hold.
     size: usize,
@@ -36,7 +36,7 @@ pub struct Response {
     is_answered: bool,
 }
 
-/// What is known of a response when it begins, and counted from then on.
+/// The facts of a response when it begins, and the counters of its progress.
 pub(super) struct Start {
     pub(super) out: Out,
     pub(super) connection: Arc<Connection>,

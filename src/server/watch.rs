@@ -2,7 +2,7 @@
 //!
 //! - **Forgotten** connections. tiny_http's task pool counts a thread that it has already woken as
 //!   idle, so of a burst of new connections some wait in its queue until a client leaves. They show
-//!   as unread bytes on a connection from which nobody has read. For each, we connect to ourselves
+//!   as unread bytes on a connection from which no byte was read. For each, we connect to ourselves
 //!   and close: the extra connection makes the pool start a thread, which takes the forgotten one.
 //! - **Endless** and slow heads and chunk headers, which it reads without a limit.
 //! - **Idle** connections, for which it has no deadline, and more of them than are allowed.
@@ -197,7 +197,7 @@ impl Watch {
             false => PAUSE_EACH.saturating_mul(all).clamp(HASTE, LONGEST_PAUSE),
         };
         self.end_surplus();
-        // If one attempt fails, nobody accepts, and more of them would only fill the queue.
+        // If one attempt fails, no server accepts, and more of them would only fill the queue.
         let pokes = forgotten > 0 && self.acceptor.accepts();
         let poked = (0..forgotten).take_while(|_| pokes && self.poke()).count();
         METRICS.rescued(poked as u64);

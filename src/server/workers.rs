@@ -25,14 +25,14 @@ use crate::progress::Taken;
 use crate::sys::memory;
 
 /// How long clients of a lent socket may still send requests when the program ends: each response
-/// tells its client to connect anew.
+/// closes its connection.
 const LENIENCE: Duration = Duration::from_millis(500);
 
 /// Serves a request. It is boxed because it is passed down through functions whose frames all stay
 /// for as long as a stream.
 pub type Service = dyn Fn(Box<Exchange>) + Send + Sync;
 
-/// What all workers of a listener share.
+/// State that all workers of a listener share.
 pub(super) struct Shared {
     pub(super) service: Box<Service>,
     pub(super) limits: Limits,
@@ -54,7 +54,7 @@ impl Shared {
 /// The workers of one tiny_http server.
 pub(super) struct Workers {
     shared: Arc<Shared>,
-    /// Never dropped: it would connect to itself, and wait for minutes if nobody accepts.
+    /// Never dropped: it would connect to itself, and wait for minutes if no server accepts.
     server: ManuallyDrop<tiny_http::Server>,
     /// Once another server accepts connections: those that this one may have.
     last: OnceLock<Vec<Weak<Connection>>>,
@@ -117,7 +117,7 @@ impl Workers {
         }
     }
 
-    /// Waits for a request that is to be answered; none if none came for a while.
+    /// Waits for a request that must be answered; none if none came for a while.
     #[inline(never)] // its stack must not be taken for as long as the exchange lasts
     fn next_request(&self) -> Option<(Box<Exchange>, Arc<Connection>)> {
         let connections = &self.shared.connections;
@@ -170,7 +170,9 @@ impl Workers {
     ) {
         let Shared { connections, limits, is_lent, service, .. } = &*self.shared;
         self.crew.begin_work();
-        let has_room = || self.crew.size() <= limits.max_requests;
+        // Upgrades have a limit of their own.
+        let upgrades = || connections.common.upgrades.load(Ordering::Relaxed);
+        let has_room = || self.crew.size() <= limits.max_requests.saturating_add(upgrades());
         let has_successor = self.crew.idle() > 0 || (has_room() && self.start_worker().is_ok());
         let mut lead = Some(lead);
         if has_successor {

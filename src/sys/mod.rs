@@ -6,5 +6,7 @@
 pub(crate) mod descriptors;
 pub(crate) mod epoll;
 pub(crate) mod memory;
+pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod socket;
+pub(crate) mod terminal;

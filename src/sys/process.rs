@@ -1,4 +1,4 @@
-//! How many files the process may open, and the clock that systemd counts by.
+//! How many files the process may open, and the clocks that systemd and `/proc` count by.
 
 /// Raises the limit of open files to the most that is allowed, and returns it.
 pub fn raise_file_limit() -> usize {
@@ -23,4 +23,20 @@ pub fn monotonic_micros() -> u64 {
     #[allow(clippy::unnecessary_cast)]
     let micros = time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000;
     micros
+}
+
+/// The unit of times in `/proc`: clock ticks per second.
+pub fn ticks_per_second() -> f64 {
+    // SAFETY: sysconf only reads its argument.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    // 100 on every Linux that Rust supports.
+    if ticks > 0 { ticks as f64 } else { 100.0 }
+}
+
+/// `CLOCK_BOOTTIME`, in seconds: it also counts while the machine is suspended.
+pub fn seconds_since_boot() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a valid `timespec`, which the kernel fills.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

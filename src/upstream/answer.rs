@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 use ureq::http;
 
 use super::endpoint::Endpoint;
-use super::transport::{Call, timeout_of};
+use super::transport::{Call, Switched, timeout_of};
 use crate::elastic;
 use crate::error::Error;
 use crate::headers::Headers;
@@ -23,6 +23,8 @@ pub struct Answer<'a> {
     pub headers: Headers,
     /// The body's length if the upstream gave it, for `HEAD` too.
     pub length: Option<u64>,
+    /// Behind a 101: the connection, which from then on has another protocol.
+    pub switched: Option<Box<Switched>>,
     body: ureq::BodyReader<'static>,
     call: Rc<Call>,
     endpoint: &'a Endpoint,
@@ -43,14 +45,16 @@ impl<'a> Answer<'a> {
         let length = headers.get_str("content-length").filter(|_| !chunked);
         let length = length.and_then(|value| value.split(',').next()?.trim().parse().ok());
         let status = head.status.as_u16();
-        if status < 200 {
+        let switched = if status == 101 { call.take_switched() } else { None };
+        if status < 200 && switched.is_none() {
             return Err(endpoint.invalid(&format!("an unexpected status {status}")));
         }
         let is_other = |coding: &[u8]| !coding.eq_ignore_ascii_case(b"chunked");
         if headers.get_all("transfer-encoding").any(is_other) {
             return Err(endpoint.invalid("a transfer coding other than chunked"));
         }
-        Ok(Answer { status, headers, length, body: body.into_reader(), call, endpoint })
+        let body = body.into_reader();
+        Ok(Answer { status, headers, length, switched, body, call, endpoint })
     }
 
     /// Waits for the next part of the body and reads it. 0 bytes are its end.

@@ -15,3 +15,4 @@ mod transport;
 pub use self::answer::Answer;
 pub use self::remote::Upstream;
 pub use self::request::{Place, Request, Upload};
+pub use self::transport::Switched;

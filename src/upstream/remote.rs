@@ -6,14 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, SendBody, http};
 
 use super::answer::Answer;
 use super::endpoint::Endpoint;
 use super::forward::Forward;
 use super::request::{Place, Request, Upload, UploadReader, head, room, uri};
-use super::transport::{Addresses, Call, connector, is_break};
+use super::transport::{Addresses, Call, client_config, connector, is_break};
 use crate::config::{self, Authorization};
 use crate::elastic;
 use crate::error::{Code, Error};
@@ -42,10 +41,11 @@ impl Upstream {
     /// An upstream as configured, at this address.
     ///
     /// # Errors
-    /// If the proxy cannot be used; the text names it.
-    pub fn new(config: &config::Upstream, base_url: String) -> Result<Upstream, ureq::Error> {
+    /// If the proxy or none of the certificates of `tls.ca_file` can be used; the text names it.
+    pub fn new(config: &config::Upstream, base_url: String) -> Result<Upstream, String> {
         let connect_timeout = config.connection_timeout.unwrap_or(config.total_timeout);
-        let proxy = config.proxy.as_ref().map(|url| ureq::Proxy::new(url.expose())).transpose()?;
+        let proxy = config.proxy.as_ref().map(|url| ureq::Proxy::new(url.expose())).transpose();
+        let proxy = proxy.map_err(|error| error.to_string())?;
         // Proxies such as Squid refuse CONNECT to other ports than 443.
         let (proxy, forward) = match proxy {
             Some(proxy) if base_url.starts_with("http:") => (None, Some(Forward::new(&proxy))),
@@ -61,7 +61,6 @@ impl Upstream {
             .accept_encoding("")
             .allow_non_standard_methods(true)
             .proxy(proxy)
-            .tls_config(tls(config.ca_file.as_deref()))
             .max_idle_connections(0) // the transport keeps them
             .input_buffer_size(BUFFER + elastic::LEAST) // more than a head may have, to see that it is too long
             .output_buffer_size(BUFFER)
@@ -69,7 +68,8 @@ impl Upstream {
             .timeout_connect(Some(connect_timeout))
             .timeout_recv_response(Some(config.total_timeout))
             .build();
-        let connector = connector(config.idle_timeout, has_tunnel, forward.is_some());
+        let tls = client_config(config.ca_file.as_deref())?;
+        let connector = connector(config.idle_timeout, has_tunnel, forward.is_some(), tls);
         let addresses = Addresses::new(forward.as_ref().map(|forward| forward.address.clone()));
         Ok(Upstream {
             endpoint: Endpoint {
@@ -162,7 +162,11 @@ impl Upstream {
         client: Option<Arc<dyn Wanted>>,
         within: Option<Duration>,
     ) -> Result<Answer<'_>, Error> {
-        let Request { method, place, mut headers, upload } = request;
+        let Request { method, place, mut headers, upload, protocol } = request;
+        if let Some(protocol) = protocol {
+            headers.push("Connection", "Upgrade");
+            headers.push("Upgrade", protocol);
+        }
         if let Some(credentials) = self.forward.as_ref().and_then(|to| to.credentials.as_ref()) {
             headers.push("Proxy-Authorization", credentials.expose());
         }
@@ -181,7 +185,8 @@ impl Upstream {
             Upload::Chunked(reader) => (None, Some(reader)),
         };
         let (uri, uri_length) = uri(&self.url(place))?;
-        let call = Call::new(client, room(uri_length, &headers, length, body.is_some(), is_whole));
+        let room = room(uri_length, &headers, length, body.is_some(), is_whole);
+        let call = Call::new(client, room, protocol.is_some());
         let request = head(method, uri, &headers, length)?;
         let response = match body {
             None => {
@@ -323,19 +328,4 @@ fn keyring_part(headers: &Headers, name: &str) -> Result<Option<Secret>, Error> 
         }
     }
     Ok(own)
-}
-
-/// The trusted certificates: those of `tls.ca_file`, else the public ones.
-fn tls(ca_file: Option<&[u8]>) -> TlsConfig {
-    let roots = match ca_file {
-        None => RootCerts::WebPki,
-        Some(pem) => {
-            let certificates = parse_pem(pem).filter_map(|item| match item {
-                Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                _ => None,
-            });
-            RootCerts::from(certificates.collect::<Vec<Certificate<'static>>>())
-        }
-    };
-    TlsConfig::builder().root_certs(roots).build()
 }

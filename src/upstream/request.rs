@@ -45,6 +45,8 @@ pub struct Request<'a> {
     pub headers: Headers,
     /// The body.
     pub upload: Upload<'a>,
+    /// The protocol to switch to (`Upgrade`).
+    pub protocol: Option<&'a str>,
 }
 
 /// Reads a body for as long as the upstream accepts it. After that, it returns arbitrary bytes

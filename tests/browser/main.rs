@@ -62,6 +62,13 @@ fn it_judges_while_one_types_and_marks_what_changes() {
     browser.retype(&field("regexp"), ".*llama.*");
     browser.until(&row("b/llama-2", "dataset.change === 'added'"));
     assert_eq!(kept(&browser), ["a/gpt", "a/llama-3", "b/llama-2"]);
+    let tally =
+        |name: &str| format!("document.querySelector({}).nextElementSibling", json!(field(name)));
+    browser.until(&format!("{}.textContent === '2'", tally("regexp")));
+    browser.retype(&field("exclude.regexp"), ".*\nclaude");
+    browser.until(&format!("{}.textContent === '3\\n0'", tally("exclude.regexp")));
+    browser.retype(&field("exclude.regexp"), "nothing");
+    browser.until(&row("b/llama-2", "dataset.change === 'added'"));
     browser.retype(&field("simple"), "b/nothing");
     browser.until(&row("a/gpt", "dataset.change === 'removed'"));
     assert!(browser.text().contains("2 of 3"), "{}", browser.text());

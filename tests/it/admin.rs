@@ -42,6 +42,15 @@ fn what_is_below_the_dash_is_for_this_machine_or_with_a_key() {
         }
         assert_eq!(proxy.ask("GET", "/-/health", &[field], b"").text(), "ok\n");
     }
+    // As nginx forwards what anybody asks, if it has no `proxy_set_header`.
+    for path in ["/-/ready", "/-/", "/-/models.json", "/-/health"] {
+        let mut client = Client::of(&proxy);
+        client.send_raw(format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n"));
+        match path {
+            "/-/health" => assert_eq!(client.response().text(), "ok\n"),
+            _ => drop(client.response().own_error(403, "forbidden_host")),
+        }
+    }
     let mut client = Client::of(&proxy);
     client.send_raw("GET /-/health HTTP/1.1\r\nHost: llm.example\r\n\r\n");
     assert_eq!(client.response().text(), "ok\n", "under any name");
@@ -96,24 +105,32 @@ fn exchanges_are_counted_by_what_was_configured_and_never_by_what_a_client_chose
     proxy.get("/v1/models/up/a");
     proxy.get("/v1/../x");
     // An exchange is counted after its client has the response.
-    let all = "model_filter_exchanges_open 1\n";
+    let all = "model_filter_http_requests_in_flight 1\n";
     let mut text = String::new();
     eventually("all have ended", || {
         text = metrics(&proxy);
         text.contains(all)
     });
     let count = |path, status| {
-        let labels = format!("upstream=\"up\",path=\"{path}\",status=\"{status}\"");
-        sample(&text, &format!("model_filter_exchanges_total{{{labels}}}"))
+        let labels = format!("upstream=\"up\",path=\"{path}\",code=\"{status}\"");
+        sample(&text, &format!("model_filter_http_requests_total{{{labels}}}"))
     };
     assert_eq!((count("chat/completions", 200), count("other", 200)), (2.0, 1.0));
     assert_eq!((count("audio", 200), count("model", 200), count("models", 200)), (1.0, 1.0, 1.0));
     assert_eq!(sample(&text, "model_filter_refusals_total{code=\"bad_request\"}"), 1.0);
-    let histogram = "model_filter_first_byte_seconds_count{upstream=\"up\"}";
-    assert_eq!(sample(&text, histogram), 6.0);
-    assert_eq!(sample(&text, "model_filter_exchanges_open"), 1.0, "this one");
+    for name in ["time_to_first_byte", "http_request_duration"] {
+        let labels = "{upstream=\"up\",path=\"chat/completions\"}";
+        assert_eq!(sample(&text, &format!("model_filter_{name}_seconds_count{labels}")), 2.0);
+    }
+    assert_eq!(sample(&text, "model_filter_http_requests_in_flight"), 1.0, "this one");
     assert!(sample(&text, "model_filter_request_bytes_total") >= 4.0 * 29.0);
     assert!(sample(&text, "process_resident_memory_bytes") > 1e6);
+    assert!(sample(&text, "process_virtual_memory_bytes") > 1e6);
+    assert!(sample(&text, "process_max_fds") >= sample(&text, "process_open_fds"));
+    assert!((0.0..60.0).contains(&sample(&text, "process_cpu_seconds_total")));
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    let age = now - sample(&text, "process_start_time_seconds");
+    assert!((-2.0..600.0).contains(&age), "{age}");
     let refreshes = "model_filter_list_refreshes_total{upstream=\"up\",outcome=\"success\"}";
     assert_eq!(sample(&text, refreshes), 1.0);
     assert!(sample(&text, "model_filter_list_cache_hits_total{upstream=\"up\"}") >= 1.0);

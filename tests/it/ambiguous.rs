@@ -215,6 +215,29 @@ fn a_nul_does_not_end_a_name_before_its_end() {
     exclude.assert_refused("application/json", br#"{"model":"hidden\u0000x"}"#, "NUL");
 }
 
+/// Gin, Echo and Fiber, and so LocalAI, read a request from many formats.
+#[test]
+fn a_body_in_another_notation_is_refused() {
+    let bodies: [(&str, &[u8]); 7] = [
+        ("application/xml", b"<r><Model>hidden</Model></r>"),
+        ("text/xml; charset=utf-8", b"<r><model>hidden</model></r>"),
+        ("application/x-yaml", b"model: hidden\n"),
+        ("application/toml", b"model = 'hidden'\n"),
+        ("application/x-msgpack", b"\x81\xa5model\xa6hidden"),
+        ("application/cbor", b"\xa1\x65model\x66hidden"),
+        ("application/x-protobuf", b"\x0a\x06hidden"),
+    ];
+    let (lock, prefixed) = (Lock::new(), Lock::with("prefix: my/"));
+    for (content_type, body) in bodies {
+        lock.assert_refused(content_type, body, "cannot be judged");
+        assert_eq!(prefixed.answer(content_type, body).0, 200, "{content_type}");
+    }
+    for content_type in ["audio/wav", "image/svg+xml", "application/sdp", "text/plain"] {
+        assert_eq!(lock.answer(content_type, b"<x>\n").0, 200, "{content_type}");
+    }
+    assert_eq!(lock.answer("application/xml", b"").0, 200);
+}
+
 #[test]
 fn a_form_post_that_names_a_model_is_refused() {
     let form = "application/x-www-form-urlencoded";

@@ -133,6 +133,11 @@ impl Client {
         self.stream.try_clone().unwrap()
     }
 
+    /// Takes what was read and not used.
+    pub fn unread(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.unread)
+    }
+
     /// Reads a whole response, after any number of 1xx responses.
     pub fn response(&mut self) -> Response {
         let mut response = self.head();

@@ -33,12 +33,14 @@ fn models_tells_what_is_kept_and_hidden_and_by_which_rule() {
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(status, 1, "one upstream is dead: {out}");
     assert!(lines[0].starts_with("one: 2 of 4 kept, in "), "{out}");
-    assert_eq!(lines[1], "+ one/llama-3       regexp[0] \"llama.*\"");
-    assert_eq!(lines[2], "+ one/GPT-4o        simple \"gpt-4o\", default");
+    assert_eq!(lines[1], "+ one/GPT-4o        simple \"gpt-4o\", default");
+    assert_eq!(lines[2], "+ one/llama-3       regexp[0] \"llama.*\"");
     assert_eq!(lines[3], "- one/o1            no rule matched");
     assert_eq!(lines[4], "- one/llama-2:free  exclude.regexp[1] \".*:free\"");
-    assert!(lines[5].starts_with("dead: ") && lines[5].contains("refused"), "{out}");
-    assert_eq!(lines.len(), 6);
+    let advice = "warning: exclude.regexp[0] \"x\" matches no model, and none is similar";
+    assert!(lines[5].starts_with(advice), "{out}");
+    assert!(lines[6].starts_with("dead: ") && lines[6].contains("refused"), "{out}");
+    assert_eq!(lines.len(), 7);
     assert!(!out.contains('\u{1b}'), "no colours in a pipe");
 }
 
@@ -49,14 +51,61 @@ fn models_shows_only_what_is_asked_for() {
     let shown = |args: &[&str]| {
         let (status, out, _) = command(&[&["models"], args].concat(), &yaml);
         assert_eq!(status, 0);
-        let ids =
-            out.lines().skip(1).map(|line| line.split_whitespace().nth(1).unwrap().to_owned());
+        let models = out.lines().filter(|line| line.starts_with(['+', '-']));
+        let ids = models.map(|line| line.split_whitespace().nth(1).unwrap().to_owned());
         ids.collect::<Vec<_>>()
     };
-    assert_eq!(shown(&["--kept"]), ["one/llama-3", "one/GPT-4o"]);
+    assert_eq!(shown(&["--kept"]), ["one/GPT-4o", "one/llama-3"]);
+    assert_eq!(shown(&["--kept", "--sort", "upstream"]), ["one/llama-3", "one/GPT-4o"]);
+    assert_eq!(shown(&["--hidden", "--sort", "id"]), ["one/llama-2:free", "one/o1"]);
     assert_eq!(shown(&["--hidden"]), ["one/o1", "one/llama-2:free"]);
     assert_eq!(shown(&["LLAMA"]), ["one/llama-3", "one/llama-2:free"]);
     assert_eq!(shown(&["--kept", "--hidden", "gpt"]), ["one/GPT-4o"]);
+    let (status, out, _) = command(&["models", "claude"], &yaml);
+    assert_eq!((status, out.contains("\nno id holds \"claude\"\n")), (0, true), "{out}");
+}
+
+#[test]
+fn models_shows_facts_on_a_wide_terminal_alone() {
+    let config = ConfigFile::new("model_filter: {base_url: 'sample:', regexp: ['.*:free']}");
+    let table = |columns: u16| {
+        // script(1) gives the program a terminal.
+        let shell = format!(
+            "stty cols {columns}; {} models --config {} glm-4.5-air",
+            env!("CARGO_BIN_EXE_model-filter"),
+            config.path().display(),
+        );
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &shell, "/dev/null"]).env("NO_COLOR", "1");
+        String::from_utf8(run(script).stdout).unwrap()
+    };
+    let wide = table(160);
+    let line = |table: &str, id: &str| {
+        let line = table.lines().find(|line| line.contains(id));
+        line.unwrap_or_else(|| panic!("{table}")).to_owned()
+    };
+    let words = line(&wide, "air:free");
+    let words: Vec<&str> = words.split_whitespace().collect();
+    assert_eq!(words[..5], ["+", "z-ai/glm-4.5-air:free", "free", "free", "128K"], "{wide}");
+    assert!(line(&wide, "MODEL").contains("CONTEXT"), "{wide}");
+    assert!(!table(60).contains("CONTEXT"));
+}
+
+#[test]
+fn check_asks_the_upstreams_if_it_is_told_to() {
+    let fake = offering();
+    let yaml = two(&fake);
+    let (status, out, err) = command(&["check", "--online"], &yaml);
+    assert_eq!((status, out.as_str()), (1, ""), "{err}");
+    assert!(err.contains("warning: one: exclude.regexp[0] \"x\" matches no model"), "{err}");
+    assert!(err.contains("model-filter: dead: ") && err.contains("refused"), "{err}");
+    let yaml = upstreams(&[("one", &fake.url("/v1"), "regexp: [gpt]")]);
+    let (status, out, err) = command(&["check", "--online"], &yaml);
+    assert_eq!(status, 0);
+    assert!(out.ends_with("the configuration is good\n"), "{out}");
+    let advice = "one: regexp[0] \"gpt\" matches no model; \"gpt.*\" would match 1";
+    assert!(err.contains(advice) && err.contains("none of 4 models is kept"), "{err}");
+    assert_eq!(command(&["check"], &yaml).2, "");
 }
 
 #[test]
@@ -75,6 +124,8 @@ fn models_speaks_json() {
         (Some("exclude.regexp"), Some(1))
     );
     assert!(upstreams[1]["error"].as_str().unwrap().contains("refused"), "{out}");
+    assert_eq!(upstreams[0]["warnings"].as_array().unwrap().len(), 1, "{out}");
+    assert!(first["context"].is_null() && first["price"]["input"].is_null(), "{out}");
 }
 
 #[test]
@@ -154,9 +205,9 @@ fn check_says_all_that_is_wrong_and_needs_no_network() {
 
 #[test]
 fn a_warning_is_no_error() {
-    let (status, _, err) = command(&["check"], &format!("more: 1\n{}", plain(NOWHERE, "")));
+    let (status, _, err) = command(&["check"], &plain("http://127.0.0.1:1/api", ""));
     assert_eq!(status, 0);
-    assert!(err.contains("warning: ") && err.contains("more: unknown key"), "{err}");
+    assert!(err.contains("warning: ") && err.contains("http://127.0.0.1:1/api/v1"), "{err}");
 }
 
 #[test]

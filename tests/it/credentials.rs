@@ -269,6 +269,20 @@ fn a_session_of_the_configured_key_stays_with_its_owner() {
     }
 }
 
+/// Cookies ignore ports: a browser would send them to every program on this machine.
+#[test]
+fn an_upstream_sets_no_cookie_in_a_browser() {
+    let fake = Fake::answering(|_| response("200 OK\nSet-Cookie: a=b", "{}"));
+    let proxy = Proxy::before(&fake, "");
+    for field in [("Sec-Fetch-Mode", "no-cors"), ("Origin", "http://localhost:1")] {
+        for target in ["/v1/x", "/v1/models/a", "/health"] {
+            let answer = proxy.ask("GET", target, &[field], b"");
+            assert_eq!((answer.status, answer.header("set-cookie")), (200, None), "{target}");
+        }
+    }
+    assert_eq!(proxy.get("/v1/x").header("set-cookie"), Some("a=b"));
+}
+
 #[test]
 fn a_keyring_that_does_not_parse_whole_goes_to_nobody() {
     let (one, two) = (upstream(), upstream());

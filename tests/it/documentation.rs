@@ -102,25 +102,32 @@ fn configuration(block: &Block) -> Option<String> {
     None
 }
 
+/// The configurations that the pages show, each with its place.
+pub fn configurations() -> Vec<(String, String)> {
+    let blocks = all_blocks("yaml");
+    let shown =
+        blocks.iter().filter_map(|block| Some((block.place.clone(), configuration(block)?)));
+    shown.collect()
+}
+
 #[test]
 fn documented_configurations_load() {
     let folder = folder("configurations");
     let mut count = 0;
-    for block in all_blocks("yaml") {
-        let Some(text) = configuration(&block) else { continue };
+    for (place, text) in configurations() {
         let file = folder.join("config.yaml");
         fs::write(&file, &text).unwrap();
         for name in named(&text, " file:") {
             fs::write(folder.join(name), "a-secret-of-some-length\n").unwrap();
         }
         let mut command = program();
-        let variables = named(&text, "os.environ/");
+        let variables = [named(&text, "os.environ/"), named(&text, "${")].concat();
         command.envs(variables.iter().map(|name| (name, format!("value-of-{name}"))));
         command.args(["check", "--config"]).arg(&file);
         let output = run(command);
         let shown = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{}: {shown}", block.place);
-        assert_eq!(shown, "", "{} has warnings", block.place);
+        assert!(output.status.success(), "{place}: {shown}");
+        assert_eq!(shown, "", "{place} has warnings");
         count += 1;
     }
     assert!(count > 10, "only {count} configurations found");
@@ -128,7 +135,7 @@ fn documented_configurations_load() {
 }
 
 /// The keys that the program knows in a section, from its error about an unknown one.
-fn known_keys(yaml: &str) -> BTreeSet<String> {
+pub fn known_keys(yaml: &str) -> BTreeSet<String> {
     let folder = folder("schema");
     let file = folder.join("config.yaml");
     fs::write(&file, yaml.replace('?', "quite-another-word: 1")).unwrap();
@@ -213,6 +220,43 @@ fn the_metrics_are_documented() {
     let rows = documented("docs/operating.md", "## Metrics", "## Upgrading");
     let plain = |name: &String| name.split('{').next().unwrap().to_owned();
     assert_eq!(rows.iter().map(plain).collect::<BTreeSet<_>>(), names);
+}
+
+/// The metrics in a query: words with the prefix of the program or of the process.
+fn queried(query: &str) -> Vec<String> {
+    let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let is_metric = |word: &&str| word.starts_with("model_filter_") || word.starts_with("process_");
+    words.filter(is_metric).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_queries_of_the_dashboard_and_the_pages_name_existing_metrics() {
+    let fake = Fake::listing(&models(&["a"]));
+    let proxy = Proxy::before(&fake, "cache_ttl: 60");
+    proxy.get("/v1/models");
+    let mut names = BTreeSet::new();
+    crate::wait::eventually("the request is counted", || {
+        let metrics = String::from_utf8(proxy.get("/-/metrics").body).unwrap();
+        let samples = metrics.lines().filter(|line| !line.starts_with('#'));
+        names =
+            samples.filter_map(|line| Some(line.split(['{', ' ']).next()?.to_owned())).collect();
+        names.contains("model_filter_http_requests_total")
+    });
+    let dashboard: serde_json::Value = serde_json::from_str(&read("deploy/grafana.json")).unwrap();
+    let mut queries: Vec<String> = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(!targets.is_empty(), "{}", panel["title"]);
+        queries.extend(targets.iter().map(|target| target["expr"].as_str().unwrap().to_owned()));
+    }
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    queries.extend(variables.iter().map(|variable| variable["query"].to_string()));
+    queries.extend(all_blocks("promql").into_iter().map(|block| block.text));
+    let queried: BTreeSet<String> = queries.iter().flat_map(|query| queried(query)).collect();
+    assert!(queried.len() > 12, "{queried:?}");
+    // A counter of an event that did not happen yet may have no sample.
+    let missing: Vec<_> = queried.difference(&names).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// Whether the shell can parse this text.

@@ -57,8 +57,17 @@ impl Fake {
 
     /// The same at another address. The certificate is for [`LOOPBACK`] and wrong for any other.
     pub fn scripted_tls_at(ip: &str, script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Fake {
+        Fake::scripted_tls_as("upstream.pem", ip, script)
+    }
+
+    /// The same with another certificate in `tests/data/tls/`.
+    pub fn scripted_tls_as(
+        certificate: &str,
+        ip: &str,
+        script: impl Fn(&mut Conn) + Send + Sync + 'static,
+    ) -> Fake {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls");
-        let certificate = CertificateDer::from_pem_file(folder.join("upstream.pem")).unwrap();
+        let certificate = CertificateDer::from_pem_file(folder.join(certificate)).unwrap();
         let key = PrivateKeyDer::from_pem_file(folder.join("upstream.key")).unwrap();
         let config = ServerConfig::builder().with_no_client_auth();
         let config = config.with_single_cert(vec![certificate], key).unwrap();
@@ -205,6 +214,7 @@ pub struct Conn {
     unread: Vec<u8>,
     id: usize,
     shared: Arc<Shared>,
+    is_reset: bool,
 }
 
 impl Conn {
@@ -214,7 +224,7 @@ impl Conn {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         shared.open.lock().unwrap().insert(id, stream.try_clone().unwrap());
-        Conn { stream, tls, unread: Vec::new(), id, shared: Arc::clone(shared) }
+        Conn { stream, tls, unread: Vec::new(), id, shared: Arc::clone(shared), is_reset: false }
     }
 
     /// Reads the next request with its body; `None` if the connection ends first.
@@ -320,6 +330,26 @@ impl Conn {
         self.stream.write_all(&together).unwrap();
     }
 
+    /// Reads what comes next, of no form; `None` at the end.
+    pub fn take_some(&mut self) -> Option<Vec<u8>> {
+        if self.unread.is_empty() {
+            self.fill()?;
+        }
+        Some(std::mem::take(&mut self.unread))
+    }
+
+    /// Breaks the connection with a reset.
+    pub fn reset(&mut self) {
+        self.shared.open.lock().unwrap().remove(&self.id);
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        self.is_reset = true;
+    }
+
+    /// Whether the proxy has reset the connection.
+    pub fn was_reset(&self) -> bool {
+        self.is_reset
+    }
+
     /// Copies all bytes between the proxy and an address.
     pub fn tunnel_to(&mut self, address: &str) {
         let there = TcpStream::connect(address).unwrap();
@@ -383,7 +413,10 @@ impl Conn {
 
     fn fill(&mut self) -> Option<()> {
         let mut buffer = vec![0; 64 * 1024];
-        let count = self.read(&mut buffer).ok().filter(|count| *count > 0)?;
+        let read = self.read(&mut buffer);
+        let is_reset = |error: &io::Error| error.kind() == ErrorKind::ConnectionReset;
+        self.is_reset |= read.as_ref().is_err_and(is_reset);
+        let count = read.ok().filter(|count| *count > 0)?;
         self.unread.extend_from_slice(&buffer[..count]);
         Some(())
     }

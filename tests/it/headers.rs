@@ -78,6 +78,23 @@ fn hop_by_hop_headers_do_not_go_up() {
     assert_eq!(seen, pairs(&[("host", &fake.host()), ("x-kept", "1")]));
 }
 
+/// CGI and WSGI write `-` as `_`, and some of their servers take the last field of a name.
+#[test]
+fn a_header_that_may_be_taken_for_that_of_the_body_does_not_go_up() {
+    let sent = [
+        ("Content_Type", "multipart/form-data; boundary=B"),
+        ("CONTENT_LENGTH", "1"),
+        ("Content_Encoding", "gzip"),
+        ("Transfer_Encoding", "chunked"),
+        ("Transfer-Encoding_", "kept"),
+        ("X_HTTP_Method-Override", "GET"),
+        ("x_y", "kept"),
+    ];
+    let (seen, fake) = seen_upstream(&sent, b"");
+    let host = fake.host();
+    assert_eq!(seen, pairs(&[("host", &host), ("transfer-encoding_", "kept"), ("x_y", "kept")]));
+}
+
 /// The headers that the client receives if the upstream sends these, without the framing.
 fn seen_by_the_client(head: &'static str) -> Headers {
     let fake = Fake::answering(move |_| response(&format!("200 OK\n{head}"), "12"));

@@ -5,7 +5,7 @@ use crate::fake::{Fake, Request, json, models, response};
 use crate::proxy::Proxy;
 use crate::several::{NOWHERE, upstreams};
 
-const RULES: &str = "hidden: reject, regexp: ['llama.*'], exclude: {simple: [llama-bad]}";
+const RULES: &str = "hidden: reject, regexp: ['llama-[0-9]']";
 
 /// Works, but for its list.
 fn without_list() -> Fake {
@@ -110,6 +110,75 @@ fn a_second_content_type_is_no_way_around() {
     assert_eq!(answer.status, 200);
 }
 
+/// Versions and methods of Google's APIs that are not known here, and spellings of known ones.
+#[test]
+fn a_model_in_a_path_is_judged_below_each_version_and_before_each_method() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    for rules in ["simple: [kept]", "regexp: [kept]"] {
+        let proxy = Proxy::before(&fake, &format!("{rules}\nhidden: reject"));
+        for target in [
+            "/v1beta/models/hidden",
+            "/v1beta/models/hidden:generateContent;x",
+            "/v1beta/models/hidden:generateContent%20",
+            "/v1beta/models/hidden:%20generateContent",
+            "/v1beta/models/hidden:aMethodOfTomorrow",
+            "/v1alpha/models/hidden:generateContent",
+            "/v1beta1/models/hidden%3Apredict",
+            "/v1/projects/p/locations/l/publishers/google/models/hidden:generateContent",
+            "/openai/v1/models/hidden",
+            "/openai/models/hidden",
+            "/v2/models/hidden/infer",
+        ] {
+            for method in ["POST", "DELETE", "GET"] {
+                let answer = proxy.ask(method, target, &[], b"");
+                answer.own_error(404, "model_not_found");
+            }
+            let kept = target.replace("hidden", "kept");
+            let is_plain = !kept.contains([';', '%']) && !kept.ends_with("Tomorrow");
+            if is_plain {
+                assert_eq!(proxy.post(&kept, "{}").status, 200, "{kept}");
+            }
+        }
+        let load = proxy.post("/api/v1/models/load", r#"{"model":"kept"}"#);
+        assert_eq!(load.status, 200, "LM Studio loads a model");
+        let load = proxy.post("/api/v1/models/load", r#"{"model":"hidden"}"#);
+        load.own_error(404, "model_not_found");
+    }
+    assert!(fake.requests().iter().all(|seen| !seen.target().contains("hidden")));
+}
+
+#[test]
+fn the_body_of_a_request_that_reads_is_judged_too() {
+    let fake = without_list();
+    let proxy = Proxy::before(&fake, "hidden: reject\nregexp: ['llama-[0-9]']");
+    for method in ["GET", "HEAD"] {
+        for target in ["/v1/models/llama-3", "/v1/models/llama-3/x", "/api/tags", "/v1/x"] {
+            let answer = proxy.ask(method, target, &[], br#"{"model":"gpt-4"}"#);
+            assert_eq!(answer.status, 404, "{method} {target}");
+        }
+        let answer = proxy.ask(method, "/v1/models/llama-3", &[], br#"{"model":"llama-4"}"#);
+        assert_eq!(answer.status, 200, "{method}");
+    }
+    assert!(fake.requests().iter().all(|seen| !seen.text().contains("gpt")));
+}
+
+#[test]
+fn a_body_is_judged_by_the_rules_of_the_upstream_that_gets_it() {
+    let (strict, lax) = (without_list(), without_list());
+    let rules = "hidden: reject, simple: [kept]";
+    let lax_rules = "prefix: '', hidden: reject, regexp: ['.*']";
+    let proxy = Proxy::start(&upstreams(&[
+        ("strict", &strict.url("/v1"), rules),
+        ("lax", &lax.url("/v1"), lax_rules),
+    ]));
+    let path = "/v1/models/strict/kept:generateContent";
+    proxy.post(path, r#"{"model":"hidden"}"#).own_error(404, "model_not_found");
+    for body in [r#"{"model":"strict/kept"}"#, "{}"] {
+        assert_eq!(proxy.post(path, body).status, 200, "{body}");
+    }
+    assert!(strict.requests().iter().all(|seen| !seen.text().contains("hidden")));
+}
+
 #[test]
 fn without_a_model_nothing_is_rejected() {
     let fake = without_list();
@@ -147,7 +216,9 @@ fn a_body_is_looked_at_whatever_it_is_called() {
     proxy.ask("POST", "/v1/x", &chunked, body).own_error(404, "model_not_found");
     let zipped = [text[0], ("Content-Encoding", "gzip")];
     proxy.ask("POST", "/v1/x", &zipped, b"\x1f\x8b").own_error(400, "bad_request");
-    let lax: [&[u8]; 4] = [
+    let lax: [&[u8]; 6] = [
+        b"/**/{\"model\":\"gpt-4\"}",
+        b" // a comment\n{\"model\":\"gpt-4\"}",
         b"{\"model\":\"gpt-4\"} x",
         b"{\"model\":\"gpt-4\",\"x\":\"\xff\"}",
         b"{\"x\":NaN,\"model\":\"gpt-4\"}",
@@ -156,10 +227,14 @@ fn a_body_is_looked_at_whatever_it_is_called() {
     for lax in lax {
         proxy.ask("POST", "/v1/x", &text, lax).own_error(400, "bad_request");
     }
+    let slash = b"1\r\n/\r\n5\r\n**/{}\r\n0\r\n\r\n";
+    proxy.ask("POST", "/v1/x", &chunked, slash).own_error(400, "bad_request");
     assert_eq!(fake.requests().len(), 0);
 
     let long = "no JSON ".repeat(20_000);
-    for body in ["no JSON", " \r\n", "\u{feff}", "[]", &long, r#"{"model":"llama-3"}"#] {
+    for body in
+        ["no JSON", "/", "/path", " \r\n", "\u{feff}", "[]", &long, r#"{"model":"llama-3"}"#]
+    {
         for chunked in [false, true] {
             let chunks = crate::fake::chunk(body);
             let chunks = [chunks, crate::fake::LAST_CHUNK.into()].concat();
@@ -261,8 +336,8 @@ fn rejecting(fake: &Fake, rules: &str) -> Proxy {
 const EXCLUDE: &str = "exclude: {simple: [expensive]}";
 
 #[test]
-fn beside_exclude_alone_a_model_must_be_in_the_last_list() {
-    for rules in [EXCLUDE, "", "cache_ttl: 60"] {
+fn beside_exclude_a_model_must_be_in_the_last_list() {
+    for rules in [EXCLUDE, "", "cache_ttl: 60", "regexp: ['.*']\nexclude: {simple: [expensive]}"] {
         let (fake, _) = with_list(&["cheap", "Org/Also"]);
         let proxy = rejecting(&fake, rules);
         for model in ["expensive:nitro", "cheap:online", "cheap2", "", "org", "expensive"] {
@@ -278,6 +353,24 @@ fn beside_exclude_alone_a_model_must_be_in_the_last_list() {
         let own = fake.requests().into_iter().filter(|request| request.target() == "/v1/models");
         assert!(own.count() <= 2, "{rules}: the last list decides");
     }
+}
+
+/// LiteLLM takes `a,b` for two models.
+#[test]
+fn a_name_of_simple_needs_no_list_and_a_comma_separates_names() {
+    let (fake, works) = with_list(&["cheap"]);
+    works.store(false, Ordering::SeqCst);
+    let rules = "simple: [named, 'a,b']\nregexp: ['.*heap.*']\nexclude: {simple: [expensive]}";
+    let proxy = rejecting(&fake, rules);
+    let status = |proxy: &Proxy, model: &str| {
+        proxy.post("/v1/x", &format!(r#"{{"model":"{model}"}}"#)).status
+    };
+    assert_eq!((status(&proxy, "Named"), status(&proxy, "a,b")), (200, 200));
+    assert_eq!(status(&proxy, "cheap"), 418);
+    works.store(true, Ordering::SeqCst);
+    assert_eq!((status(&proxy, "cheap"), status(&proxy, "cheap:online")), (200, 404));
+    let alone = rejecting(&fake, "regexp: ['cheap.*']");
+    assert_eq!((status(&alone, "cheap:online"), status(&alone, "cheap,expensive")), (200, 404));
 }
 
 #[test]

@@ -38,7 +38,9 @@ impl Silent {
 /// Whether this many exchanges are open, not counting the one that reads the metrics.
 pub fn are_open(proxy: &Proxy, count: u32) -> bool {
     let metrics = proxy.get("/-/metrics").text();
-    metrics.lines().any(|line| line == format!("model_filter_exchanges_open {}", count + 1))
+    metrics
+        .lines()
+        .any(|line| line == format!("model_filter_http_requests_in_flight {}", count + 1))
 }
 
 /// Asserts that the exchange of a client that sends this request and leaves ends soon.

@@ -165,3 +165,30 @@ fn a_request_id_of_either_side_stands_in_the_line() {
         assert_eq!(seen.each_ref().map(|id| id.as_deref()), ids, "{line:?}");
     }
 }
+
+#[test]
+fn a_missing_list_is_logged_once_with_its_address_and_what_to_do() {
+    let lost = Fake::answering(|_| json(404, "{}")).showing_lists();
+    let proxy = Proxy::start(&plain(&lost.url("/api"), ""));
+    let logged = proxy.wait_for_log("msg=\"no list\"");
+    assert!(logged.contains("level=warn") && logged.contains("status=404"), "{logged}");
+    assert!(logged.contains(&format!("url={}", lost.url("/api/models"))), "{logged}");
+    assert!(logged.contains("hint=\"base_url must end"), "{logged}");
+
+    let locked = Fake::answering(|_| json(401, "{}")).showing_lists();
+    let open = Proxy::start(&plain(&locked.url("/v1"), ""));
+    let logged = open.wait_for_log("no list without a client's credentials");
+    assert!(logged.contains("level=info"), "{logged}");
+    let keyed = Proxy::start(&plain(&locked.url("/v1"), "api_key: sk-hush"));
+    let logged = keyed.wait_for_log("msg=\"no list\"");
+    assert!(logged.contains("level=warn") && logged.contains("refuses the api_key"), "{logged}");
+
+    let two = format!(
+        "model_filter:\n  a: {{base_url: \"{}\"}}\n  b: {{base_url: 'sample:'}}\n",
+        lost.url("/v1")
+    );
+    let proxy = Proxy::start(&two);
+    proxy.wait_for_log("msg=\"models\" upstream=b");
+    let count = proxy.log().iter().filter(|line| line.contains("no list")).count();
+    assert_eq!(count, 1, "{:?}", proxy.log());
+}

@@ -19,6 +19,7 @@ mod bodies; // the prefix is removed from the model, and nothing else changes
 mod bursts; // clients that all connect at once are all served
 mod cached_lists; // a list is served only to the credentials that it was fetched with
 mod catalog; // which models are listed, in which form, and for how long
+mod choosing; // conditions, orders, and rules that do nothing
 mod clients; // bodies as real clients write them
 mod command_line; // arguments, environment, and every error of the configuration
 mod commands; // models, check and health
@@ -48,6 +49,7 @@ mod relaying; // methods, bodies and statuses are relayed unchanged
 mod reload; // SIGHUP: new requests use the new configuration
 mod routing; // several upstreams: the prefix of the model chooses one
 mod sample; // the shipped configuration and the sample upstream
+mod schema; // config.schema.json
 mod secrets; // no credential reaches the wrong upstream or client
 mod several; // several upstreams: the union of their lists, also if some are down
 mod shapes; // lists in the shapes that providers document
@@ -55,4 +57,7 @@ mod shortage; // out of file descriptors, threads or memory
 mod streams; // events arrive at once, and a cut stream never looks complete
 mod systemd; // notifications to a service manager, and sockets inherited from it
 mod tls; // upstreams over TLS
-mod waiting; // nobody waits for a list, and what a client is told about it
+mod upgrades; // WebSockets: bytes both ways after a 101
+mod waiting; // no client waits for a list, and each is told what is missing
+mod watching; // changed files are read again without a signal
+mod without_file; // options and variables in place of a file, and the search for a file

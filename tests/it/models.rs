@@ -194,3 +194,28 @@ fn an_id_may_begin_with_a_slash() {
         proxy.get(target).own_error(404, "model_not_found");
     }
 }
+
+/// Lists models, but does not know a single one by its name.
+fn only_lists() -> Fake {
+    Fake::answering(|request| match request.target().split('?').next().unwrap() {
+        "/v1/models" => json(200, r#"{"data":[{"n":1.0e-7,"id":"a/llama"},{"id":"gpt"}]}"#),
+        _ => json(404, r#"{"error":"no such path"}"#),
+    })
+    .showing_lists()
+}
+
+#[test]
+fn a_listed_model_that_the_upstream_does_not_know_by_name_is_answered_from_the_list() {
+    let fake = only_lists();
+    let plain = Proxy::before(&fake, LLAMAS);
+    assert_eq!(plain.get("/v1/models/a/llama").text(), r#"{"n":1.0e-7,"id":"a/llama"}"#);
+    plain.get("/v1/models/gpt").own_error(404, "model_not_found");
+    let unknown = plain.get("/v1/models/other-llama");
+    assert_eq!((unknown.status, unknown.text().as_str()), (404, r#"{"error":"no such path"}"#));
+    let all = Proxy::before(&fake, "");
+    assert_eq!(all.get("/v1/models/gpt").text(), r#"{"id":"gpt"}"#);
+    assert_eq!(all.get("/v1/models/a%2Fllama").json()["id"], "a/llama");
+    let prefixed = Proxy::with_prefix(&fake, LLAMAS);
+    assert_eq!(prefixed.get("/v1/models/my/a/llama").json()["id"], "my/a/llama");
+    assert_eq!(prefixed.get("/my/v1/models/a/llama").json()["id"], "a/llama");
+}

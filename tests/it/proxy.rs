@@ -1,7 +1,8 @@
 //! The program under test: its process, its log and its memory.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -312,7 +313,10 @@ impl ConfigFile {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("config-{}-{count}.yaml", std::process::id());
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::write(&path, yaml).unwrap();
+        // Only for its owner: it may hold a literal key.
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        options.open(&path).unwrap().write_all(yaml.as_bytes()).unwrap();
         ConfigFile(path)
     }
 

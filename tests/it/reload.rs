@@ -35,7 +35,10 @@ fn a_good_configuration_takes_effect_while_streams_go_on_under_the_old_one() {
     client.head();
     assert_eq!(client.event().unwrap(), "data: 1\n\n");
 
-    proxy.reload(&plain(&new.url("/v1"), "exclude: {simple: [a]}"), "reloaded");
+    proxy.reload(
+        &plain(&new.url("/v1"), "exclude: {simple: [a]}"),
+        "msg=\"configuration reloaded\"",
+    );
     assert_eq!(ids(&proxy), ["b", "c"]);
     gate.open();
     assert_eq!(client.rest(), (b"data: 2\n\n".to_vec(), End::Complete));
@@ -49,7 +52,7 @@ fn a_bad_configuration_changes_nothing_and_says_all_that_is_wrong() {
     proxy.reload(&bad, "regexp[0]");
     proxy.wait_for_log("server.port");
     assert_eq!(ids(&proxy), ["a"]);
-    proxy.reload(&plain(&fake.url("/v1"), "simple: [b]"), "msg=\"reloaded\"");
+    proxy.reload(&plain(&fake.url("/v1"), "simple: [b]"), "msg=\"configuration reloaded\"");
     assert_eq!(ids(&proxy), ["b"]);
     proxy.signal("TERM");
     assert_eq!(proxy.exit_code(), Some(0));
@@ -85,7 +88,7 @@ fn what_is_asked_for_during_a_reload_is_done_after_it() {
     proxy.signal("HUP");
     first.write_all(plain(&fake.url("/v1"), "simple: [a]").as_bytes()).unwrap();
     drop(first);
-    proxy.wait_for_log("msg=\"reloaded\"");
+    proxy.wait_for_log("msg=\"configuration reloaded\"");
     assert_eq!(ids(&proxy), ["a"]);
     let mut second = when_read(&pipe);
     second.write_all(plain(&fake.url("/v1"), "simple: [b]").as_bytes()).unwrap();
@@ -127,5 +130,5 @@ fn no_request_is_lost_to_a_hundred_reloads() {
         (0..100).for_each(|_| proxy.signal("HUP"));
         callers.into_iter().for_each(|caller| caller.join().unwrap());
     });
-    proxy.wait_for_log("reloaded");
+    proxy.wait_for_log("msg=\"configuration reloaded\"");
 }

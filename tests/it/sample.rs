@@ -138,3 +138,110 @@ fn a_wrong_key_and_an_unknown_model_are_told_as_openai_does() {
     let answer = proxy.post("/v1/chat/completions", &chat("no/such", ""));
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &"model_not_found".into()));
 }
+
+const SCHEMA: &str =
+    r#"{"type":"object","properties":{"age":{"type":"integer","minimum":18}},"required":["age"]}"#;
+
+/// The `data` of each event, and their names.
+fn events(text: &str) -> Vec<(String, Value)> {
+    let event = |event: &str| {
+        let (name, data) = event.split_once('\n').unwrap();
+        let data = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+        (name.strip_prefix("event: ").unwrap().to_owned(), data)
+    };
+    text.split("\n\n").filter(|part| !part.is_empty()).map(event).collect()
+}
+
+#[test]
+fn responses_are_answered_whole_and_as_events() {
+    let proxy = shipped();
+    let id = a_model(&proxy);
+    let ask = |more: &str| {
+        let body = format!(r#"{{"model":"{id}","input":"why?","max_output_tokens":9{more}}}"#);
+        proxy.post("/v1/responses", &body)
+    };
+    let whole = ask("").json();
+    let text = whole["output"][0]["content"][0]["text"].as_str().unwrap().to_owned();
+    assert!(text.starts_with("I am the sample"), "{text}");
+    assert_eq!(whole["status"], "incomplete");
+    let events = events(&ask(r#","stream":true"#).text());
+    for (number, (name, data)) in events.iter().enumerate() {
+        assert_eq!(
+            (data["type"].as_str(), data["sequence_number"].as_u64()),
+            (Some(name.as_str()), Some(number as u64))
+        );
+    }
+    let deltas = events.iter().filter_map(|(_, data)| data["delta"].as_str());
+    assert_eq!(deltas.collect::<String>(), text);
+    assert_eq!(
+        events.last().unwrap().1["response"]["output"][0]["content"][0]["text"],
+        text.as_str()
+    );
+    let tool = format!(
+        r#","tools":[{{"type":"function","name":"f","parameters":{SCHEMA}}}],"tool_choice":"required""#
+    );
+    assert_eq!(ask(&tool).json()["output"][0]["arguments"], r#"{"age":18}"#);
+}
+
+#[test]
+fn messages_are_answered_whole_and_as_events() {
+    let proxy = shipped();
+    let id = a_model(&proxy);
+    let ask = |more: &str| {
+        let body = format!(
+            r#"{{"model":"{id}","max_tokens":9,"messages":[{{"role":"user","content":"why?"}}]{more}}}"#
+        );
+        proxy.post("/v1/messages", &body)
+    };
+    let whole = ask("").json();
+    let text = whole["content"][0]["text"].as_str().unwrap().to_owned();
+    assert_eq!(whole["stop_reason"], "max_tokens");
+    let stream = events(&ask(r#","stream":true"#).text());
+    let deltas = stream.iter().filter_map(|(_, data)| data["delta"]["text"].as_str());
+    assert_eq!(deltas.collect::<String>(), text);
+    assert_eq!(stream.last().unwrap().0, "message_stop");
+    let tool = format!(
+        r#","tools":[{{"name":"f","input_schema":{SCHEMA}}}],"tool_choice":{{"type":"tool","name":"f"}}"#
+    );
+    assert_eq!(ask(&tool).json()["content"][0]["input"]["age"], 18);
+}
+
+#[test]
+fn chats_have_structured_outputs_and_forced_tools() {
+    let proxy = shipped();
+    let id = a_model(&proxy);
+    let format = format!(
+        r#","response_format":{{"type":"json_schema","json_schema":{{"name":"x","schema":{SCHEMA}}}}}"#
+    );
+    let answer = proxy.post("/v1/chat/completions", &chat(&id, &format)).json();
+    assert_eq!(answer["choices"][0]["message"]["content"], r#"{"age":18}"#);
+    let tool = format!(
+        r#","tools":[{{"type":"function","function":{{"name":"f","parameters":{SCHEMA}}}}}],"tool_choice":"required""#
+    );
+    let answer = proxy.post("/v1/chat/completions", &chat(&id, &tool)).json();
+    assert_eq!(answer["choices"][0]["finish_reason"], "tool_calls");
+    let call = &answer["choices"][0]["message"]["tool_calls"][0]["function"];
+    assert_eq!((&call["name"], &call["arguments"]), (&"f".into(), &r#"{"age":18}"#.into()));
+}
+
+#[test]
+fn the_websocket_sends_messages_back() {
+    let proxy = shipped();
+    let id = a_model(&proxy);
+    let fields = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let mut client = Client::of(&proxy);
+    client.send("GET", &format!("/v1/realtime?model={id}"), &fields, b"");
+    let head = client.any_head();
+    assert_eq!(head.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    // A masked text of two bytes, a ping, and a close.
+    client.more(b"\x81\x82\x01\x02\x03\x04ik\x89\x80\0\0\0\0\x88\x80\0\0\0\0");
+    let mut answer = client.unread();
+    std::io::Read::read_to_end(&mut client.writer(), &mut answer).unwrap();
+    assert_eq!(answer, b"\x81\x02hi\x8a\0\x88\0");
+    // Codex falls back to HTTP at once.
+    assert_eq!(proxy.ask("GET", "/v1/responses", &fields, b"").status, 426);
+}

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, End};
+use crate::client::{Client, End, Response};
 use crate::fake::{Conn, EVENTS, Fake, LAST_CHUNK, chunk, json, response};
 use crate::proxy::{Proxy, plain};
 use crate::wait::{DEADLINE, Gate};
@@ -50,6 +50,34 @@ fn an_upstream_with_a_certificate_for_another_name_is_502() {
     let message = trusting(&fake).get("/v1/x").own_error(502, "upstream_unreachable");
     assert!(message.contains("certificate"), "{message}");
     assert!(fake.requests().is_empty());
+}
+
+/// The response to a request to an upstream with this certificate, if `tls.ca_file` is that one.
+fn trusted(certificate: &str, ca_file: &str, ip: &str) -> Response {
+    let fake = Fake::scripted_tls_as(certificate, ip, |conn| {
+        while conn.read_request().is_some() {
+            conn.write(json(200, "{}"));
+        }
+    });
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
+    Proxy::before(&fake, &format!("tls:\n  ca_file: {folder}/{ca_file}")).get("/v1/x")
+}
+
+/// `openssl req -x509` makes certificates with `CA:TRUE`.
+#[test]
+fn a_self_signed_certificate_in_ca_file_is_that_of_the_upstream() {
+    assert_eq!(trusted("self.pem", "self.pem", "127.0.0.1").status, 200);
+    assert_eq!(trusted("upstream.pem", "upstream.pem", "127.0.0.1").status, 200);
+    for (certificate, ca_file, ip, what) in [
+        ("self.pem", "self.pem", "127.0.0.2", "is for 127.0.0.1, localhost, not for 127.0.0.2"),
+        ("expired.pem", "expired.pem", "127.0.0.1", "expired on 2020-12-31"),
+        ("self.pem", "ca.pem", "127.0.0.1", "of an unknown authority: put it into tls.ca_file"),
+        ("upstream.pem", "self.pem", "127.0.0.1", "signed by an unknown authority: put it into"),
+    ] {
+        let answer = trusted(certificate, ca_file, ip);
+        let message = answer.own_error(502, "upstream_unreachable");
+        assert!(message.contains(what), "{message}");
+    }
 }
 
 #[test]

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use model_filter::filter::{Filter, Rule, Rules};
+use model_filter::facts::Facts;
+use model_filter::filter::{Filter, Place, Rule, Rules};
 use proptest::prelude::*;
 
 use crate::cases;
@@ -295,6 +296,7 @@ impl Typed {
             exclude_regexp: texts(&self.exclude_regexp),
             exclude_simple: self.exclude_simple.clone(),
             default: self.default.as_ref().map(|pattern| pattern.typed.clone()),
+            ..Rules::default()
         })
         .unwrap()
     }
@@ -382,7 +384,7 @@ proptest! {
             let verdict = filter.verdict(&id);
             let rule = match &verdict.rule {
                 Rule::Entry { list, index, .. } => Some((*list, *index)),
-                Rule::NoneGiven | Rule::NoneMatched => None,
+                _ => None,
             };
             prop_assert_eq!((verdict.kept, rule), typed.verdict(&id), "{:?}", id);
             prop_assert_eq!(filter.keeps(&id), verdict.kept);
@@ -416,13 +418,14 @@ proptest! {
         typed in typed(),
         ids in prop::collection::vec(id(), 0..8),
     ) {
-        let mut models: Vec<(String, usize)> = ids.iter().cloned().zip(0..).collect();
-        typed.filter().order(&mut models, |(id, _)| id);
-        let ordered: Vec<String> = models.iter().map(|(id, _)| id.clone()).collect();
+        let (facts, rule) = (Facts::default(), Rule::NoneGiven);
+        let mut models: Vec<usize> = (0..ids.len()).collect();
+        typed.filter().order(&mut models, |&at| Place { id: &ids[at], facts: &facts, rule: &rule });
+        let ordered: Vec<String> = models.iter().map(|&at| ids[at].clone()).collect();
         prop_assert_eq!(ordered, typed.order(&ids));
-        // Each model is still there, with its data.
-        models.sort_by_key(|(_, place)| *place);
-        prop_assert_eq!(models, ids.into_iter().zip(0..).collect::<Vec<_>>());
+        // Each model is still there.
+        models.sort_unstable();
+        prop_assert_eq!(models, (0..ids.len()).collect::<Vec<_>>());
     }
 
     #[test]

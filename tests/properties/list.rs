@@ -1,6 +1,5 @@
-//! Lists of models, in every shape and spelling, and the facts in them.
+//! Lists of models, in every shape and spelling.
 
-use model_filter::facts::Entry;
 use model_filter::list::{List, Prefixes, prefixed_model};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -196,33 +195,4 @@ fn a_prefix_is_escaped_as_json() {
     assert_eq!(prefixed_model(object, before_ids("\"x\\/")).as_deref(), Some(expected));
     assert_eq!(prefixed_model("{}", before_ids("x/")), None);
     assert_eq!(prefixed_model("<html>", before_ids("x/")), None);
-}
-
-fn read(object: &str) -> Entry {
-    Entry::read("a".to_owned(), object).unwrap()
-}
-
-#[test]
-fn facts_are_read_under_the_names_that_providers_use() {
-    let entry = read(
-        r#"{"owned_by":"x","context_length":8,"pricing":{"prompt":"0.0000025","completion":0.00001}}"#,
-    );
-    assert_eq!((entry.owner.as_deref(), entry.context), (Some("x"), Some(8)));
-    assert_eq!((entry.input, entry.output), (Some(2.5), Some(10.0)));
-    for name in ["context_length", "context_window", "max_model_len", "max_context_length"] {
-        assert_eq!(read(&format!(r#"{{"{name}":32768}}"#)).context, Some(32768), "{name}");
-    }
-}
-
-#[test]
-fn a_fact_that_is_missing_or_of_another_type_is_unknown() {
-    let unknown =
-        Entry { id: "a".to_owned(), owner: None, context: None, input: None, output: None };
-    for object in [
-        "{}",
-        r#"{"owned_by":1,"context_length":"8k","pricing":null}"#,
-        r#"{"pricing":{"prompt":"-1","completion":"much"}}"#,
-    ] {
-        assert_eq!(read(object), unknown, "{object}");
-    }
 }

@@ -8,8 +8,11 @@
 
 use proptest::test_runner::Config;
 
+mod advice; // rules that match nothing, and suggestions, against a naive count
+mod choosing; // conditions and orders against a naive judge
 mod crew; // one leader at a time, and no work is lost
 mod elastic; // the size of a buffer
+mod facts; // prices and dates against naive arithmetic, and a list of each dialect
 mod filter; // patterns against a backtracking matcher
 mod framing; // the length of a body against a naive grammar
 mod headers; // which fields are removed, and that no other moves

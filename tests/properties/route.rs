@@ -239,9 +239,13 @@ fn is_native(raw_path: &str) -> bool {
             let start = words.len().checked_sub(tail.len());
             start.is_some_and(|start| words[start..].iter().zip(tail).all(|(a, b)| may_be(a, b)))
         };
-        ["api/tags", "api/ps", "api/v0/models", "api/v1/models", "v1beta/models"]
-            .into_iter()
-            .any(ends_in)
+        let is_of_version = words.iter().rev().nth(1).is_some_and(|before| {
+            let digit = before.strip_prefix('v').and_then(|rest| rest.chars().next());
+            digit.is_some_and(|digit| digit.is_ascii_digit()) && !may_be(before, "v1")
+        });
+        let is_models = words.last().is_some_and(|last| may_be(last, "models"));
+        (is_of_version && is_models)
+            || ["api/tags", "api/ps", "api/v1/models"].into_iter().any(ends_in)
     })
 }
 
@@ -347,7 +351,7 @@ fn relayed(target: &str, words: &[String]) -> Naive {
     if first_slash_is_raw(path) { Naive::Beside } else { Naive::Refused }
 }
 
-/// What is relayed below the base URL, from the first word on.
+/// The part that is relayed below the base URL, from the first word on.
 fn below(target: &str) -> Naive {
     match start_of_word(path_of(target)) {
         Some(at) if target[..at].ends_with('/') => {

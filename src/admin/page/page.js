@@ -29,9 +29,16 @@ function announce(text) {
 	announcing = setTimeout(() => write(find("#live"), text), 1000);
 }
 
-const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 const dollars = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 4 });
-const figure = (format, number) => (number === null ? "" : format.format(number));
+const priceText = (price) => (price === null ? "" : price === 0 ? "free" : dollars.format(price));
+
+/** 8K, 128K, 1M: providers count in thousands or in 1,024s, which the number shows. */
+function contextText(count) {
+	if (count === null) return "";
+	const base = count % 1000 && count % 1024 === 0 ? 1024 : 1000;
+	if (count < base) return `${count}`;
+	return count < base ** 2 ? `${Math.round(count / base)}K` : `${+(count / base ** 2).toFixed(2)}M`;
+}
 const changeText = (added, removed) => (added ? ` +${added}` : "") + (removed ? ` −${removed}` : "");
 
 const durationText = (ms) => (ms === null ? "" : `${ms.toFixed(ms < 10 ? 1 : 0)} ms`);
@@ -89,9 +96,9 @@ class Row {
 		write(maker, prefix + model.id.slice(0, name));
 		write(rest, model.id.slice(name));
 		const { cells } = this.node;
-		write(cells[3], figure(compact, model.context));
-		write(cells[4], figure(dollars, model.input));
-		write(cells[5], figure(dollars, model.output));
+		write(cells[3], contextText(model.context));
+		write(cells[4], priceText(model.input));
+		write(cells[5], priceText(model.output));
 		this.node.dataset.model = model.id;
 		this.button.row = this;
 	}
@@ -308,7 +315,7 @@ class Upstream {
 
 	makeField(name, tag) {
 		const box = stamp("field");
-		const [label, error] = box.children;
+		const [label, tally, error] = box.children;
 		const field = document.createElement(tag);
 		Object.assign(field, { name, wrap: "off", spellcheck: false });
 		field.id = label.htmlFor = `${this.name} ${name}`.replaceAll(/\s/g, "-");
@@ -316,6 +323,7 @@ class Upstream {
 		field.setAttribute("aria-describedby", error.id);
 		write(label, name);
 		label.after(field);
+		on(field, "scroll", () => (tally.scrollTop = field.scrollTop));
 		return box;
 	}
 
@@ -345,6 +353,9 @@ class Upstream {
 		const texts = [rules.regexp, rules.simple, rules.exclude.regexp, rules.exclude.simple];
 		LISTS.forEach((name, index) => (this.fields[name].value = (texts[index] ?? []).join("\n")));
 		this.fields.default.value = rules.default ?? "";
+		const more = [...rules.where, ...(rules.order ? [`order: ${rules.order}`] : [])];
+		write(this.part("where"), more.join("\n"));
+		this.part("where").parentElement.hidden = !more.length;
 		this.fields.case_sensitive.checked = rules.case_sensitive;
 		this.fields.empty.value = rules.regexp || rules.simple ? "none" : "all";
 		this.running = this.read();
@@ -385,6 +396,7 @@ class Upstream {
 		if (signal.aborted) return;
 		if ("failed" in answer) return this.say(`The rules could not be tried. ${answer.failed}`);
 		this.showError(answer.error);
+		this.showTallies(answer.verdicts?.counts ?? {});
 		if (answer.error) return;
 		write(this.part("yaml"), answer.yaml);
 		this.showVerdicts(answer.verdicts);
@@ -418,6 +430,20 @@ class Upstream {
 			write(find(".error", box), text);
 			field.ariaInvalid = wrong ? "true" : null;
 			if (wrong) announce(`${name}: ${text}`);
+		}
+	}
+
+	/** How many models each line matches, beside it. */
+	showTallies(counts) {
+		for (const name of LISTS) {
+			const lines = this.fields[name].value.split("\n").map(() => "");
+			const entries = this.entries(name);
+			entries.forEach(({ line }, index) => (lines[line - 1] = `${counts[name]?.[index] ?? ""}`));
+			const tally = this.fields[name].nextElementSibling;
+			write(tally, lines.join("\n"));
+			const idle = entries.filter((_, index) => counts[name]?.[index] === 0).map(({ text }) => text);
+			this.fields[name].title = idle.length ? `No model matches ${idle.join(", ")}` : "";
+			tally.toggleAttribute("data-idle", idle.length > 0);
 		}
 	}
 

@@ -13,6 +13,7 @@ use std::time::Instant;
 use ureq::unversioned::transport::NextTimeout;
 use ureq::{Error, Timeout};
 
+use super::switched::Switched;
 use super::timing::{SLICE, deadline};
 use crate::wanted::Wanted;
 
@@ -38,6 +39,10 @@ pub struct Call {
     checked: Cell<Instant>,
     /// The socket of the connection that is being established.
     socket: RefCell<Option<Arc<TcpStream>>>,
+    /// Whether the connection is to be kept if it switches to another protocol.
+    switches: bool,
+    /// That connection.
+    switched: RefCell<Option<Box<Switched>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +67,7 @@ thread_local! {
 }
 
 impl Call {
-    pub fn new(client: Option<Arc<dyn Wanted>>, room: Room) -> Rc<Call> {
+    pub fn new(client: Option<Arc<dyn Wanted>>, room: Room, switches: bool) -> Rc<Call> {
         Rc::new(Call {
             client,
             room,
@@ -76,6 +81,8 @@ impl Call {
             at_once: Cell::new(false),
             checked: Cell::new(Instant::now()),
             socket: RefCell::default(),
+            switches,
+            switched: RefCell::default(),
         })
     }
 
@@ -95,6 +102,11 @@ impl Call {
     /// The same, but a read times out at once if nothing has arrived.
     pub fn without_waiting<T>(self: &Rc<Self>, work: impl FnOnce() -> T) -> T {
         self.during(|| at_once(work))
+    }
+
+    /// The connection that has switched to another protocol.
+    pub fn take_switched(&self) -> Option<Box<Switched>> {
+        self.switched.take()
     }
 
     /// Whether a connection was being established when the work ended.
@@ -155,6 +167,15 @@ pub(super) fn put_socket(socket: Arc<TcpStream>) {
 
 pub(super) fn take_socket() -> Option<Arc<TcpStream>> {
     current(|call| call.socket.take())
+}
+
+/// Whether a connection that ureq drops may have switched to another protocol.
+pub(super) fn switches() -> bool {
+    current(|call| call.switches)
+}
+
+pub(super) fn put_switched(switched: Box<Switched>) {
+    current(|call| call.switched.replace(Some(switched)));
 }
 
 /// Whether kept connections must not be used.

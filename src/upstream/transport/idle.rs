@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-use super::call::is_renewed;
+use super::call::{is_renewed, put_switched, switches};
+use super::switched::Switch;
 use super::truth::is_to_proxy;
 
 /// The most idle connections.
@@ -40,7 +41,10 @@ impl<C: Connector> Reuse<C> {
     }
 }
 
-impl<C: Connector> Connector for Reuse<C> {
+impl<C: Connector> Connector for Reuse<C>
+where
+    C::Out: Switch,
+{
     type Out = Reused<C::Out>;
 
     fn connect(
@@ -118,22 +122,22 @@ impl<T: Transport> Idle<T> {
     }
 }
 
-/// A connection that goes to the pool when ureq drops it.
+/// A connection that goes to the pool when ureq drops it, or to its call if it switches protocols.
 #[derive(Debug)]
-pub(super) struct Reused<T: Transport> {
+pub(super) struct Reused<T: Switch> {
     transport: Option<Box<T>>,
     /// Whether the last response was read to its end.
     is_idle: bool,
     idle: Option<Arc<Idle<T>>>,
 }
 
-impl<T: Transport> Reused<T> {
+impl<T: Switch> Reused<T> {
     fn transport(&mut self) -> &mut T {
         self.transport.as_mut().expect("it is there until this is dropped")
     }
 }
 
-impl<T: Transport> Transport for Reused<T> {
+impl<T: Switch> Transport for Reused<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self.transport().buffers()
     }
@@ -160,12 +164,17 @@ impl<T: Transport> Transport for Reused<T> {
     }
 }
 
-impl<T: Transport> Drop for Reused<T> {
+impl<T: Switch> Drop for Reused<T> {
     fn drop(&mut self) {
-        if let (true, Some(idle), Some(transport)) =
-            (self.is_idle, &self.idle, self.transport.take())
-        {
-            idle.keep(transport);
+        match (self.transport.take(), &self.idle) {
+            (Some(transport), Some(idle)) if self.is_idle => idle.keep(transport),
+            // ureq drops it at once behind a 101.
+            (Some(transport), _) if switches() => {
+                if let Some(switched) = transport.switch() {
+                    put_switched(Box::new(switched));
+                }
+            }
+            _ => {}
         }
     }
 }

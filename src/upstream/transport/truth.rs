@@ -9,7 +9,9 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 
 use super::call;
 use super::early::{Early, look, read_arrived};
+use super::switched::{Switch, Switched};
 use super::timing::timeout_of;
+use super::tls::Layer;
 
 /// How much of a request is sent before its response is first looked for, in bytes.
 const UNANSWERED: usize = 64 * 1024;
@@ -45,13 +47,13 @@ pub(super) struct Truth {
     pub(super) has_proxy: bool,
 }
 
-impl<In: Transport> Connector<In> for Truth {
-    type Out = TruthfulTransport<In>;
+impl<In: Transport> Connector<Layer<In>> for Truth {
+    type Out = TruthfulTransport<Layer<In>>;
 
     fn connect(
         &self,
         details: &ConnectionDetails<'_>,
-        chained: Option<In>,
+        chained: Option<Layer<In>>,
     ) -> Result<Option<Self::Out>, Error> {
         call::end_connecting();
         call::set_connected();
@@ -114,6 +116,13 @@ impl<T: Transport> Transport for TruthfulTransport<T> {
 
     fn is_tls(&self) -> bool {
         self.inner.is_tls()
+    }
+}
+
+impl<In: Transport> Switch for TruthfulTransport<Layer<In>> {
+    fn switch(self) -> Option<Switched> {
+        let (session, arrived) = self.inner.take_apart();
+        Switched::new(self.socket?, session, arrived).ok()
     }
 }
 

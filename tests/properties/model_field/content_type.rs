@@ -45,6 +45,9 @@ fn naive_kind(content_type: &str) -> Result<BodyKind, ()> {
     Ok(match media_type.as_str() {
         "application/x-www-form-urlencoded" => BodyKind::Form,
         _ if is(r"application/json|.*\+json", &media_type) => BodyKind::Json,
+        _ if is(r"(application|text)/(.*[^a-z])?(xml|yaml|msgpack)", &media_type) => {
+            BodyKind::Notation
+        }
         _ => BodyKind::Opaque,
     })
 }
@@ -86,6 +89,9 @@ fn content_type() -> impl Strategy<Value = String> {
         "multipart/mixed",
         "application/json",
         "application/a+json",
+        "application/a+xml",
+        "text/yaml",
+        "application/x-msgpack",
         "text/plain",
         "application/x-www-form-urlencoded",
         "multipart",
