@@ -3,7 +3,7 @@
 //! One thread serves both directions with poll(2): a thread for each would cost twice the memory, and
 //! TLS would need a lock between them. The end of one direction is passed on as such (a FIN), and so
 //! is a reset. Limits: an idle tunnel has no deadline, except that one which cannot send, or of which
-//! one direction has ended, is cut after [`STALLED`] without progress.
+//! one direction has ended, is cut after five minutes without progress.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;

@@ -52,6 +52,9 @@ fn word() -> impl Strategy<Value = String> {
         "tags",
         "v0",
         "v1beta",
+        "v1alpha",
+        "publishers",
+        "download",
         "v2",
         "",
         "...",
@@ -239,10 +242,8 @@ fn is_native(raw_path: &str) -> bool {
             let start = words.len().checked_sub(tail.len());
             start.is_some_and(|start| words[start..].iter().zip(tail).all(|(a, b)| may_be(a, b)))
         };
-        let is_of_version = words.iter().rev().nth(1).is_some_and(|before| {
-            let digit = before.strip_prefix('v').and_then(|rest| rest.chars().next());
-            digit.is_some_and(|digit| digit.is_ascii_digit()) && !may_be(before, "v1")
-        });
+        let before = words.iter().rev().nth(1);
+        let is_of_version = before.is_some_and(|word| is_version(word) && !may_be(word, "v1"));
         let is_models = words.last().is_some_and(|last| may_be(last, "models"));
         (is_of_version && is_models)
             || ["api/tags", "api/ps", "api/v1/models"].into_iter().any(ends_in)
@@ -304,8 +305,10 @@ fn naive(method: &str, target: &str) -> Naive {
     if words.first().is_some_and(|word| word == "-") {
         return Naive::Own;
     }
-    let is_root =
-        |at: usize| at == 0 || ["v1", "v1beta", "openai"].contains(&words[at - 1].as_str());
+    let is_root = |at: usize| {
+        let before = |back: usize| at.checked_sub(back).map_or("", |at| words[at].as_str());
+        at == 0 || is_version(before(1)) || before(1) == "openai" || before(2) == "publishers"
+    };
     let at = (0..words.len()).find(|&at| words[at] == "models" && is_root(at));
     let at = at.filter(|at| at + 1 < words.len() && !is_of_router(method, path));
     if lists(method) && at.is_none() && is_native(path) {
@@ -322,13 +325,10 @@ fn naive(method: &str, target: &str) -> Naive {
         if !beside {
             return Naive::Model { words: words[at + 1..].to_vec(), beside };
         }
-        let once = String::from_utf8_lossy(&naive_decode(path.as_bytes())).to_lowercase();
-        if lists(method) || once.trim_end_matches('/').ends_with(":counttokens") {
-            return match first_slash_is_raw(path) {
-                true => Naive::Model { words: words[at + 1..].to_vec(), beside },
-                false => Naive::Refused,
-            };
-        }
+        return match first_slash_is_raw(path) {
+            true => Naive::Model { words: words[at + 1..].to_vec(), beside },
+            false => Naive::Refused,
+        };
     }
     let is_bare = is_bare(path);
     if lists(method) && (is_other_list(path) || (is_bare && ends_with_models(path))) {
@@ -368,10 +368,26 @@ fn texts(raw_path: &str) -> Vec<String> {
     path.split('/').filter(|text| !words(text).is_empty()).map(str::to_owned).collect()
 }
 
-/// Whether a path is one of llama.cpp's router.
+/// Whether a path loads or watches models.
 fn is_of_router(method: &str, raw_path: &str) -> bool {
-    let actions = if lists(method) { vec!["sse"] } else { vec!["load", "unload"] };
-    actions.iter().any(|action| texts(raw_path) == ["models", action])
+    let path = texts(raw_path).join("/");
+    match lists(method) {
+        true => path == "models/sse",
+        false => [
+            "models/load",
+            "models/unload",
+            "api/v1/models/load",
+            "api/v1/models/unload",
+            "api/v1/models/download",
+        ]
+        .contains(&path.as_str()),
+    }
+}
+
+/// Whether a word is the version of an API.
+fn is_version(word: &str) -> bool {
+    let digit = word.strip_prefix('v').and_then(|rest| rest.chars().next());
+    digit.is_some_and(|digit| digit.is_ascii_digit())
 }
 
 /// Whether a path is an endpoint of the API without its `/v1`.
