@@ -2,7 +2,7 @@
 //!
 //! The upstreams are asked side by side, each with its own deadline; one that fails costs only its
 //! own models. Limits: the order is that of the configuration; if two upstreams list the same id,
-//! both stay, and a warning names them. A union is never copied into one buffer: it is sent from the
+//! both stay, and a warning names them. Aliases come first, in the order of the configuration. A union is never copied into one buffer: it is sent from the
 //! cached lists, so that clients that read slowly share them.
 
 use std::collections::{HashMap, HashSet};
@@ -49,12 +49,16 @@ impl Catalog {
     /// The pieces of the body behind that beginning.
     pub fn rest(&self) -> Vec<&[u8]> {
         let Catalog::Union { lists, .. } = self else { return Vec::new() };
+        let mut aliases: Vec<_> = lists.iter().flat_map(|list| &list.aliases).collect();
+        aliases.sort_by_key(|(place, _)| *place);
+        let aliases = aliases.into_iter().map(|(_, alias)| alias.as_slice());
+        let models = lists.iter().map(|list| list.models()).filter(|models| !models.is_empty());
         let mut pieces: Vec<&[u8]> = Vec::new();
-        for list in lists.iter().filter(|list| !list.models().is_empty()) {
+        for piece in aliases.chain(models) {
             if !pieces.is_empty() {
                 pieces.push(b",");
             }
-            pieces.push(list.models());
+            pieces.push(piece);
         }
         pieces.push(b"]}");
         pieces

@@ -204,6 +204,9 @@ impl Display for Line<'_> {
         if let Some(model) = &record.model {
             write!(f, " model={}", Value(model))?;
         }
+        if let Some(target) = &record.target {
+            write!(f, " target={}", Value(target))?;
+        }
         if let Some(rule) = &record.hidden_by {
             write!(f, " hidden_by={}", Value(rule))?;
         }

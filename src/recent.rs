@@ -49,6 +49,8 @@ struct Entry {
     method: String,
     path: String,
     model: Option<String>,
+    /// The model that it points to, if it is an alias.
+    target: Option<String>,
     upstream: Option<String>,
     status: u16,
     /// Why it failed, or the rule that hid the model.
@@ -87,6 +89,7 @@ impl Recent {
             method: short(&record.method),
             path: short(&record.path),
             model: record.model.as_deref().map(short),
+            target: record.target.as_deref().map(short),
             upstream: record.upstream.as_deref().map(short),
             status: record.status(),
             failure: record.failure().map(|failure| short(&failure)),

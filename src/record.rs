@@ -25,6 +25,8 @@ pub struct Record {
     pub upstream_request_id: Option<String>,
     /// The model that the request named, if it was read.
     pub model: Option<String>,
+    /// The id of the model that it points to, if it is an alias.
+    pub target: Option<String>,
     /// The rule by which the model was refused: `hidden: reject`.
     pub hidden_by: Option<String>,
     /// The name of the upstream that was chosen.
@@ -63,6 +65,7 @@ impl Record {
             request_id: None,
             upstream_request_id: None,
             model: None,
+            target: None,
             hidden_by: None,
             upstream: None,
             sent: Sent::default(),

@@ -20,10 +20,10 @@ use signal_hook::iterator::Signals;
 use crate::admin::Program;
 use crate::admission::Admission;
 use crate::cli::Options;
-use crate::config::{self, BaseUrl, Config, Files};
+use crate::config::{self, Alias, BaseUrl, Config, Files};
 use crate::logging::{self, Value};
 use crate::metrics::METRICS;
-use crate::offer::{Offer, keep_fresh};
+use crate::offer::{Aliases, Offer, keep_fresh};
 use crate::relay::Relay;
 use crate::sys::{memory, process};
 use crate::systemd::Manager;
@@ -310,7 +310,8 @@ fn end_beyond_bearable_leaks(leaked: usize) {
 pub fn offers(config: &Config) -> Result<Vec<Arc<Offer>>, Failure> {
     let among_others = config.upstreams.len() > 1;
     let mut offers = Vec::new();
-    for settings in &config.upstreams {
+    let aliases: Arc<[Alias]> = config.aliases.clone().into();
+    for (index, settings) in config.upstreams.iter().enumerate() {
         let base_url = match &settings.base_url {
             BaseUrl::Remote(url) => url.clone(),
             BaseUrl::Sample => format!("http://{}/v1", sample()?),
@@ -318,7 +319,9 @@ pub fn offers(config: &Config) -> Result<Vec<Arc<Offer>>, Failure> {
         let upstream = Upstream::new(settings, base_url)
             .map_err(|error| format!("upstream {:?}: {error}", settings.name))?;
         METRICS.expect_lists(upstream.name());
-        offers.push(Arc::new(Offer::new(upstream, settings, among_others)));
+        let mut offer = Offer::new(upstream, settings, among_others);
+        offer.aliases = Aliases::new(Arc::clone(&aliases), index);
+        offers.push(Arc::new(offer));
     }
     Ok(offers)
 }

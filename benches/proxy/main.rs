@@ -56,6 +56,7 @@ type Scenario = (&'static str, fn(&mut Bench) -> io::Result<()>);
 
 const SCENARIOS: &[Scenario] = &[
     ("plain", small::plain),
+    ("prefix", small::prefixed),
     ("list", small::list),
     ("connect", small::connect),
     ("stream", stream::paced),

@@ -27,6 +27,7 @@ pub fn plain_name(connections: usize) -> String {
     }
 }
 
+const PREFIXED: &str = "plain request with a prefix, 8 connections";
 pub const LIST: &str = "cached list, 8 connections";
 const CONNECT: &str = "new connection for each request, 8 at once";
 
@@ -42,6 +43,19 @@ pub fn plain(bench: &mut Bench) -> io::Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Requests whose model has a prefix, which comes off the held body. The others relay them as they are.
+pub fn prefixed(bench: &mut Bench) -> io::Result<()> {
+    let request = client::chat("/v1/chat/completions");
+    bench.stage.has_prefix = true;
+    let outcome = bench.interleaved(|table, target| {
+        let outcome = measured(target, SEVERAL, &request, false)?;
+        record(table, PREFIXED, target, &outcome);
+        Ok(())
+    });
+    bench.stage.has_prefix = false;
+    outcome
 }
 
 pub fn list(bench: &mut Bench) -> io::Result<()> {

@@ -55,6 +55,8 @@ pub struct Stage {
     folder: PathBuf,
     nginx: Option<PathBuf>,
     others: Others,
+    /// Whether models have a prefix that the program strips, and there is an alias.
+    pub has_prefix: bool,
 }
 
 impl Stage {
@@ -65,7 +67,7 @@ impl Stage {
         fs::create_dir_all(&folder)?;
         let nginx = installed("nginx");
         let others = if compares { Others::found() } else { Others::default() };
-        let stage = Stage { upstream, folder, nginx, others };
+        let stage = Stage { upstream, folder, nginx, others, has_prefix: false };
         let mut list = Vec::new();
         let mut client = Client::connect(upstream)?;
         client.begin(&client::get("/v1/models"))?;
@@ -149,12 +151,16 @@ impl Stage {
     }
 
     fn filter(&self) -> io::Result<Start> {
-        let Stage { upstream, folder, .. } = self;
+        let Stage { upstream, folder, has_prefix, .. } = self;
+        let (prefix, aliases) = match has_prefix {
+            true => (", prefix: vendor-7", "aliases: {fast: vendor-7/model-7}\n"),
+            false => ("", ""),
+        };
         let port = free_port()?;
         let file = folder.join(format!("config-{port}.yaml"));
         let config = format!(
-            "model_filter: {{base_url: 'http://127.0.0.1:{upstream}/v1', cache_ttl: 900}}\n\
-             server: {{port: {port}, max_connections: 4096, max_requests: 2048}}\n"
+            "model_filter: {{base_url: 'http://127.0.0.1:{upstream}/v1', cache_ttl: 900{prefix}}}\n\
+             {aliases}server: {{port: {port}, max_connections: 4096, max_requests: 2048}}\n"
         );
         fs::write(&file, config)?;
         let mut start = Command::new(env!("CARGO_BIN_EXE_model-filter"));

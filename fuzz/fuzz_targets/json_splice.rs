@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use model_filter::model_field::{BodyKind, find};
+use model_filter::model_field::{BodyKind, Names, find};
 use model_filter_fuzz::check;
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ fuzz_target!(|body: &[u8]| {
     let text = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
     let value = serde_json::from_slice::<Value>(text);
     match find(&kind, body) {
-        Ok(Some(field)) => {
+        Ok(Names { model: Some(field), .. }) => {
             check(&kind, body, &field);
             if let Ok(mut value) = value {
                 assert_eq!(value["model"].as_str(), Some(field.name.as_str()));
@@ -24,7 +24,7 @@ fuzz_target!(|body: &[u8]| {
                 assert_eq!(serde_json::from_slice::<Value>(new).unwrap(), value);
             }
         }
-        Ok(None) => {
+        Ok(Names { model: None, .. }) => {
             if let Ok(value) = value {
                 assert_eq!(value.get("model"), None);
             }
@@ -33,7 +33,8 @@ fuzz_target!(|body: &[u8]| {
             // JSON is only refused for its model, or for a key that readers may take for it.
             if let Ok(value) = value {
                 let is_similar = |key: &String| {
-                    key.split('\0').next().is_some_and(|key| key.eq_ignore_ascii_case("model"))
+                    let key = key.split('\0').next().unwrap_or_default();
+                    ["model", "models"].iter().any(|name| key.eq_ignore_ascii_case(name))
                 };
                 assert!(value.as_object().is_some_and(|object| object.keys().any(is_similar)));
             }

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use model_filter::model_field::{BodyKind, find};
+use model_filter::model_field::{BodyKind, Names, find};
 use model_filter_fuzz::check;
 
 fuzz_target!(|input: &[u8]| {
@@ -16,7 +16,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
     let Ok(kind @ BodyKind::Multipart { .. }) = BodyKind::of(Some(content_type)) else { return };
-    if let Ok(Some(field)) = find(&kind, body) {
+    if let Ok(Names { model: Some(field), .. }) = find(&kind, body) {
         check(&kind, body, &field);
     }
 });

@@ -38,7 +38,7 @@ fn rename(kind: &BodyKind, body: &[u8], field: &ModelField, name: &str) {
     let written = &new[before.len()..new.len() - after.len()];
 
     let again = find(kind, &new).expect("the new body is read as the old one was");
-    let again = again.expect("the new body names a model");
+    let again = again.model.expect("the new body names a model");
     assert_eq!(again.name, name);
     assert_eq!(again.span, before.len()..before.len() + written.len());
     assert_eq!(again.form, field.form);

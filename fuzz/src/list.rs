@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use model_filter::list::List;
+use model_filter::list::{List, Prefixes};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
@@ -205,7 +205,7 @@ pub fn check(body: &[u8], prefix: &str) {
     };
     let _ = (list.entries(), list.next());
     list.filter(|models| models.retain(|model| model.ids().all(keeps)));
-    let written = list.write(prefix);
+    let written = list.write(Prefixes { id: prefix, name: "" });
     if prefix.is_empty() {
         let objects: Vec<&str> = list.models().iter().map(|model| model.object()).collect();
         assert_eq!(&written.body[written.models.clone()], objects.join(","));

@@ -18,10 +18,11 @@ macro_rules! script {
 }
 
 /// The files: name below `/-/`, media type and text.
-const FILES: [(&str, &str, &str); 10] = [
+const FILES: [(&str, &str, &str); 11] = [
     ("", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
     script!("page.js"),
+    script!("aliases.js"),
     script!("draft.js"),
     script!("exchanges.js"),
     script!("finder.js"),

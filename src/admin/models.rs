@@ -14,7 +14,7 @@ use super::rules::{self, Fault, TypedRules};
 use super::{Program, save};
 use crate::cache::Standing;
 use crate::catalog::inventories;
-use crate::config::{RulesFile, digest};
+use crate::config::{Alias, RulesFile, digest};
 use crate::error::{Code, Error};
 use crate::facts::{Entry, Facts};
 use crate::filter::{Filter, Rule, nothing_kept};
@@ -36,6 +36,18 @@ struct Overview<'a> {
     /// The configuration file.
     config: Option<String>,
     upstreams: Vec<UpstreamView<'a>>,
+    aliases: Vec<AliasView<'a>>,
+}
+
+#[derive(Serialize)]
+struct AliasView<'a> {
+    id: &'a str,
+    /// The id of its model as clients see it.
+    target: &'a str,
+    name: Option<&'a str>,
+    upstream: &'a str,
+    /// Whether clients see it in the list: whether its upstream lists the model.
+    listed: bool,
 }
 
 #[derive(Serialize)]
@@ -127,11 +139,16 @@ pub(super) fn overview(
 ) -> Result<Reply, Error> {
     let asked = offers.iter().zip(inventories(offers, headers, Some(client))?);
     let upstreams = asked.map(|(offer, inventory)| UpstreamView::new(offer, inventory, headers));
+    let upstreams: Vec<UpstreamView<'_>> = upstreams.collect();
+    let aliases = offers.first().map_or(&[][..], |offer| offer.aliases.all());
+    let aliases = aliases.iter().map(|alias| AliasView::new(alias, &upstreams[alias.upstream]));
+    let aliases = aliases.collect();
     Ok(Reply::fresh_json(&Overview {
         version: env!("CARGO_PKG_VERSION"),
         token: save::token().map(Secret::expose),
         config: program.config_file(),
-        upstreams: upstreams.collect(),
+        upstreams,
+        aliases,
     }))
 }
 
@@ -241,6 +258,18 @@ impl FileView {
             path: file.path.display().to_string(),
             digest: file.digest.clone(),
             obstacle: save::obstacle(file),
+        }
+    }
+}
+
+impl<'a> AliasView<'a> {
+    fn new(alias: &'a Alias, upstream: &UpstreamView<'a>) -> AliasView<'a> {
+        AliasView {
+            id: &alias.id,
+            target: &alias.target,
+            name: alias.name.as_deref(),
+            upstream: upstream.name,
+            listed: upstream.models.iter().any(|model| model.id == alias.model),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The names of all keys, by the mapping that holds them.
 
 /// The top level of the file. Keys that begin with `x-` or hold an anchor are free.
-pub(super) const TOP: [&str; 2] = ["model_filter", "server"];
+pub(super) const TOP: [&str; 3] = ["model_filter", "server", "aliases"];
 
 /// The settings of an upstream.
-pub(super) const UPSTREAM: [&str; 24] = [
+pub(super) const UPSTREAM: [&str; 25] = [
     "base_url",
     "prefix",
+    "name_prefix",
     "api_key",
     "authorization",
     "headers",
@@ -47,6 +48,9 @@ pub(super) const WHERE: [&str; 7] =
 
 /// `tls` of an upstream.
 pub(super) const TLS: [&str; 1] = ["ca_file"];
+
+/// The long form of an alias.
+pub(super) const ALIAS: [&str; 2] = ["model", "name"];
 
 /// The section `server`.
 pub(super) const SERVER: [&str; 13] = [

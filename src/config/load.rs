@@ -13,7 +13,7 @@ use super::overrides::Overrides;
 use super::search::{self, Found};
 use super::settings::Config;
 use super::upstream::Around;
-use super::{clients, credentials, hints, keys, server, traps, upstream, yaml};
+use super::{aliases, clients, credentials, hints, keys, server, traps, upstream, yaml};
 use crate::cli::Options;
 use crate::text::quoted;
 
@@ -130,12 +130,14 @@ fn assemble(
     let typed = fields.read("server", |node| server::typed(node, sources)).unwrap_or_default();
     let around = Around { sources, has_client_keys: typed.has_client_keys };
     let upstreams = faults.keep(upstream::upstreams(section, &around)).unwrap_or_default();
+    let aliases = fields.read("aliases", |node| aliases::aliases(node, &upstreams));
+    let aliases = aliases.unwrap_or_default();
     let (server, log_level) = (server::server(typed, options, env)?, log_level(env)?);
     let mut warnings = faults.take_warnings();
     warnings.extend(credentials::shared(&section.place, &upstreams)?);
     warnings.extend(clients::exposed(&server, &upstreams));
     let fingerprint = Fingerprint::of(&value);
-    Ok(Config { file, server, upstreams, log_level, warnings, fingerprint })
+    Ok(Config { file, server, upstreams, aliases, log_level, warnings, fingerprint })
 }
 
 /// The error for each unknown key at the top level. Anchors are kept there: a key that holds one

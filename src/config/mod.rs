@@ -7,6 +7,7 @@
 //! Limits: nothing here opens a connection.
 
 mod address;
+mod aliases;
 mod changes;
 mod choosing;
 mod clients;
@@ -41,5 +42,7 @@ pub use self::files::Files;
 pub use self::limits::Limits;
 pub use self::load::{address, changes, load, load_with_files};
 pub use self::rules_file::{RULES_SIZE, RulesFile, conditions_in, digest, read_rules, rules_in};
-pub use self::settings::{Authorization, BaseUrl, Config, Hidden, OwnModel, Server, Upstream};
+pub use self::settings::{
+    Alias, Authorization, BaseUrl, Config, Hidden, OwnModel, Server, Upstream,
+};
 pub use self::supervision::{Supervision, supervision};

@@ -20,6 +20,8 @@ pub struct Config {
     pub server: Server,
     /// The remote APIs, in the order of the file; at least one.
     pub upstreams: Vec<Upstream>,
+    /// Other ids for models, in the order of the file.
+    pub aliases: Vec<Alias>,
     /// The level of the log, from `LLM_MF_LOG`.
     pub log_level: LevelFilter,
     /// Warnings for the log, one line each.
@@ -62,6 +64,8 @@ pub struct Upstream {
     pub is_named: bool,
     /// Put before model ids: empty, or text with a slash at its end; unique.
     pub prefix: String,
+    /// Put before the displayed names of models; may be empty.
+    pub name_prefix: String,
     /// Its address.
     pub base_url: BaseUrl,
     /// Which of the client's credentials it gets.
@@ -101,6 +105,21 @@ pub struct Upstream {
     pub rules_file: Option<RulesFile>,
     /// The treatment of requests that name a hidden model.
     pub hidden: Hidden,
+}
+
+/// Another id for a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alias {
+    /// The id; unique.
+    pub id: String,
+    /// The id of the model as clients see it.
+    pub target: String,
+    /// The index of its upstream.
+    pub upstream: usize,
+    /// The id of the model as its upstream names it.
+    pub model: String,
+    /// The displayed name; if absent, the id.
+    pub name: Option<String>,
 }
 
 /// A model that the configuration names.

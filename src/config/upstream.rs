@@ -130,6 +130,7 @@ fn upstream(
     // If it is missing, the rest is still checked, and the configuration is refused.
     let base_url = base_url.unwrap_or(BaseUrl::Sample);
     let is_named = name.is_some();
+    let default_title = name.map_or(String::new(), |name| format!("{name}: "));
     let default_prefix = name.map_or(String::new(), |name| format!("{name}/"));
     let name = match (name, &base_url) {
         (Some(name), _) => name.to_owned(),
@@ -155,6 +156,7 @@ fn upstream(
     let list_path = fields.read("list_path", |node| {
         address::list_path(node.string()?, &base_url).map_err(|error| node.error(error))
     });
+    let prefix = fields.read("prefix", prefix).unwrap_or(default_prefix);
     let total_timeout = seconds("total_timeout", 300);
     let list_timeout = fields.read("list_timeout", Node::timeout);
     let (filter, rules_file) = rules_file::read(&fields, sources)?;
@@ -163,7 +165,11 @@ fn upstream(
         list_path,
         name,
         is_named,
-        prefix: fields.read("prefix", prefix).unwrap_or(default_prefix),
+        name_prefix: fields.read("name_prefix", name_prefix).unwrap_or_else(|| {
+            // Clients of a single upstream have nothing to confuse its models with.
+            if alone || prefix.is_empty() { String::new() } else { default_title }
+        }),
+        prefix,
         authorization,
         api_key,
         headers: headers.unwrap_or_default(),
@@ -207,6 +213,14 @@ fn prefix(node: &Node<'_>) -> Result<String, ConfigError> {
     }
     let slash = if text.is_empty() || text.ends_with('/') { "" } else { "/" };
     Ok(format!("{text}{slash}"))
+}
+
+fn name_prefix(node: &Node<'_>) -> Result<String, ConfigError> {
+    let text = node.string()?;
+    if text.contains(char::is_control) {
+        return Err(node.error("a name_prefix is one line of text"));
+    }
+    Ok(text.to_owned())
 }
 
 fn hidden(node: &Node<'_>) -> Result<Hidden, ConfigError> {

@@ -9,8 +9,9 @@
 //! | LM Studio (`/api/v1/models`) | `{"models": […]}` | `key` |
 //! | llama.cpp | `{"models": […], "data": […]}` | as above, in each |
 //!
-//! Each model and everything around the models is passed on byte for byte. The changes are: the value
-//! of an id, if there is a prefix; and in a list of several pages, the fields that speak of pages.
+//! Each model and everything around the models is passed on byte for byte. The changes are: the values
+//! of ids and displayed names, if there are prefixes; and in a list of several pages, the fields that
+//! speak of pages. Aliases come first, each as a copy of its model.
 //! Limits: at most 100,000 models; a model without an id, or with two, is not found.
 
 mod model;
@@ -19,7 +20,7 @@ mod reader;
 
 use std::ops::Range;
 
-pub use self::model::{Model, prefixed_model};
+pub use self::model::{Alias, Model, Prefixes, aliased_model, prefixed_model};
 pub use self::pages::Next;
 
 use self::model::{escaped, without_mark};
@@ -38,6 +39,8 @@ pub struct List<'a> {
     /// At least one.
     arrays: Vec<Array<'a>>,
     paging: Paging,
+    /// The id of the first alias.
+    first_alias: Option<String>,
 }
 
 /// An array of models.
@@ -50,6 +53,8 @@ struct Array<'a> {
     /// Whether the text has `null` there, as Go writes an empty array.
     is_null: bool,
     models: Vec<Model<'a>>,
+    /// The aliases of models, each with its place among all aliases.
+    aliases: Vec<(usize, String)>,
     /// How many items it has, those without an id among them.
     total: usize,
 }
@@ -63,6 +68,8 @@ pub struct Written {
     pub models: Range<usize>,
     /// The same models, each with an `id`; none if they have one in the body.
     pub identified: Option<String>,
+    /// The aliases in the body, each with an `id`, with their places among all aliases.
+    pub aliases: Vec<(usize, String)>,
 }
 
 impl<'a> List<'a> {
@@ -80,7 +87,7 @@ impl<'a> List<'a> {
         }
         let mut arrays: Vec<Array<'a>> = arrays.into_iter().map(Array::new).collect();
         arrays.sort_by_key(|array| ARRAYS.iter().position(|key| *key == array.key));
-        Ok(List { text, arrays, paging: Paging::read(text, members)? })
+        Ok(List { text, arrays, paging: Paging::read(text, members)?, first_alias: None })
     }
 
     /// The address of the next page, if there is one.
@@ -116,6 +123,22 @@ impl<'a> List<'a> {
         self.arrays[main].extend(new, count)
     }
 
+    /// Adds aliases, in this order, before all models: those whose model is in the list. Returns the
+    /// ids of the others.
+    pub fn add_aliases<'p>(&mut self, aliases: &[Alias<'p>]) -> Vec<&'p str> {
+        for array in &mut self.arrays {
+            let of = |alias: &Alias<'_>| {
+                let model = array.models.iter().find(|model| model.id == alias.model)?;
+                Some((alias.place, model.aliased(alias)))
+            };
+            array.aliases = aliases.iter().filter_map(of).collect();
+        }
+        let listed = &self.arrays[self.main_index()].aliases;
+        let is_missing = |alias: &&Alias<'p>| listed.iter().all(|(place, _)| *place != alias.place);
+        self.first_alias = aliases.iter().find(|alias| !is_missing(alias)).map(|a| a.id.to_owned());
+        aliases.iter().filter(is_missing).map(|alias| alias.id).collect()
+    }
+
     /// The models that were found, or what [`List::filter`] left of them.
     pub fn models(&self) -> &[Model<'a>] {
         &self.arrays[self.main_index()].models
@@ -138,16 +161,17 @@ impl<'a> List<'a> {
         }
     }
 
-    /// Writes the list in its own shape, with a prefix before each id.
-    pub fn write(&self, prefix: &str) -> Written {
-        let prefix = escaped(prefix);
+    /// Writes the list in its own shape, with prefixes before ids and displayed names.
+    pub fn write(&self, prefixes: Prefixes<'_>) -> Written {
+        let (id, name) = (escaped(prefixes.id), escaped(prefixes.name));
+        let prefixes = Prefixes { id: &id, name: &name };
         let main = self.main_index();
         let arrays = self.arrays.iter().map(|array| (array.span.clone(), Change::Array(array)));
-        let marks = self.paging.changes(&prefix, self.models());
+        let marks = self.paging.changes(&id, self.models(), self.first_alias.as_deref());
         let marks = marks.into_iter().map(|(span, text)| (span, Change::Text(text)));
         let mut changes: Vec<_> = arrays.chain(marks).collect();
         changes.sort_by_key(|(span, _)| span.start);
-        let length = |array: &Array<'_>| joined_length(&array.models, &prefix);
+        let length = |array: &Array<'_>| array.length(prefixes);
         let models_length: usize = self.arrays.iter().map(length).sum();
         let arrays_length: usize = self.arrays.iter().map(|array| array.span.len()).sum();
         let mut body = String::with_capacity(self.text.len() - arrays_length + models_length + 64);
@@ -157,7 +181,7 @@ impl<'a> List<'a> {
             match change {
                 Change::Text(text) => body.push_str(&text),
                 Change::Array(array) => {
-                    let written = array.write(&prefix, &mut body);
+                    let written = array.write(prefixes, &mut body);
                     if span == self.arrays[main].span {
                         models = written;
                     }
@@ -171,10 +195,12 @@ impl<'a> List<'a> {
         let lacks_id = self.models().iter().any(|model| !model.has_id());
         let identified = lacks_id.then(|| {
             let mut text = String::new();
-            join(self.models(), Model::write_identified, &prefix, &mut text);
+            join(self.models(), Model::write_identified, prefixes, &mut text);
             text
         });
-        Written { body, models, identified }
+        let aliases = self.arrays[main].aliases.iter();
+        let aliases = aliases.map(|(place, alias)| (*place, with_id(alias))).collect();
+        Written { body, models, identified, aliases }
     }
 
     /// The facts that the list has about its models.
@@ -189,7 +215,7 @@ impl<'a> Array<'a> {
         let RawArray { key, span, items, total } = array;
         let is_null = items.is_none();
         let models = items.into_iter().flatten().filter_map(Model::read).collect();
-        Array { key, span, is_null, models, total }
+        Array { key, span, is_null, models, aliases: Vec::new(), total }
     }
 
     fn extend(&mut self, models: Vec<Model<'a>>, total: usize) -> Result<(), String> {
@@ -198,15 +224,29 @@ impl<'a> Array<'a> {
         if self.total > MOST { Err(format!("has more than {MOST} models")) } else { Ok(()) }
     }
 
+    /// The length of what is written, at most.
+    fn length(&self, prefixes: Prefixes<'_>) -> usize {
+        let more = 2 * (prefixes.id.len() + prefixes.name.len()) + 1;
+        let models = self.models.iter().map(|model| model.object().len() + more);
+        let aliases = self.aliases.iter().map(|(_, alias)| alias.len() + 1);
+        models.chain(aliases).sum::<usize>() + 4
+    }
+
     /// Returns the position of the models.
-    fn write(&self, prefix: &str, out: &mut String) -> Range<usize> {
+    fn write(&self, prefixes: Prefixes<'_>, out: &mut String) -> Range<usize> {
         if self.is_null && self.models.is_empty() {
             out.push_str("null");
             return 0..0;
         }
         out.push('[');
+        for (index, (_, alias)) in self.aliases.iter().enumerate() {
+            out.push_str(alias);
+            if index + 1 < self.aliases.len() || !self.models.is_empty() {
+                out.push(',');
+            }
+        }
         let start = out.len();
-        join(&self.models, Model::write, prefix, out);
+        join(&self.models, Model::write, prefixes, out);
         let end = out.len();
         out.push(']');
         start..end
@@ -222,19 +262,26 @@ enum Change<'l, 'a> {
 /// Writes models with commas between them, each in the same way.
 fn join<'a>(
     models: &[Model<'a>],
-    write: impl Fn(&Model<'a>, &str, &mut String),
-    prefix: &str,
+    write: impl Fn(&Model<'a>, Prefixes<'_>, &mut String),
+    prefixes: Prefixes<'_>,
     out: &mut String,
 ) {
     for (index, model) in models.iter().enumerate() {
         if index > 0 {
             out.push(',');
         }
-        write(model, prefix, out);
+        write(model, prefixes, out);
     }
 }
 
-/// The length of what [`join`] writes, at most.
-fn joined_length(models: &[Model<'_>], prefix: &str) -> usize {
-    models.iter().map(|model| model.object().len() + 2 * prefix.len() + 1).sum::<usize>() + 4
+/// The object of an alias with an `id`, which Ollama's and Gemini's models do not have.
+fn with_id(alias: &str) -> String {
+    match model::read(alias).filter(|model| !model.has_id()) {
+        Some(model) => {
+            let mut text = String::new();
+            model.write_identified(Prefixes::default(), &mut text);
+            text
+        }
+        None => alias.to_owned(),
+    }
 }

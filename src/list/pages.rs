@@ -83,11 +83,13 @@ impl Paging {
     }
 
     /// The changes once a list is whole: nothing more follows, and its first and last id are
-    /// those of the models in it, behind the prefix.
+    /// those of the models in it, behind the prefix. `alias`: the id of the first alias, if there is
+    /// one.
     pub(super) fn changes(
         &self,
         prefix: &str,
         models: &[Model<'_>],
+        alias: Option<&str>,
     ) -> Vec<(Range<usize>, String)> {
         if self.next.is_some() {
             return Vec::new();
@@ -96,9 +98,12 @@ impl Paging {
         if self.pages > 0 {
             changes.extend(self.more.iter().map(|(span, none)| (span.clone(), (*none).to_owned())));
         }
-        for (span, model) in [(&self.first_id, models.first()), (&self.last_id, models.last())] {
+        let id = |model: &Model<'_>| format!("\"{prefix}{}\"", escaped(&model.id));
+        let alias = || alias.map(|alias| format!("\"{}\"", escaped(alias)));
+        let first = alias().or_else(|| models.first().map(id));
+        let last = models.last().map(id).or_else(alias);
+        for (span, id) in [(&self.first_id, first), (&self.last_id, last)] {
             let Some(span) = span else { continue };
-            let id = model.map(|model| format!("\"{prefix}{}\"", escaped(&model.id)));
             changes.push((span.clone(), id.unwrap_or_else(|| "null".to_owned())));
         }
         changes

@@ -14,8 +14,8 @@ use crate::json::{Member, span, unquoted};
 /// The most items that an array may have.
 pub(super) const MOST: usize = 100_000;
 
-/// The members of an item in which its ids may be.
-pub(super) const NAMING: [&str; 4] = ["id", "key", "name", "model"];
+/// The members of an item in which its ids and displayed names may be.
+pub(super) const NAMING: [&str; 5] = ["id", "key", "name", "model", "display_name"];
 
 /// The parts of a list. `N` is the number of members that are looked for beside the arrays.
 pub(super) struct Parts<'a, const N: usize> {
@@ -41,7 +41,7 @@ pub(super) struct RawArray<'a> {
 pub(super) struct RawItem<'a> {
     pub(super) object: &'a str,
     /// The members of [`NAMING`].
-    pub(super) naming: [Member<'a>; 4],
+    pub(super) naming: [Member<'a>; NAMING.len()],
 }
 
 /// Reads a list: an array, or an object that has arrays in the members `arrays`.
@@ -191,7 +191,7 @@ impl<'a> Visitor<'a> for Item<'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-        let mut naming = [Member::default(); 4];
+        let mut naming = [Member::default(); NAMING.len()];
         let mut range: Option<Range<usize>> = None;
         while let Some(key) = object.next_key::<&RawValue>()? {
             let value: &RawValue = object.next_value()?;

@@ -34,13 +34,17 @@ impl ModelField {
     /// Replaces the name in place, because a body may be too long for a copy. `body` must be the
     /// one in which this field was found.
     pub fn replace(&self, body: &mut Vec<u8>, name: &str) {
-        let written = match self.form {
-            Form::Json => serde_json::Value::from(name).to_string(),
-            Form::Multipart => name.to_owned(),
-        };
-        body.splice(self.span.clone(), written.into_bytes());
+        body.splice(self.span.clone(), self.written(name));
         if let Some(length) = &self.length {
             body.splice(length.clone(), name.len().to_string().into_bytes());
+        }
+    }
+
+    /// A name as this body spells it.
+    pub(super) fn written(&self, name: &str) -> Vec<u8> {
+        match self.form {
+            Form::Json => serde_json::Value::from(name).to_string().into_bytes(),
+            Form::Multipart => name.as_bytes().to_vec(),
         }
     }
 }

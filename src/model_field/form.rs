@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use regex::bytes::Regex;
 
-use super::field::ModelField;
 use super::json;
+use super::names::Names;
 use crate::error::Error;
 
 /// A key that servers might read as `model`, in any case and percent-encoding: frameworks trim
@@ -20,13 +20,13 @@ static MODEL: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Refuses a form that names a model: many servers read it, though no client of these APIs sends
 /// one. A JSON object that is called a form, as by `curl -d`, is read as JSON.
-pub(super) fn find(body: &[u8]) -> Result<Option<ModelField>, Error> {
+pub(super) fn find(body: &[u8]) -> Result<Names, Error> {
     if MODEL.is_match(body) {
         let what = "the model of a form post cannot be judged; send JSON or multipart/form-data";
         return Err(Error::bad_request(what));
     }
     let text = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
-    if text.trim_ascii_start().starts_with(b"{") { json::find(body) } else { Ok(None) }
+    if text.trim_ascii_start().starts_with(b"{") { json::find(body) } else { Ok(Names::default()) }
 }
 
 #[cfg(test)]
@@ -53,14 +53,14 @@ mod tests {
             assert!(error.message.contains("form post"), "{form}");
         }
         for form in ["models=m", "xmodel=m", "x=model", "x=a%26model=m", "x[model]=m"] {
-            assert_eq!(find(form.as_bytes()), Ok(None), "{form}");
+            assert_eq!(find(form.as_bytes()), Ok(Names::default()), "{form}");
         }
     }
 
     #[test]
     fn json_that_is_called_a_form_is_json() {
         let body = "\u{feff} {\"model\":\"m\"}";
-        assert_eq!(find(body.as_bytes()).unwrap().unwrap().name, "m");
+        assert_eq!(find(body.as_bytes()).unwrap().first(), Some("m"));
         assert!(find(b"{\"model\":\"m\"}&x=y").is_err());
     }
 }

@@ -1,4 +1,6 @@
-//! The model of a JSON body.
+//! The models of a JSON body.
+//!
+//! Limits: at most 10,000 of them in `models`, which takes at most 1 MiB. OpenRouter allows three.
 
 use std::fmt;
 
@@ -6,10 +8,15 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::field::{Form, ModelField, check_length, check_name, two_models};
+use super::names::Names;
 use crate::error::Error;
 use crate::json;
 
-pub(super) fn find(body: &[u8]) -> Result<Option<ModelField>, Error> {
+/// The most models in `models`, and the longest text of it, in bytes.
+const MOST: usize = 10_000;
+const MOST_BYTES: usize = 1024 * 1024;
+
+pub(super) fn find(body: &[u8]) -> Result<Names, Error> {
     let invalid = |cause: &dyn fmt::Display| {
         Error::bad_request(format!("the body is not valid JSON: {cause}"))
     };
@@ -17,30 +24,60 @@ pub(super) fn find(body: &[u8]) -> Result<Option<ModelField>, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if !text.trim_ascii_start().starts_with('{') {
         serde_json::from_str::<IgnoredAny>(text).map_err(|cause| invalid(&cause))?;
-        return Ok(None);
+        return Ok(Names::default());
     }
-    let members = json::members(text, ["model", "__proto__"]);
-    let [model, prototype] = members.map_err(|cause| invalid(&cause))?;
+    let members = json::members(text, ["model", "models", "__proto__"]);
+    let [model, models, prototype] = members.map_err(|cause| invalid(&cause))?;
     if model.repeated {
         return Err(two_models());
     }
+    if models.repeated {
+        return Err(Error::bad_request("the body has `models` twice"));
+    }
     // Go's encoding/json ignores case. JavaScript's `Object.assign` takes `__proto__` for the prototype,
     // whose members the copy then has too.
-    if model.respelled || prototype.value.is_some() {
-        let what = "the body has a key that servers might read as `model`";
+    let is_model_unclear = model.respelled || prototype.value.is_some();
+    for (key, is_unclear) in [("model", is_model_unclear), ("models", models.respelled)] {
+        if is_unclear {
+            let what = format!("the body has a key that servers might read as `{key}`");
+            return Err(Error::bad_request(what));
+        }
+    }
+    let model = model.value.map(|literal| field("`model`", literal.get(), body)).transpose()?;
+    let models = models.value.map(|value| fallbacks(value.get(), body)).transpose()?;
+    Ok(Names { model, models: models.unwrap_or_default() })
+}
+
+/// The items of `models`.
+fn fallbacks(value: &str, body: &[u8]) -> Result<Vec<ModelField>, Error> {
+    if value == "null" {
+        return Ok(Vec::new());
+    }
+    if value.len() > MOST_BYTES {
+        let what = format!("`models` in the body is longer than {MOST_BYTES} bytes");
         return Err(Error::bad_request(what));
     }
-    let Some(literal) = model.value.map(RawValue::get) else { return Ok(None) };
+    let items: Vec<&RawValue> = serde_json::from_str(value)
+        .map_err(|_| Error::bad_request("`models` in the body is not a list of strings"))?;
+    if items.len() > MOST {
+        let what = format!("`models` in the body has more than {MOST} items");
+        return Err(Error::bad_request(what));
+    }
+    items.into_iter().map(|item| field("an item of `models`", item.get(), body)).collect()
+}
+
+/// The field of a name, from its literal in the body.
+fn field(what: &str, literal: &str, body: &[u8]) -> Result<ModelField, Error> {
     if !literal.starts_with('"') {
-        return Err(Error::bad_request("`model` in the body is not a string"));
+        return Err(Error::bad_request(format!("{what} in the body is not a string")));
     }
     // An escaped byte takes at most six, so this is a lower bound; it saves decoding long names.
     check_length((literal.len() - 2) / 6)?;
     let name: String = serde_json::from_str(literal).map_err(|cause| {
-        Error::bad_request(format!("`model` in the body is not a valid string: {cause}"))
+        Error::bad_request(format!("{what} in the body is not a valid string: {cause}"))
     })?;
     check_name(&name)?;
-    Ok(Some(ModelField { name, span: json::span(literal, body), form: Form::Json, length: None }))
+    Ok(ModelField { name, span: json::span(literal, body), form: Form::Json, length: None })
 }
 
 #[cfg(test)]
@@ -50,7 +87,7 @@ mod tests {
     use crate::error::Code;
 
     fn json(body: &str) -> Option<ModelField> {
-        find(body.as_bytes()).unwrap()
+        find(body.as_bytes()).unwrap().model
     }
 
     fn refusal(body: impl AsRef<[u8]>) -> String {

@@ -1,6 +1,6 @@
 //! The kind of a body, by its `Content-Type`.
 
-use super::field::ModelField;
+use super::names::Names;
 use super::plain::{Plain, is_token, is_utf8, mentions};
 use super::{form, json, multipart};
 use crate::error::Error;
@@ -119,28 +119,28 @@ pub fn check_encoding(body: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Finds the model that a body names. An empty body names none.
+/// Finds the models that a body names. An empty body names none.
 ///
 /// # Errors
-/// 400 if the body does not match its kind, names two models, or the model is not text or too
+/// 400 if the body does not match its kind, names its model twice, or a model is not text or too
 /// long.
-pub fn find(kind: &BodyKind, body: &[u8]) -> Result<Option<ModelField>, Error> {
+pub fn find(kind: &BodyKind, body: &[u8]) -> Result<Names, Error> {
     if body.trim_ascii().is_empty() {
-        return Ok(None);
+        return Ok(Names::default());
     }
     match kind {
         BodyKind::Json => {
             check_encoding(body)?;
             json::find(body)
         }
-        BodyKind::Multipart { boundary } => multipart::find(body, boundary),
+        BodyKind::Multipart { boundary } => multipart::find(body, boundary).map(Names::from),
         BodyKind::Form => form::find(body),
         BodyKind::Notation => {
             let what = "the model of a body in this format cannot be judged; send JSON or \
                         multipart/form-data";
             Err(Error::bad_request(what))
         }
-        BodyKind::Opaque => Ok(None),
+        BodyKind::Opaque => Ok(Names::default()),
     }
 }
 
@@ -254,7 +254,7 @@ mod tests {
     fn an_empty_body_names_no_model() {
         for kind in [BodyKind::Json, multipart("B"), BodyKind::Form, BodyKind::Opaque] {
             for body in ["", " \r\n"] {
-                assert_eq!(find(&kind, body.as_bytes()).unwrap(), None, "{kind:?}");
+                assert_eq!(find(&kind, body.as_bytes()).unwrap(), Names::default(), "{kind:?}");
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::cache::Asker;
 use crate::facts::Facts;
 use crate::filter::{Filter, Verdict};
 use crate::headers::Headers;
-use crate::list::{List, Model};
+use crate::list::{List, Model, Prefixes};
 use crate::wanted::Wanted;
 
 /// The models of an array, judged.
@@ -73,32 +73,56 @@ impl Offer {
         JudgedArray { ids, verdicts: choice.verdicts }
     }
 
-    /// A list of models in whichever shape, filtered, with a prefix before its ids.
+    /// Leaves the models of a list that `choose` leaves, and adds the aliases, which may be those of
+    /// hidden models. Returns the prefixes to write it with. `has_prefix`: with prefixes before ids and
+    /// displayed names, and with aliases, as clients see it among other upstreams. `logs`: aliases
+    /// without a model are logged.
+    pub(super) fn choose_all<'a>(
+        &self,
+        list: &mut List<'a>,
+        has_prefix: bool,
+        logs: bool,
+        mut choose: impl FnMut(&mut Vec<Model<'a>>),
+    ) -> Prefixes<'_> {
+        if !has_prefix {
+            list.filter(choose);
+            return Prefixes::default();
+        }
+        self.aliases.add_to(list, logs);
+        list.filter(|models| {
+            choose(models);
+            self.aliases.shadow(models, self.upstream.prefix());
+        });
+        self.prefixes()
+    }
+
+    /// A list of models in whichever shape, filtered. `has_prefix`: with prefixes before ids and
+    /// displayed names, and with aliases, as clients see it among other upstreams.
     ///
     /// # Errors
     /// The end of a sentence that says why it is no list.
     pub fn filtered_body(
         &self,
         body: &[u8],
-        prefix: &str,
+        has_prefix: bool,
         catalog: Option<&Names>,
     ) -> Result<String, String> {
         let mut list = List::find(body)?;
-        list.filter(|models| {
+        let prefixes = self.choose_all(&mut list, has_prefix, false, |models| {
             self.choose(models, catalog);
         });
-        Ok(list.write(prefix).body)
+        Ok(list.write(prefixes).body)
     }
 
     /// As [`Offer::filtered_body`], for an answer that may be no list: none for a list without models.
     pub fn filtered_answer(
         &self,
         body: &[u8],
-        prefix: &str,
+        has_prefix: bool,
         catalog: Option<&Names>,
     ) -> Option<String> {
         List::find(body).ok().filter(|list| !list.models().is_empty())?;
-        self.filtered_body(body, prefix, catalog).ok()
+        self.filtered_body(body, has_prefix, catalog).ok()
     }
 
     /// Logs the rules that do nothing on a list.

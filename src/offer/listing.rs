@@ -23,6 +23,8 @@ pub struct Listing {
     models: Range<usize>,
     /// The same models, each with an `id`, if some have none in the body.
     identified: Option<Vec<u8>>,
+    /// The aliases in it, each with an `id`, with their places among all aliases.
+    pub aliases: Vec<(usize, Vec<u8>)>,
     /// How many models are in it.
     pub kept: usize,
     /// How many the upstream listed.
@@ -37,7 +39,8 @@ pub struct Listing {
 
 impl Cached for Arc<Listing> {
     fn size(&self) -> usize {
-        self.reply.body.len() + self.identified.as_ref().map_or(0, Vec::len)
+        let aliases = self.aliases.iter().map(|(_, alias)| alias.len()).sum::<usize>();
+        self.reply.body.len() + self.identified.as_ref().map_or(0, Vec::len) + aliases
     }
 
     fn is_empty(&self) -> bool {
@@ -48,12 +51,15 @@ impl Cached for Arc<Listing> {
 impl Listing {
     /// A list of `kept` of `total` models as it was written.
     pub(super) fn new(written: Written, kept: usize, total: usize) -> Listing {
-        let Written { body, models, identified } = written;
+        let Written { body, models, identified, aliases } = written;
         let digest = digest(&[body.as_bytes()]);
         let mut reply = Reply::json(200, body);
         add_validator(&mut reply, digest);
         let identified = identified.map(String::into_bytes);
-        Listing { reply, models, identified, kept, total, digest, etag: None, names: None }
+        let bytes = |(place, alias): (usize, String)| (place, alias.into_bytes());
+        let aliases = aliases.into_iter().map(bytes).collect();
+        let (etag, names) = (None, None);
+        Listing { reply, models, identified, aliases, kept, total, digest, etag, names }
     }
 
     /// Whether the upstream listed nothing.
@@ -67,6 +73,12 @@ impl Listing {
             Some(models) => models,
             None => &self.reply.body[self.models.clone()],
         }
+    }
+
+    /// The object of the alias with this place among all aliases.
+    pub fn alias(&self, place: usize) -> Option<&[u8]> {
+        let found = self.aliases.iter().find(|(other, _)| *other == place);
+        found.map(|(_, object)| object.as_slice())
     }
 
     /// The ids of the models, with the prefix.

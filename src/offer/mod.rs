@@ -4,6 +4,7 @@
 //! list only if there is none that may be returned. Limits: a list is read into memory, up to
 //! 64 MiB.
 
+mod aliases;
 mod fetch;
 mod idle_rules;
 mod judge;
@@ -16,6 +17,7 @@ mod question;
 mod refresh;
 mod upstream;
 
+pub use self::aliases::Aliases;
 pub use self::judge::{JudgedArray, seconds_since_1970};
 pub use self::listing::{Listing, add_validator, digest};
 pub use self::names::Names;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::aliases::Aliases;
 use super::fetch::{Fetched, ListSource, too_slow};
 use super::idle_rules::IdleRules;
 use super::listing::Listing;
@@ -16,7 +17,7 @@ use crate::error::Error;
 use crate::facts::Entry;
 use crate::filter::Filter;
 use crate::headers::Headers;
-use crate::list::List;
+use crate::list::{List, Prefixes};
 use crate::metrics::{ListEvent, METRICS};
 use crate::upstream::Upstream;
 use crate::wanted::Wanted;
@@ -61,6 +62,10 @@ pub struct Offer {
     pub is_named: bool,
     /// The longest request body that is held in memory for it, in bytes.
     pub max_body: u64,
+    /// Put before the displayed names of its models; may be empty.
+    pub name_prefix: String,
+    /// Other ids for models.
+    pub aliases: Aliases,
     pub(super) source: ListSource,
     /// The models that the configuration names.
     own_models: Vec<OwnModel>,
@@ -116,6 +121,8 @@ impl Offer {
             rules_file: settings.rules_file.clone(),
             is_named: settings.is_named,
             max_body: settings.max_body,
+            name_prefix: settings.name_prefix.clone(),
+            aliases: Aliases::default(),
             source: ListSource { path: settings.list_path.clone(), timeout: settings.list_timeout },
             own_list: format!("{{\"object\":\"list\",\"data\":[{}]}}", objects.join(",")).into(),
             own_models,
@@ -132,6 +139,11 @@ impl Offer {
             cache: Arc::new(Cache::new(lists)),
             inventories: Arc::new(Cache::new(inventories)),
         }
+    }
+
+    /// The texts that go before the ids and displayed names of its models.
+    pub fn prefixes(&self) -> Prefixes<'_> {
+        Prefixes { id: self.upstream.prefix(), name: &self.name_prefix }
     }
 
     /// The request that this upstream gets for a client's header fields and query.
@@ -155,10 +167,10 @@ impl Offer {
         asker: Asker,
     ) -> Asked<Arc<Listing>, Refusal> {
         let Question { headers, key } = question;
-        let prefix = if key.has_prefix { self.upstream.prefix() } else { "" };
+        let has_prefix = key.has_prefix;
         if let Some(listings) = &self.own_listings {
             let listing = listings[usize::from(key.has_prefix)].get_or_init(|| {
-                let listing = self.filtered(empty_list(), None, prefix);
+                let listing = self.filtered(empty_list(), None, has_prefix);
                 self.note(&Ok(()));
                 Arc::new(listing.expect("no configuration has that many models"))
             });
@@ -170,11 +182,10 @@ impl Offer {
         let (offer, key_of_names) = (Arc::clone(self), key.clone());
         self.cache.ask(&key, asker, move |last| {
             let query = key_of_names.query.as_deref();
-            let prefix = if key_of_names.has_prefix { offer.upstream.prefix() } else { "" };
             let etag = last.as_ref().and_then(|last| last.etag.as_deref());
             let fetched =
                 offer.source.fetch(&offer.upstream, &headers, query, etag, |list, etag| {
-                    let mut listing = offer.filtered(list, query, prefix)?;
+                    let mut listing = offer.filtered(list, query, has_prefix)?;
                     listing.etag = etag.map(<[u8]>::to_vec);
                     Ok(listing)
                 });
@@ -358,7 +369,7 @@ impl Offer {
         &self,
         list: List<'_>,
         query: Option<&str>,
-        prefix: &str,
+        has_prefix: bool,
     ) -> Result<Listing, String> {
         let mut list = self.completed(list)?;
         let total = list.total();
@@ -367,8 +378,9 @@ impl Offer {
             log::warn!("msg=\"dropped models without an id\" upstream={name:?} count={dropped}");
         }
         let mut names: Option<Names> = None;
-        let mut is_main = query.is_none();
-        list.filter(|models| {
+        let is_whole = query.is_none();
+        let mut is_main = is_whole;
+        let prefixes = self.choose_all(&mut list, has_prefix, has_prefix && is_whole, |models| {
             let judged = self.choose(models, names.as_ref());
             // If there are two arrays, the first one that is not empty stands for the list. A
             // client's query may shorten it.
@@ -378,7 +390,7 @@ impl Offer {
                 names = self.judges_by_list.then(|| judged.names(&self.filter));
             }
         });
-        let written = list.write(prefix);
+        let written = list.write(prefixes);
         let mut listing = Listing::new(written, list.models().len(), total);
         listing.names = names;
         Ok(listing)

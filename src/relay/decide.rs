@@ -1,5 +1,6 @@
 //! Decides what the response is: admits the client, routes by path and model, asks the upstream.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::deliver::Outcome;
@@ -20,6 +21,7 @@ use crate::record::Record;
 use crate::reply::Reply;
 use crate::route::{Class, Route, by_name, route};
 use crate::server::Exchange;
+use crate::text::cut;
 use crate::upstream::{Answer, Place, Request, Upload};
 
 /// Fields by which some servers take a request for another one, so that its path or method would
@@ -262,23 +264,51 @@ impl Admitted<'_> {
     /// Any other path: relayed to the upstream that the model in the body points to.
     fn relay<'v>(mut self, view: &'v View, place: Place<'_>) -> Result<Outcome<'v>, Refusal> {
         let mut body = hold(self.exchange, &view.holding)?;
-        self.record.model = body.model().map(str::to_owned);
-        let Choice { offer, prefix } = self.choose(view, body.model())?;
+        let Choice { offer, prefix, alias } = self.choose_by_body(view, &body)?;
         if view.holding.is_needed && body.held_length() > offer.max_body {
             return Err(too_large(offer.max_body).into());
         }
-        match body.model() {
-            Some(model) if prefix.is_empty() && !view.prefix(offer).is_empty() => {
-                let (model, prefix) = (Value(model), Value(view.prefix(offer)));
-                let what = "model has no known prefix; relaying it unchanged";
-                log::warn!("msg=\"{what}\" model={model} prefix={prefix}");
-            }
-            _ => body.strip_model(prefix),
+        let lacks_prefix = alias.is_none() && prefix.is_empty() && !view.prefix(offer).is_empty();
+        if let Some(model) = body.model().filter(|_| lacks_prefix) {
+            let (model, prefix) = (Value(model), Value(view.prefix(offer)));
+            let what = "model has no known prefix; relaying it unchanged";
+            log::warn!("msg=\"{what}\" model={model} prefix={prefix}");
         }
+        body.rename(|model| {
+            let choice = view.choose(Some(model)).ok()?;
+            let id = choice.id(model);
+            (id != model).then(|| Cow::Owned(id.to_owned()))
+        });
         Ok(self.ask(offer, place, body).map(Outcome::Upstream)?)
     }
 
-    /// The upstream that a model points to, if requests may name that model.
+    /// The upstream that the models in a body point to; notes the first of them in the record.
+    ///
+    /// # Errors
+    /// As [`Admitted::choose`], for each model; 400 if they point to different upstreams.
+    fn choose_by_body<'v>(&mut self, view: &'v View, body: &Body) -> Result<Choice<'v>, Refusal> {
+        let mut models = body.models();
+        let model = models.next();
+        self.record.model = model.map(str::to_owned);
+        let choice = self.choose(view, model)?;
+        self.record.target = choice.alias.map(|alias| alias.target.clone());
+        for other in models {
+            let offer = self.choose(view, Some(other))?.offer;
+            if !Arc::ptr_eq(offer, choice.offer) {
+                let (name, other_name) = (choice.offer.upstream.name(), offer.upstream.name());
+                let (model, other) = (cut(model.unwrap_or_default()), cut(other));
+                let what = format!(
+                    "the models of a request must be those of one upstream: {model:?} is of \
+                     {name:?}, {other:?} in `models` of {other_name:?}"
+                );
+                return Err(Error::bad_request(what).into());
+            }
+        }
+        Ok(choice)
+    }
+
+    /// The upstream that a model points to, if requests may name that model. An alias may be named
+    /// whatever becomes of its target.
     ///
     /// # Errors
     /// 404 for a model that is hidden or has no upstream; 400 without a model; the failure of the
@@ -289,8 +319,8 @@ impl Admitted<'_> {
         model: Option<&str>,
     ) -> Result<Choice<'v>, Refusal> {
         let choice = view.choose(model)?;
-        if let Some(model) = model {
-            if !self.admits(choice.offer, &model[choice.prefix.len()..], false)? {
+        if let Some(model) = model.filter(|_| choice.alias.is_none()) {
+            if !self.admits(choice.offer, choice.id(model), false)? {
                 return Err(Error::model_not_found(model).into());
             }
         }

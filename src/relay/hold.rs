@@ -4,6 +4,7 @@
 //! for the log, which names the model. Limits: a held body has at most `max_body` bytes and is not
 //! compressed; all held bodies share a budget.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use crate::config::Hidden;
 use crate::error::{Code, Error};
 use crate::framing::BodyLength;
 use crate::headers::Headers;
-use crate::model_field::{self, BodyKind, ModelField};
+use crate::model_field::{self, BodyKind, Names};
 use crate::offer::Offer;
 use crate::server::Exchange;
 
@@ -118,8 +119,8 @@ impl Holding {
 
 /// A request's body.
 pub(super) enum Body {
-    /// All of it, and the place of its model.
-    Held { bytes: HeldBytes, model: Option<ModelField> },
+    /// All of it, and the models that it names.
+    Held { bytes: HeldBytes, names: Names },
     /// The part that was read; the rest is streamed.
     Streamed { front: HeldBytes },
 }
@@ -132,12 +133,18 @@ impl Default for Body {
 }
 
 impl Body {
-    /// The model that the body names.
+    /// The model that the request is for.
     pub(super) fn model(&self) -> Option<&str> {
-        match self {
-            Body::Held { model: Some(model), .. } => Some(&model.name),
-            _ => None,
-        }
+        self.models().next()
+    }
+
+    /// All models that the body names. The request is for the first one.
+    pub(super) fn models(&self) -> impl Iterator<Item = &str> {
+        let names = match self {
+            Body::Held { names, .. } => Some(names),
+            Body::Streamed { .. } => None,
+        };
+        names.into_iter().flat_map(Names::all)
     }
 
     /// The length of a held body, in bytes; 0 for one that is streamed.
@@ -148,13 +155,10 @@ impl Body {
         }
     }
 
-    /// Strips the prefix that the model has.
-    pub(super) fn strip_model(&mut self, prefix: &str) {
-        match self {
-            Body::Held { bytes, model: Some(model) } if !prefix.is_empty() => {
-                model.replace(&mut bytes.bytes, &model.name[prefix.len()..]);
-            }
-            _ => {}
+    /// Replaces names of models; `rename` returns none for one that stays.
+    pub(super) fn rename(&mut self, rename: impl for<'n> Fn(&'n str) -> Option<Cow<'n, str>>) {
+        if let Body::Held { bytes, names } = self {
+            names.replace(&mut bytes.bytes, rename);
         }
     }
 }
@@ -209,14 +213,14 @@ pub(super) fn hold(exchange: &mut Exchange, holding: &Holding) -> Result<Body, E
         return Err(too_large(limit));
     }
     read_rest(exchange, &mut bytes, length, holding)?;
-    let model = match model_field::find(&kind, bytes.as_slice()) {
-        Ok(model) => model,
+    let names = match model_field::find(&kind, bytes.as_slice()) {
+        Ok(names) => names,
         // A server that is less strict may read a model from what is no valid JSON here.
         Err(error) if is_needed && (is_known_kind || rejects) => return Err(error),
         // The upstream judges it.
-        Err(_) => None,
+        Err(_) => Names::default(),
     };
-    Ok(Body::Held { bytes, model })
+    Ok(Body::Held { bytes, names })
 }
 
 /// The byte order mark of UTF-8.

@@ -92,7 +92,7 @@ impl Admitted<'_> {
             return Ok(Outcome::Upstream(answer));
         }
         let mut body = answer.read_decoded(LIST_LIMIT)?;
-        match offer.filtered_body(&body, view.prefix(offer), names.as_ref()) {
+        match offer.filtered_body(&body, view.name.is_none(), names.as_ref()) {
             Ok(list) => body = list.into_bytes(),
             // LM Studio reports unknown paths with status 200.
             Err(_) if is_error(&body) => {}

@@ -7,6 +7,7 @@
 //! A [`Record`] collects the facts: those that are known from deciding, then what was sent.
 //! Limits: no trailers.
 
+mod alias;
 mod decide;
 mod deliver;
 mod hint;

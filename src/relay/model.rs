@@ -10,7 +10,7 @@ use super::view::{Choice, View};
 use crate::config::Hidden;
 use crate::error::Error;
 use crate::filter::Filter;
-use crate::list::prefixed_model;
+use crate::list::{self, Prefixes, aliased_model, prefixed_model};
 use crate::model_field::check_length;
 use crate::offer::{Offer, Refusal};
 use crate::reply::Reply;
@@ -19,6 +19,26 @@ use crate::upstream::Place;
 
 /// The longest answer that is read to filter it, or to put the prefix before an id, in bytes.
 const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
+
+/// The id and the displayed name of a model as clients see them.
+#[derive(Clone, Copy)]
+pub(super) enum Naming<'n> {
+    /// Those of the upstream behind prefixes.
+    Prefixes(Prefixes<'n>),
+    /// Those of an alias.
+    Alias(list::Alias<'n>),
+}
+
+impl Naming<'_> {
+    /// A model's object with these names; none if it stays, or is no model.
+    fn rename(&self, object: &str) -> Option<String> {
+        match self {
+            Naming::Prefixes(prefixes) if prefixes.are_empty() => None,
+            Naming::Prefixes(prefixes) => prefixed_model(object, *prefixes),
+            Naming::Alias(alias) => aliased_model(object, alias),
+        }
+    }
+}
 
 impl Admitted<'_> {
     /// Relays a request for a path below `/models/`, if it may name that model.
@@ -35,27 +55,31 @@ impl Admitted<'_> {
             return Err(Error::bad_request("the path names no model").into());
         };
         check_length(id.len())?;
+        if let Some(named) = view.alias_in_path(raw_id) {
+            return self.alias(view, named, beside, query);
+        }
         if let Some((slashed_id, raw)) = slashed_id(view, &id, slashed) {
             (id, raw_id) = (slashed_id, raw);
         }
         let reads = is_read(self.exchange.method());
         self.record.model = Some(without_method(&id).to_owned());
-        let Choice { offer, prefix } = view.choose(Some(&id))?;
+        let Choice { offer, prefix, .. } = view.choose(Some(&id))?;
         let is_known = prefix == view.prefix(offer);
         let may_be_named = is_known || !reads;
         if !may_be_named || !self.permits(offer, without_method(&id[prefix.len()..]), reads)? {
             return Err(Error::model_not_found(without_method(&id)).into());
         }
         let rest = strip_raw_prefix(raw_id, prefix).unwrap_or(raw_id);
-        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        let path = format!("{}{rest}{query}", beside.unwrap_or("/models/"));
+        let path = relayed_path(beside, rest, query);
         let place = if beside.is_some() { Place::Beside(&path) } else { Place::Below(&path) };
         let body = hold(self.exchange, &view.holding)?;
         self.judge_body(view, offer, &body)?;
         let own_id = folded(&id[prefix.len()..]);
-        let is_relayed = view.prefix(offer).is_empty() && offer.filter.keeps_all();
+        let prefixes = view.prefixes(offer);
+        let is_relayed = prefixes.are_empty() && offer.filter.keeps_all();
         if reads && (!is_relayed || offer.own_model(&own_id).is_some()) {
-            return self.ask_and_filter(offer, view.prefix(offer), place, body, &own_id);
+            let naming = Naming::Prefixes(prefixes);
+            return self.ask_and_filter(view, offer, naming, place, body, &own_id);
         }
         let (headers, client) = (self.headers.clone(), self.exchange.wanted());
         let answer = self.ask(offer, place, body)?;
@@ -68,7 +92,7 @@ impl Admitted<'_> {
         Ok(Outcome::Upstream(answer))
     }
 
-    /// Judges the model in a body that goes to this upstream whatever it names. The path may name
+    /// Judges the models in a body that goes to this upstream whatever it names. The path may name
     /// another.
     ///
     /// # Errors
@@ -80,10 +104,11 @@ impl Admitted<'_> {
         offer: &Arc<Offer>,
         body: &Body,
     ) -> Result<(), Refusal> {
-        let Some(model) = body.model() else { return Ok(()) };
-        let chosen = self.choose(view, Some(model))?.offer;
-        if offer.hidden == Hidden::Reject && !Arc::ptr_eq(chosen, offer) {
-            return Err(Error::model_not_found(model).into());
+        for model in body.models() {
+            let chosen = self.choose(view, Some(model))?.offer;
+            if offer.hidden == Hidden::Reject && !Arc::ptr_eq(chosen, offer) {
+                return Err(Error::model_not_found(model).into());
+            }
         }
         Ok(())
     }
@@ -115,13 +140,14 @@ impl Admitted<'_> {
         Ok(false)
     }
 
-    /// Asks for a path, filters the answer if it is a list, and puts the prefix before ids. If the
-    /// upstream does not know a model that the configuration names or that it lists itself, the
-    /// answer is ours.
-    fn ask_and_filter<'a>(
+    /// Asks for a path, filters the answer if it is a list, and gives a model the id and the displayed
+    /// name that clients see. If the upstream does not know a model that the configuration names or
+    /// that it lists itself, the answer is ours.
+    pub(super) fn ask_and_filter<'a>(
         self,
+        view: &View,
         offer: &'a Arc<Offer>,
-        prefix: &str,
+        naming: Naming<'_>,
         place: Place<'_>,
         body: Body,
         id: &str,
@@ -132,12 +158,12 @@ impl Admitted<'_> {
         let mut answer = self.ask_to_change(offer, place, body)?;
         if matches!(answer.status, 404 | 405 | 501) {
             if let Some(model) = offer.own_model(id) {
-                let model = prefixed_model(model, prefix).unwrap_or_else(|| model.to_owned());
+                let model = naming.rename(model).unwrap_or_else(|| model.to_owned());
                 return Ok(Outcome::Own(Reply::json(200, model)));
             }
         }
-        if answer.status == 404 {
-            let (id, has_prefix) = (format!("{prefix}{id}"), !prefix.is_empty());
+        if let (404, Naming::Prefixes(prefixes)) = (answer.status, naming) {
+            let (id, has_prefix) = (format!("{}{id}", prefixes.id), view.name.is_none());
             if let Some(model) = offer.listed_model(&id, has_prefix, &headers, &*client) {
                 return Ok(Outcome::Own(Reply::json(200, model)));
             }
@@ -152,17 +178,22 @@ impl Admitted<'_> {
             return Ok(Outcome::Upstream(answer));
         }
         let mut body = answer.read_decoded(ANSWER_LIMIT)?;
-        if let Some(list) = offer.filtered_answer(&body, prefix, names.as_ref()) {
+        if let Some(list) = offer.filtered_answer(&body, view.name.is_none(), names.as_ref()) {
             body = list.into_bytes();
-        } else if !prefix.is_empty() {
-            let text = std::str::from_utf8(&body).ok();
-            if let Some(prefixed) = text.and_then(|text| prefixed_model(text, prefix)) {
-                body = prefixed.into_bytes();
-            }
+        } else if let Some(model) =
+            std::str::from_utf8(&body).ok().and_then(|text| naming.rename(text))
+        {
+            body = model.into_bytes();
         }
         let headers = take(&mut answer.headers);
         Ok(Outcome::Own(Reply { status: answer.status, headers, body }))
     }
+}
+
+/// The path of a model that is relayed, with its query.
+pub(super) fn relayed_path(beside: Option<&str>, raw_id: &str, query: Option<&str>) -> String {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{}{raw_id}{query}", beside.unwrap_or("/models/"))
 }
 
 /// The id with its slash in front, decoded and raw, if it is kept. A slash that is not encoded may be a
@@ -170,7 +201,7 @@ impl Admitted<'_> {
 fn slashed_id<'r>(view: &View, id: &str, slashed: Option<&'r str>) -> Option<(String, &'r str)> {
     let raw = slashed?;
     let slashed = decode(raw).trim_end_matches('/').to_owned();
-    let Choice { offer, prefix } = view.choose(Some(&slashed)).ok()?;
+    let Choice { offer, prefix, .. } = view.choose(Some(&slashed)).ok()?;
     let filter = &offer.filter;
     let keeps = |id: &str| keeps(filter, without_method(id.strip_prefix(prefix).unwrap_or(id)));
     let is_meant = !raw.starts_with('/') || filter.keeps_all() || !keeps(id);
@@ -179,7 +210,7 @@ fn slashed_id<'r>(view: &View, id: &str, slashed: Option<&'r str>) -> Option<(St
 
 /// An id in a path as a lenient server reads it. A slash in front stays, because the ids of some
 /// servers are paths of files.
-fn plain(id: &str) -> String {
+pub(super) fn plain(id: &str) -> String {
     let folded = folded(id);
     if id.starts_with('/') { format!("/{folded}") } else { folded }
 }

@@ -12,7 +12,7 @@ use super::view::{Choice, View};
 use crate::config::Hidden;
 use crate::error::{Code, Error};
 use crate::offer::{Offer, Refusal};
-use crate::route::{QueryModel, model_in_query, strip_raw_prefix};
+use crate::route::{QueryModel, encode, model_in_query, strip_raw_prefix};
 use crate::upstream::Place;
 
 impl Admitted<'_> {
@@ -32,11 +32,15 @@ impl Admitted<'_> {
         let (offer, target): (&Offer, _) = match model_in_query(query)? {
             Some(QueryModel { model, value }) => {
                 self.record.model = Some(model.clone());
-                let Choice { offer, prefix } = self.choose(view, Some(&model))?;
+                let Choice { offer, prefix, alias } = self.choose(view, Some(&model))?;
+                self.record.target = alias.map(|alias| alias.target.clone());
                 let raw = &query[value.clone()];
-                let id = strip_raw_prefix(raw, prefix).unwrap_or(raw);
+                let id = match alias {
+                    Some(alias) => Cow::Owned(encode(&alias.model)),
+                    None => Cow::Borrowed(strip_raw_prefix(raw, prefix).unwrap_or(raw)),
+                };
                 let (front, behind) = (&query[..value.start], &query[value.end..]);
-                (offer, Cow::Owned([path, "?", front, id, behind].concat()))
+                (offer, Cow::Owned([path, "?", front, &id, behind].concat()))
             }
             None => (certain(view)?, Cow::Borrowed(target)),
         };
@@ -53,7 +57,8 @@ impl Admitted<'_> {
 /// The upstream for an upgrade without a model, if there is only one and its models need neither be
 /// judged nor renamed: a client that is refused uses HTTP, where they can.
 fn certain(view: &View) -> Result<&Offer, Error> {
-    let only = view.only().filter(|offer| view.prefix(offer).is_empty());
+    let has_own_ids = |offer: &Offer| view.prefix(offer).is_empty() && view.aliases().is_empty();
+    let only = view.only().filter(|offer| has_own_ids(offer));
     only.filter(|offer| offer.hidden == Hidden::Allow).map(|offer| &**offer).ok_or_else(|| {
         let what = "cannot choose an upstream for this upgrade: name the model in the query \
                     (?model=…), or use HTTP";

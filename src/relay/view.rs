@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use super::hold::Holding;
 use crate::catalog::{Catalog, Twins, catalog, list_without_prefix};
+use crate::config::Alias;
 use crate::error::Error;
 use crate::headers::Headers;
+use crate::list::Prefixes;
 use crate::offer::Offer;
-use crate::route::by_prefix;
+use crate::route::{by_prefix, decode, strip_raw_prefix, without_method};
 use crate::wanted::Wanted;
 
 /// The upstreams that a request may go to.
@@ -26,15 +28,40 @@ pub(super) struct View {
 /// An upstream for a model.
 pub(super) struct Choice<'a> {
     pub(super) offer: &'a Arc<Offer>,
-    /// The prefix that the model has: the upstream's, or none.
+    /// The prefix that the model has, or that of the alias's target: the upstream's, or none.
     pub(super) prefix: &'a str,
+    /// The alias that the model is.
+    pub(super) alias: Option<&'a Alias>,
+}
+
+/// An alias in a path.
+pub(super) struct NamedAlias<'v, 'r> {
+    pub(super) alias: &'v Alias,
+    /// Its place among all aliases.
+    pub(super) place: usize,
+    /// The raw path behind it: a method such as `:generateContent`, a path from a `/` on, or nothing.
+    pub(super) rest: &'r str,
+}
+
+impl<'a> Choice<'a> {
+    /// The model's id as the upstream names it.
+    pub(super) fn id<'m>(&self, model: &'m str) -> &'m str
+    where
+        'a: 'm,
+    {
+        match self.alias {
+            Some(alias) => &alias.model,
+            None => &model[self.prefix.len()..],
+        }
+    }
 }
 
 impl View {
     /// The view of all upstreams.
     pub(super) fn whole(offers: Vec<Arc<Offer>>) -> View {
         let has_prefix = offers.iter().any(|offer| !offer.upstream.prefix().is_empty());
-        let holding = Holding::new(&offers, offers.len() > 1 || has_prefix);
+        let has_aliases = offers.iter().any(|offer| !offer.aliases.all().is_empty());
+        let holding = Holding::new(&offers, offers.len() > 1 || has_prefix || has_aliases);
         View { offers, holding, twins: Twins::default(), name: None }
     }
 
@@ -51,6 +78,30 @@ impl View {
     /// The prefix of an upstream's ids in this view.
     pub(super) fn prefix<'a>(&self, offer: &'a Offer) -> &'a str {
         if self.name.is_some() { "" } else { offer.upstream.prefix() }
+    }
+
+    /// The texts that go before the ids and displayed names of an upstream's models in this view.
+    pub(super) fn prefixes<'a>(&self, offer: &'a Offer) -> Prefixes<'a> {
+        if self.name.is_some() { Prefixes::default() } else { offer.prefixes() }
+    }
+
+    /// The aliases of this view. Those of all upstreams have none below the name of one.
+    pub(super) fn aliases(&self) -> &[Alias] {
+        match self.offers.first() {
+            Some(offer) if self.name.is_none() => offer.aliases.all(),
+            _ => &[],
+        }
+    }
+
+    /// The alias that a raw path behind `models` begins with; the longest one.
+    pub(super) fn alias_in_path<'r>(&self, raw_id: &'r str) -> Option<NamedAlias<'_, 'r>> {
+        let named = self.aliases().iter().enumerate().filter_map(|(place, alias)| {
+            let rest = strip_raw_prefix(raw_id, &alias.id)?;
+            let text = decode(rest);
+            let ends_id = text.starts_with('/') || without_method(&text).is_empty();
+            ends_id.then_some(NamedAlias { alias, place, rest })
+        });
+        named.max_by_key(|named| named.alias.id.len())
     }
 
     /// The only upstream, if there is one.
@@ -82,14 +133,20 @@ impl View {
     /// # Errors
     /// 404 for a model that has no upstream; 400 without a model.
     pub(super) fn choose(&self, model: Option<&str>) -> Result<Choice<'_>, Error> {
+        let alias = model.and_then(|model| self.aliases().iter().find(|alias| alias.id == model));
+        if let Some(alias) = alias {
+            let offer = &self.offers[alias.upstream];
+            let prefix = &alias.target[..alias.target.len() - alias.model.len()];
+            return Ok(Choice { offer, prefix, alias: Some(alias) });
+        }
         let prefixes = self.offers.iter().map(|offer| self.prefix(offer));
         match (by_prefix(prefixes, model), self.only()) {
             (Some(index), _) => {
                 let offer = &self.offers[index];
-                Ok(Choice { offer, prefix: self.prefix(offer) })
+                Ok(Choice { offer, prefix: self.prefix(offer), alias: None })
             }
             // As in the Python program: the only upstream gets every request.
-            (None, Some(only)) => Ok(Choice { offer: only, prefix: "" }),
+            (None, Some(only)) => Ok(Choice { offer: only, prefix: "", alias: None }),
             (None, None) => Err(self.no_upstream(model)),
         }
     }

@@ -17,6 +17,19 @@ pub fn decode(raw: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Percent-encodes an id for a path or for a value in a query. Its slashes stay.
+pub fn encode(id: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:@!$'()*,".contains(&byte);
+    let mut encoded = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        match is_plain(byte) {
+            true => encoded.push(char::from(byte)),
+            false => encoded += &format!("%{byte:02X}"),
+        }
+    }
+    encoded
+}
+
 /// The first byte of a percent-encoded text, decoded, and the number of bytes that encode it.
 pub(super) fn first_byte(raw: &[u8]) -> Option<(u8, usize)> {
     let hex = |digit: u8| char::from(digit).to_digit(16);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::judged::{Judged, Survey};
 use crate::cli::Selection;
+use crate::config::Alias;
 
 pub(super) fn write(
     surveys: &[Survey<'_>],
@@ -18,11 +19,18 @@ pub(super) fn write(
             let sorted = models.sorted(selection.sort);
             let taken = sorted.iter().filter(|model| selection.takes(model));
             let models_json: Vec<Value> = taken.map(|model| object(model, survey.prefix)).collect();
+            let alias = |alias: &&Alias| {
+                let Alias { id, target, name, .. } = alias;
+                json!({"id": id, "target": target, "name": name, "listed": models.lists(alias)})
+            };
+            let taken = survey.aliases.iter().filter(|alias| selection.takes_alias(alias));
+            let aliases: Vec<Value> = taken.map(alias).collect();
             json!({
                 "upstream": survey.upstream,
                 "prefix": survey.prefix,
                 "warnings": models.advice,
                 "models": models_json,
+                "aliases": aliases,
             })
         }
     };

@@ -1,6 +1,7 @@
 //! The judged models of an upstream.
 
 use crate::cli::Selection;
+use crate::config::Alias;
 use crate::facts::{Entry, Facts};
 use crate::filter::{Choice, Order, Verdict, nothing_kept};
 use crate::offer::{Offer, seconds_since_1970};
@@ -9,6 +10,7 @@ use crate::offer::{Offer, seconds_since_1970};
 pub(super) struct Survey<'a> {
     pub(super) upstream: &'a str,
     pub(super) prefix: &'a str,
+    pub(super) aliases: Vec<&'a Alias>,
     pub(super) models: Result<Models, String>,
     /// How long the fetch took.
     pub(super) seconds: f64,
@@ -42,7 +44,8 @@ impl<'a> Survey<'a> {
     ) -> Survey<'a> {
         let models = entries.map(|entries| Models::new(offer, entries));
         let (upstream, prefix) = (offer.upstream.name(), offer.upstream.prefix());
-        Survey { upstream, prefix, models, seconds }
+        let aliases = offer.aliases.own().collect();
+        Survey { upstream, prefix, aliases, models, seconds }
     }
 }
 
@@ -61,6 +64,11 @@ impl Models {
 
     pub(super) fn kept(&self) -> usize {
         self.choice.kept.len()
+    }
+
+    /// Whether an alias is in the list that clients see: whether its model is in the upstream's.
+    pub(super) fn lists(&self, alias: &Alias) -> bool {
+        self.entries.iter().any(|entry| entry.id == alias.model)
     }
 
     pub(super) fn total(&self) -> usize {
@@ -102,5 +110,12 @@ impl Selection {
         };
         let word = self.word.as_deref().unwrap_or_default().to_lowercase();
         wanted && model.entry.id.to_lowercase().contains(&word)
+    }
+
+    /// Whether an alias is shown.
+    pub(super) fn takes_alias(&self, alias: &Alias) -> bool {
+        let word = self.word.as_deref().unwrap_or_default().to_lowercase();
+        let has_word = |id: &str| id.to_lowercase().contains(&word);
+        (self.kept || !self.hidden) && (has_word(&alias.id) || has_word(&alias.target))
     }
 }

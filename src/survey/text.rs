@@ -68,7 +68,14 @@ fn write_one(
         None => writeln!(out, ", in {:.2} s", survey.seconds)?,
         Some(_) => writeln!(out)?,
     }
-    write_models(survey.prefix, models, selection, screen, out)?;
+    write_models(survey, models, selection, screen, out)?;
+    for alias in survey.aliases.iter().filter(|alias| selection.takes_alias(alias)) {
+        let (id, target) = (one_line(&alias.id), one_line(&alias.target));
+        let state =
+            if models.lists(alias) { "" } else { ", not listed: the upstream has no such model" };
+        let what = paint.dim(&format!("alias of {target}{state}"));
+        writeln!(out, "= {}  {what}", paint.green(&id))?;
+    }
     for line in &models.advice {
         writeln!(out, "{} {}", paint.yellow("warning:"), one_line(line))?;
     }
@@ -76,19 +83,21 @@ fn write_one(
 }
 
 fn write_models(
-    prefix: &str,
+    survey: &Survey<'_>,
     models: &Models,
     selection: &Selection,
     screen: Screen,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let paint = Paint(screen.has_colours);
+    let (paint, prefix) = (Paint(screen.has_colours), survey.prefix);
     let sorted = models.sorted(selection.sort);
     let shown: Vec<&Judged<'_>> = sorted.iter().filter(|model| selection.takes(model)).collect();
     if shown.is_empty() {
         return match &selection.word {
-            Some(word) => writeln!(out, "no id holds {}", quoted(word)),
-            None => Ok(()),
+            Some(word) if !survey.aliases.iter().any(|alias| selection.takes_alias(alias)) => {
+                writeln!(out, "no id holds {}", quoted(word))
+            }
+            _ => Ok(()),
         };
     }
     let longest = sorted.iter().map(|model| model.entry.id.chars().count()).max();

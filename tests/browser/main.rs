@@ -275,6 +275,29 @@ fn what_is_clicked_together_and_copied_is_what_the_program_then_lists() {
 }
 
 #[test]
+fn the_lines_for_another_alias_make_it() {
+    let fake = Fake::listing(&models(&["a", "b/it's"]));
+    let first = configured(&fake, "aliases: {old: {model: a, name: Old}, gone: c}\n");
+    let proxy = Proxy::start(&first);
+    let browser = Browser::start(1280, 1000);
+    browser.open(&format!("http://127.0.0.1:{}/-/", proxy.port()));
+    browser.until("document.querySelector('[data-alias=old]')?.innerText.includes('Old')");
+    browser.until("document.querySelector('[data-alias=gone]').innerText.includes('not listed')");
+    browser.click("[data-view=rules]");
+    browser.click("#aliases summary");
+    browser.retype("#aliases [name=target]", "old");
+    browser.retype("#aliases [name=id]", "it's: new");
+    let note = "document.querySelector('#aliases [data-role=note]').textContent";
+    browser.until(&format!("{note}.includes('is an alias, too')"));
+    browser.retype("#aliases [name=target]", "b/it's");
+    browser.until(&format!("{note} === ''"));
+    let yaml = "return document.querySelector('#aliases [data-role=yaml]').textContent";
+    let yaml = browser.script(yaml);
+    let successor = Proxy::start(&configured(&fake, yaml.as_str().unwrap()));
+    assert_eq!(successor.get("/v1/models").ids(), ["old", "it's: new", "a", "b/it's"]);
+}
+
+#[test]
 fn what_an_upstream_says_is_text_and_never_markup() {
     let evil = "<img src=x onerror=document.title='owned'>";
     let list =

@@ -76,6 +76,8 @@ pub struct World {
     pub random: Random,
     pub upstreams: Vec<Upstream>,
     pub client_keys: Vec<String>,
+    /// An alias and its target.
+    pub alias: Option<(&'static str, String)>,
     wallets: Vec<Wallet>,
 }
 
@@ -120,6 +122,7 @@ impl World {
             random: Random(number as u64 * 7919 + 17),
             upstreams: Vec::new(),
             client_keys: Vec::new(),
+            alias: None,
             wallets: Vec::new(),
         };
         if world.random.percent(25) {
@@ -133,6 +136,11 @@ impl World {
         }
         if count > 1 && world.random.percent(20) {
             world.upstreams[count - 1].dead = true;
+        }
+        if world.random.percent(50) {
+            let prefix = world.upstreams[world.random.below(count)].prefix.clone();
+            let target = format!("{prefix}{}", world.random.of(&["m1", "m/2", "hidden"]));
+            world.alias = Some((world.random.of(&["fast", "up/fast"]), target));
         }
         world.wallets = (0..2).map(|_| world.wallet()).collect();
         world
@@ -209,6 +217,9 @@ impl World {
             yaml += &format!("  {}:\n    base_url: {base}{}\n", upstream.name, upstream.base);
             yaml += &upstream.settings;
         }
+        if let Some((alias, target)) = &self.alias {
+            yaml += &format!("aliases: {{{alias}: '{target}'}}\n");
+        }
         if !self.client_keys.is_empty() {
             yaml += &format!("server:\n  client_keys: [{}]\n", self.client_keys.join(", "));
         }
@@ -232,6 +243,10 @@ impl World {
         let known = prefixes[self.random.below(prefixes.len())].clone();
         let prefix = if self.random.percent(75) { known } else { "unknown/".to_string() };
         let model = format!("{prefix}{}", self.random.of(&["m1", "m/2", "up/m3", "hidden"]));
+        let model = match &self.alias {
+            Some((alias, _)) if self.random.percent(25) => (*alias).to_owned(),
+            _ => model,
+        };
         match self.random.below(115) {
             100.. => self.by_name(&mut exchange),
             0..=44 => self.post(&mut exchange, &model),
@@ -322,7 +337,12 @@ impl World {
             .random
             .of(&["/v1/chat/completions", "/chat/completions", "/v1/audio/x?x=%2F"])
             .into();
-        let json = format!(r#"{{"n":{{"model":"up2/no"}}, "model" : "{model}"}}"#);
+        let models = if self.random.percent(30) {
+            format!(r#""models":["{model}", "{model}"], "#)
+        } else {
+            String::new()
+        };
+        let json = format!(r#"{{"n":{{"model":"up2/no"}}, {models}"model" : "{model}"}}"#);
         exchange.to = self.place_of(Some(model));
         match self.random.below(6) {
             0 => {

@@ -37,6 +37,7 @@ mod log; // one line per exchange
 mod memory; // memory stays constant, however long the body
 mod models; // one model: GET /v1/models/{id}
 mod named_paths; // /<name>/v1/…: one of several upstreams
+mod names; // aliases, displayed names, several models in one body
 mod own_models; // models and list_path
 mod page; // what the filter page fetches
 mod pages; // lists in pages are whole

@@ -6,6 +6,10 @@ use crate::generated::{CREDENTIALS, Exchange, Rule, To, World};
 impl World {
     /// The destination of a request for this model.
     pub fn place_of(&self, model: Option<&str>) -> To {
+        let model = match &self.alias {
+            Some((alias, target)) if model == Some(*alias) => Some(target.as_str()),
+            _ => model,
+        };
         let mut longest: Option<usize> = None;
         for (index, upstream) in self.upstreams.iter().enumerate() {
             let longer =

@@ -64,6 +64,7 @@ fn no_upstream_sees_what_is_not_meant_for_it_and_each_sees_its_own() {
         ("query", 200),
         ("query passed on", 10),
         ("cookie dropped", 10),
+        ("alias", 100),
     ] {
         let seen = tally.get(what).copied().unwrap_or_default();
         assert!(seen >= least, "{what}: only {seen} times; {tally:#?}");
@@ -85,6 +86,13 @@ fn run(number: usize, tally: &Tally) {
     let proxy = Proxy::start_with(&yaml, &[], &[("LLM_MF_LOG", "debug")]);
 
     let mut exchanges: Vec<Exchange> = (0..EXCHANGES).map(|n| world.exchange(n)).collect();
+    if let Some((alias, _)) = &world.alias {
+        let names_it = |exchange: &&Exchange| {
+            String::from_utf8_lossy(&exchange.body).contains(&format!("{alias:?}"))
+                || exchange.target.replace("%2F", "/").ends_with(&format!("/models/{alias}"))
+        };
+        exchanges.iter().filter(names_it).for_each(|_| count(tally, "alias"));
+    }
     let (mut sent, mut answers) = (Vec::new(), 0);
     let mut client = Client::of(&proxy);
     while !exchanges.is_empty() {

@@ -1,6 +1,6 @@
 //! Lists of models, in every shape and spelling.
 
-use model_filter::list::{List, prefixed_model};
+use model_filter::list::{List, Prefixes, prefixed_model};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -9,6 +9,10 @@ use crate::cases;
 
 #[path = "../../fuzz/src/list.rs"]
 mod second;
+
+fn before_ids(prefix: &str) -> Prefixes<'_> {
+    Prefixes { id: prefix, name: "" }
+}
 
 /// A model's object with whitespace in odd places and fields before and behind the id.
 fn object(id: &str, before: &Value, blank: &str) -> String {
@@ -114,7 +118,7 @@ proptest! {
 
         let mut verdicts = models.iter().map(|(.., kept)| *kept);
         list.filter(|models| models.retain(|_| verdicts.next().unwrap()));
-        let written = list.write(&prefix);
+        let written = list.write(before_ids(&prefix));
         let kept = models.iter().filter(|(.., kept)| *kept);
         // Both spell an id in the shortest way, so that the judge can write it again.
         let kept: Vec<String> =
@@ -144,7 +148,7 @@ proptest! {
 fn written(list: &str, kept: &[&str], prefix: &str) -> String {
     let mut list = List::find(list.as_bytes()).unwrap();
     list.filter(|models| models.retain(|model| kept.contains(&model.id.as_str())));
-    list.write(prefix).body
+    list.write(before_ids(prefix)).body
 }
 
 #[test]
@@ -188,7 +192,7 @@ fn what_is_no_list_is_an_error() {
 fn a_prefix_is_escaped_as_json() {
     let object = r#"{"id":"\u0061","n":1}"#;
     let expected = r#"{"id":"\"x\\/\u0061","n":1}"#;
-    assert_eq!(prefixed_model(object, "\"x\\/").as_deref(), Some(expected));
-    assert_eq!(prefixed_model("{}", "x/"), None);
-    assert_eq!(prefixed_model("<html>", "x/"), None);
+    assert_eq!(prefixed_model(object, before_ids("\"x\\/")).as_deref(), Some(expected));
+    assert_eq!(prefixed_model("{}", before_ids("x/")), None);
+    assert_eq!(prefixed_model("<html>", before_ids("x/")), None);
 }

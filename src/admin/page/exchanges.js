@@ -12,8 +12,9 @@ export function showExchanges({ exchanges, buckets }) {
 	showPlots(buckets);
 }
 
-function showExchange(row, { time, status, method, path, model, upstream, failure, first_byte_ms, total_ms }) {
-	const texts = [new Date(time).toLocaleTimeString("en-GB"), `${status}`, `${method} ${path}`, model ?? "", upstream ?? "", failure ?? "",
+function showExchange(row, { time, status, method, path, model, target, upstream, failure, first_byte_ms, total_ms }) {
+	const named = target ? `${model} → ${target}` : (model ?? "");
+	const texts = [new Date(time).toLocaleTimeString("en-GB"), `${status}`, `${method} ${path}`, named, upstream ?? "", failure ?? "",
 		durationText(first_byte_ms), durationText(total_ms)];
 	texts.forEach((text, index) => write(row.cells[index], text));
 	row.cells[1].classList.toggle("error", status >= 400);

@@ -1,6 +1,7 @@
 // The page: which models clients see, and a place to choose them.
 // Whatever an upstream or a client had a hand in is written as text, never as HTML.
 
+import { showAliases } from "./aliases.js";
 import { Draft, LISTS, escaped, listOf, readFragment, same, withList, writeFragment } from "./draft.js";
 import { showExchanges } from "./exchanges.js";
 import { Finder } from "./finder.js";
@@ -138,7 +139,8 @@ let waiting = readFragment();
 const drafts = () => [...upstreams].map(([name, { draft }]) => [name, draft]);
 const isEdited = () => drafts().some(([, draft]) => draft.edited);
 
-function showModels({ version, token: given, config, upstreams: all }) {
+function showModels({ version, token: given, config, upstreams: all, aliases }) {
+	showAliases({ upstreams: all, aliases });
 	token = given;
 	configFile = config;
 	write(find("#version"), version);

@@ -23,9 +23,10 @@ proptest! {
         new_name in ".{0,4}",
     ) {
         for kind in [BodyKind::Json, BodyKind::Multipart { boundary }, BodyKind::Form, BodyKind::Opaque] {
-            if let Ok(Some(field)) = find(&kind, &body) {
+            let Ok(names) = find(&kind, &body) else { continue };
+            for field in names.model.iter().chain(&names.models) {
                 prop_assert!(std::str::from_utf8(&body[field.span.clone()]).is_ok());
-                replaced(&field, &body, &new_name);
+                replaced(field, &body, &new_name);
             }
         }
     }

@@ -12,7 +12,7 @@ pub(super) type Judgement = Result<Option<(String, Range<usize>)>, ()>;
 
 pub(super) fn judged(kind: &BodyKind, body: &[u8]) -> Judgement {
     match find(kind, body) {
-        Ok(field) => Ok(field.map(|field| (field.name, field.span))),
+        Ok(names) => Ok(names.model.map(|field| (field.name, field.span))),
         Err(_) => Err(()),
     }
 }

@@ -1,6 +1,6 @@
 //! The model of generated JSON documents.
 
-use model_filter::model_field::{BodyKind, Form, find};
+use model_filter::model_field::{BodyKind, Form, Names, find};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -166,14 +166,14 @@ proptest! {
         new_name in prop_oneof![text(), any::<String>()],
     ) {
         prop_assume!(!new_name.contains('\0'));
-        let Ok(Some(field)) = find(&BodyKind::Json, &body) else {
+        let Ok(Names { model: Some(field), .. }) = find(&BodyKind::Json, &body) else {
             // Some have a second model, or a name with a NUL or a lone surrogate.
             prop_assert!(naive_json(&body).is_err());
             return Ok(());
         };
         prop_assert_eq!(field.form, Form::Json);
         let new = replaced(&field, &body, &new_name);
-        let again = find(&BodyKind::Json, &new).unwrap().unwrap();
+        let again = find(&BodyKind::Json, &new).unwrap().model.unwrap();
         prop_assert_eq!(&again.name, &new_name);
         prop_assert_eq!(again.span.start, field.span.start);
         if let Some(mut members) = values(&body) {

@@ -196,18 +196,50 @@ pub(super) fn naive_json(body: &[u8]) -> Judgement {
     let text = std::str::from_utf8(body).map_err(|_| ())?;
     let Some(members) = members_of(body)? else { return Ok(None) };
     let named = members.into_iter().filter_map(|(key, place)| Some((text_of(&text[key])?, place)));
-    let mut models = named.filter(|(key, _)| is_similar(key));
+    let named: Vec<(String, Place)> = named.collect();
+    let similar = |to| named.iter().filter(move |(key, _)| is_similar(key, to));
+    let mut fallbacks = similar("models");
+    if let Some((key, place)) = fallbacks.next() {
+        if fallbacks.next().is_some() || key != "models" || !are_names(&text[place.clone()]) {
+            return Err(());
+        }
+    }
+    let mut models = similar("model");
     let Some((key, place)) = models.next() else { return Ok(None) };
     if models.next().is_some() || key != "model" || !text[place.clone()].starts_with('"') {
         return Err(());
     }
     let name = text_of(&text[place.clone()]).filter(|name| !name.contains('\0')).ok_or(())?;
-    Ok(Some((name, place)))
+    Ok(Some((name, place.clone())))
 }
 
-/// Whether some readers take the key for `model`.
-fn is_similar(key: &str) -> bool {
-    key.split('\0').next().unwrap().to_lowercase() == "model"
+/// Whether some readers take the key for this one.
+fn is_similar(key: &str, to: &str) -> bool {
+    key.split('\0').next().unwrap().to_lowercase() == to
+}
+
+/// Whether a valid value is `null` or an array of strings that may be names.
+fn are_names(value: &str) -> bool {
+    let mut rest = value.trim().to_owned();
+    if rest == "null" {
+        return true;
+    }
+    while let Some(start) = rest.find('"') {
+        let mut at = start + 1;
+        while !rest[at..].starts_with('"') {
+            at += if rest[at..].starts_with('\\') { 2 } else { 1 };
+            while !rest.is_char_boundary(at) {
+                at += 1;
+            }
+        }
+        if text_of(&rest[start..=at]).is_none_or(|name| name.contains('\0')) {
+            return false;
+        }
+        rest.replace_range(start..=at, "s");
+    }
+    let rest: String = rest.split_ascii_whitespace().collect();
+    let items = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    items.is_some_and(|items| items.is_empty() || items.split(',').all(|item| item == "s"))
 }
 
 /// The members of an object, including repeated keys.
@@ -245,7 +277,16 @@ pub(super) fn values(document: &[u8]) -> Option<Vec<(String, Value)>> {
 }
 
 pub(super) fn name_among(members: &[(String, Value)]) -> Result<Option<String>, ()> {
-    let models: Vec<&(String, Value)> = members.iter().filter(|(key, _)| is_similar(key)).collect();
+    let similar = |to| members.iter().filter(move |(key, _)| is_similar(key, to));
+    let is_name = |name: &Value| name.as_str().is_some_and(|name| !name.contains('\0'));
+    let fallbacks: Vec<&(String, Value)> = similar("models").collect();
+    match fallbacks[..] {
+        [] => {}
+        [(key, value)] if key == "models" && value.is_null() => {}
+        [(key, Value::Array(names))] if key == "models" && names.iter().all(is_name) => {}
+        _ => return Err(()),
+    }
+    let models: Vec<&(String, Value)> = similar("model").collect();
     match models[..] {
         [] => Ok(None),
         [(key, Value::String(name))] if key == "model" && !name.contains('\0') => {

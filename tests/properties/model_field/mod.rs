@@ -8,6 +8,7 @@
 mod anything;
 mod body;
 mod content_type;
+mod fallbacks;
 mod form;
 mod json;
 mod json_judge;

@@ -1,6 +1,6 @@
 //! The model of generated multipart bodies.
 
-use model_filter::model_field::{BodyKind, Form, find};
+use model_filter::model_field::{BodyKind, Form, Names, find};
 use proptest::prelude::*;
 
 use super::body::{Body, edited, edits, judged, replaced};
@@ -235,10 +235,10 @@ proptest! {
     ) {
         prop_assume!(!new_name.contains(&format!("--{boundary}")));
         let kind = BodyKind::Multipart { boundary };
-        if let Ok(Some(field)) = find(&kind, &body) {
+        if let Ok(Names { model: Some(field), .. }) = find(&kind, &body) {
             prop_assert_eq!(field.form, Form::Multipart);
             let new = replaced(&field, &body, &new_name);
-            let again = find(&kind, &new).unwrap().unwrap();
+            let again = find(&kind, &new).unwrap().model.unwrap();
             prop_assert_eq!(&new[again.span], new_name.as_bytes());
             prop_assert_eq!(again.name, new_name);
         }
@@ -255,7 +255,7 @@ proptest! {
         let name = format!("p/{}", pieces.concat());
         let header = "Content-Disposition: form-data; name=\"model\"";
         let body = format!("--B\r\n{header}\r\n\r\n{name}\r\n--B--\r\n").into_bytes();
-        if let Ok(Some(field)) = find(&kind, &body) {
+        if let Ok(Names { model: Some(field), .. }) = find(&kind, &body) {
             let rest = field.name.strip_prefix("p/").unwrap().to_owned();
             let new = replaced(&field, &body, &rest);
             let span = field.span.start..field.span.start + rest.len();
