@@ -91,7 +91,7 @@ fn a_port_in_use_is_named() {
     let config = ConfigFile::new(GOOD);
     let port = address.port().to_string();
     let line = refusal(&["-c", config.path().to_str().unwrap(), "-p", &port], &[]);
-    assert!(line.contains(&address.to_string()), "{line}");
+    assert!(line.contains(&address.to_string()) && line.contains("--port"), "{line}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -60,6 +60,9 @@ impl Proxy {
     /// Starts from a shell script, which must end with `exec "$0" "$@"` (the program and its arguments).
     pub fn by_shell(script: &str, yaml: &str) -> Proxy {
         let config = ConfigFile::new(yaml);
+        // The script may run the program as another user.
+        let readable = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(config.path(), readable).unwrap();
         let mut command = Command::new("sh");
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
         command.args(["-c", script, env!("CARGO_BIN_EXE_model-filter"), "--config"]);

@@ -330,8 +330,10 @@ proptest! {
         let number: Result<f64, _> = text.parse();
         let odd = text.starts_with('+') || text.ends_with('.') || text.starts_with('.')
             || text.starts_with("-.");
+        // Larger numbers do not fit.
+        let is_huge = number.as_ref().is_ok_and(|number| number.abs() >= 1e15);
         let good = number.is_ok_and(|number| number >= 0.0);
-        if !odd {
+        if !odd && !is_huge {
             prop_assert_eq!(Price::per_million(&text).is_some(), good, "{}", text);
         }
     }
