@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::program::Program;
 use super::{assets, models, save};
 use crate::admission::{Admission, is_navigation};
 use crate::catalog::lists;
@@ -27,18 +28,6 @@ const SAVE_LIMIT: u64 = 64 * 1024;
 
 /// The path of the health check, below `/-/`.
 const HEALTH: &str = "health";
-
-/// What the paths below `/-/` need of the running program.
-pub trait Program: Sync {
-    /// Reads the configuration again and waits until it is in use.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    fn reload(&self) -> Result<(), String>;
-
-    /// The configuration file.
-    fn config_file(&self) -> Option<String>;
-}
 
 /// A request for one of the program's own paths.
 pub struct Request<'a> {

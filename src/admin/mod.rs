@@ -5,8 +5,11 @@
 
 mod answer;
 mod assets;
+mod find;
 mod models;
+mod program;
 mod rules;
 mod save;
 
-pub use self::answer::{Program, Request, answer, is_public, is_quick};
+pub use self::answer::{Request, answer, is_public, is_quick};
+pub use self::program::Program;

@@ -10,8 +10,10 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::find::find;
+use super::program::Program;
 use super::rules::{self, Fault, TypedRules};
-use super::{Program, save};
+use super::save;
 use crate::cache::Standing;
 use crate::catalog::inventories;
 use crate::config::{Alias, RulesFile, digest};
@@ -22,7 +24,7 @@ use crate::headers::Headers;
 use crate::offer::{Inventory, Offer, Refusal, seconds_since_1970};
 use crate::reply::Reply;
 use crate::secret::Secret;
-use crate::text::{cut, milliseconds};
+use crate::text::milliseconds;
 use crate::wanted::Wanted;
 
 /// The most rules that do nothing and are explained.
@@ -192,17 +194,6 @@ pub(super) fn preview(
         }
     };
     Ok(Reply::fresh_json(&judgement))
-}
-
-/// An upstream by its name.
-///
-/// # Errors
-/// 404 if there is none.
-pub(super) fn find<'o>(offers: &'o [Arc<Offer>], name: &str) -> Result<&'o Arc<Offer>, Error> {
-    let offer = offers.iter().find(|offer| offer.upstream.name() == name);
-    offer.ok_or_else(|| {
-        Error::client(Code::NotFound, format!("there is no upstream {:?}", cut(name)))
-    })
 }
 
 /// Why there is no list.

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Program;
-use super::models::find;
+use super::find::find;
+use super::program::Program;
 use super::rules::{TypedRules, yaml};
 use crate::config::{RULES_SIZE, RulesFile, digest, read_rules, rules_in};
 use crate::error::{Code, Error};

@@ -15,6 +15,7 @@ mod credentials;
 mod environment;
 mod errors;
 mod files;
+mod filter_keys;
 mod hints;
 mod keys;
 mod limits;

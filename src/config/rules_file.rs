@@ -12,9 +12,9 @@ use serde_yaml::{Mapping, Value};
 
 use super::environment::Sources;
 use super::errors::{ConfigError, ConfigErrors, io_reason};
+use super::filter_keys::filter;
 use super::keys::RULES;
 use super::node::{Faults, Fields, Node, Place};
-use super::upstream::filter;
 use super::{choosing, yaml};
 use crate::filter::{Conditions, Filter};
 use crate::text::quoted;

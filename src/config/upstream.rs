@@ -11,8 +11,7 @@ use super::errors::{ConfigError, io_reason};
 use super::hints::{self, unknown_key};
 use super::node::{Fields, Node, Place};
 use super::settings::{Authorization, BaseUrl, Hidden, Upstream};
-use super::{address, choosing, credentials, keys, models, proxy, rules_file, url_advice};
-use crate::filter::{Filter, Rules};
+use super::{address, credentials, keys, models, proxy, rules_file, url_advice};
 use crate::text::quoted;
 
 const MISSING: &str = "base_url is missing";
@@ -249,38 +248,4 @@ fn holds_certificate(pem: &[u8]) -> bool {
     let Some((body, _)) = rest.split_once("-----END CERTIFICATE-----") else { return false };
     let base64 = |c: char| c.is_ascii_alphanumeric() || c.is_whitespace() || "+/=".contains(c);
     !body.trim().is_empty() && body.chars().all(base64)
-}
-
-/// Compiles the filter keys.
-pub(super) fn filter(fields: &Fields<'_>) -> Filter {
-    let exclude = fields.read("exclude", |node| {
-        if !node.is_mapping() {
-            return Err(node.error("expected a mapping such as {regexp: ['a.*'], simple: ['b']}"));
-        }
-        let fields = node.fields()?;
-        fields.only(&keys::EXCLUDE);
-        Ok((fields.read("regexp", Node::strings), fields.read("simple", Node::strings)))
-    });
-    let (exclude_regexp, exclude_simple) = exclude.unwrap_or_default();
-    let mut rules = Rules {
-        case_sensitive: fields.read("case_sensitive", Node::boolean).unwrap_or(false),
-        regexp: fields.read("regexp", Node::strings),
-        simple: fields.read("simple", Node::strings),
-        exclude_regexp: exclude_regexp.unwrap_or_default(),
-        exclude_simple: exclude_simple.unwrap_or_default(),
-        conditions: fields.read("where", choosing::conditions).unwrap_or_default(),
-        order: fields.read("order", choosing::order),
-        default: fields.read("default", |node| Ok(node.string()?.to_owned())),
-    };
-    loop {
-        match Filter::new(&rules) {
-            Ok(filter) => return filter,
-            Err(error) => {
-                let place = fields.place.at(&error.key);
-                let message = format!("{}: {}", quoted(&error.pattern), error.message);
-                place.faults.add(place.error(message));
-                rules.forget(&error);
-            }
-        }
-    }
 }

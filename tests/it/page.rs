@@ -238,3 +238,43 @@ fn the_page_is_for_everybody_where_a_key_can_be_typed_into_it_and_the_rest_is_no
     let unkeyed = Proxy::before(&fake, "");
     unkeyed.ask("GET", "/-/", &[elsewhere], b"").own_error(403, "forbidden_host");
 }
+
+#[test]
+fn a_browser_finds_the_page_and_what_an_upstream_has_at_the_root_stays() {
+    let browser = [("Accept", "text/html,*/*;q=0.8")];
+    let front = |proxy: &Proxy| {
+        let answer = proxy.ask("GET", "/", &browser, b"");
+        (answer.status, answer.header("location").map(str::to_owned))
+    };
+    let to_page = (302, Some("/-/".to_owned()));
+    let api = Fake::answering(|request: &Request| match request.target() {
+        "/v1/models" => answer(200, &models(&["a"])),
+        _ => answer(404, "{}"),
+    });
+    let proxy = Proxy::before(&api, "");
+    assert_eq!(front(&proxy), to_page);
+    assert_eq!(proxy.get("/").status, 404, "a program gets what the upstream says");
+    let listening = proxy.wait_for_log("msg=\"listening\"");
+    assert!(listening.contains(&format!("page=http://127.0.0.1:{}/-/", proxy.port())));
+    let ui = Fake::answering(|_: &Request| answer(200, "{}"));
+    assert_eq!(front(&Proxy::before(&ui, "")).0, 200);
+    let url = api.url("/v1");
+    assert_eq!(front(&Proxy::start(&upstreams(&[("one", &url, ""), ("two", &url, "")]))), to_page);
+}
+
+#[test]
+fn a_browser_elsewhere_reads_how_to_reach_the_page_and_a_wrong_key_is_called_wrong() {
+    let fake = Fake::listing(&models(&["a"]));
+    let elsewhere = [("X-Forwarded-For", "203.0.113.9"), ("Accept", "text/html")];
+    let shown = Proxy::before(&fake, "").ask("GET", "/-/", &elsewhere, b"");
+    assert_eq!((shown.status, shown.header("x-model-filter-error")), (403, Some("forbidden_host")));
+    assert!(shown.text().contains("ssh -L "), "{}", shown.text());
+    let keyed = format!(
+        "{}server: {{client_keys: [a-key-of-ours]}}",
+        plain(&fake.url("/v1"), "authorization: none")
+    );
+    let proxy = Proxy::start(&keyed);
+    let wrong = proxy.ask("GET", "/v1/models", &[("Authorization", "Bearer other")], b"");
+    let message = wrong.own_error(401, "invalid_api_key");
+    assert!(message.contains("this key is not in server.client_keys"), "{message}");
+}
