@@ -146,11 +146,13 @@ fn a_long_name_is_not_copied() {
     let fake = Fake::answering(|_| json(200, "{}"));
     for (case, (kind, before, long, after)) in cases.into_iter().enumerate() {
         let proxy = Proxy::before(&fake, "simple: [kept]\nhidden: reject");
+        // The pages of the program itself, of which a debug build has many.
+        let at_start = proxy.peak_memory();
         let body = [before.as_bytes(), &long, after.as_bytes()].concat();
         let answer = proxy.ask("POST", "/v1/x", &[("Content-Type", kind)], &body);
         assert!((400..500).contains(&answer.status), "{case}: {}", answer.status);
         let peak = proxy.peak_memory();
-        assert!(peak < (length / 1024) as u64 * 3 / 2 + GROWTH, "{case}: {peak} KiB");
+        assert!(peak < at_start + (length / 1024) as u64 * 3 / 2, "{case}: {peak} KiB");
     }
 }
 
