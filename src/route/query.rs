@@ -33,11 +33,15 @@ pub fn model_in_query(query: &str) -> Result<Option<QueryModel>, Error> {
         let value_start = start + (bare.len() - value.len());
         start += parameter.len();
         let name = decode(name).to_ascii_lowercase();
-        if !NAMES.contains(&name.as_str()) {
+        // PHP and Rails trim a name, cut it at a NUL, and take `model[]` for a list.
+        let letters =
+            name.trim_start_matches([' ', '+', '[']).split(['\0', '[', ']', ' ', '+']).next();
+        if !NAMES.contains(&letters.unwrap_or_default()) {
             continue;
         }
         let model = decode(value);
-        let is_plain = !value.contains('+')
+        let is_plain = NAMES.contains(&name.as_str())
+            && !value.contains('+')
             && !model.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER)
             && !parameter.ends_with([';', '?']);
         if !is_plain {
@@ -81,6 +85,12 @@ mod tests {
             "model=a;b",
             "model=a+b",
             "model=%ff",
+            "model=a&model[]=b",
+            "model%5B0%5D=b",
+            "[model]=b",
+            "model%00x=b",
+            "+model=b",
+            "model%20=b",
         ] {
             assert!(model_in_query(query).is_err(), "{query}");
         }
