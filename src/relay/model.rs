@@ -66,7 +66,7 @@ impl Admitted<'_> {
         let Choice { offer, prefix, .. } = view.choose(Some(&id))?;
         let is_known = prefix == view.prefix(offer);
         let may_be_named = is_known || !reads;
-        if !may_be_named || !self.permits(offer, without_method(&id[prefix.len()..]), reads)? {
+        if !may_be_named || !self.permits(offer, &id[prefix.len()..], reads)? {
             return Err(Error::model_not_found(without_method(&id)).into());
         }
         let rest = strip_raw_prefix(raw_id, prefix).unwrap_or(raw_id);
@@ -120,7 +120,10 @@ impl Admitted<'_> {
         if !reads && offer.hidden == Hidden::Allow {
             return Ok(true);
         }
-        let model = path.rsplit_once('/').map(|(model, _)| model);
+        // `a/b:generateContent` is a method of `a/b` and nothing below `a`.
+        let below = path.rsplit_once('/').filter(|(_, last)| !last.contains(':'));
+        let model = below.map(|(model, _)| model);
+        let path = without_method(path);
         // Without rules that name ids, `{id}/endpoints` of a hidden model looks like an id.
         let is_below_hidden = model.is_some_and(|model| offer.filter.excludes(&plain(model)))
             && !offer.filter.verdict(path).rule.is_name();

@@ -150,6 +150,21 @@ fn a_method_behind_an_id_is_no_part_of_it() {
     assert!(fake.requests().iter().all(|seen| !seen.target().contains("my")));
 }
 
+#[test]
+fn a_method_is_not_below_a_part_of_its_id() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::before(&fake, "simple: [kept]\nhidden: reject");
+    for method in ["generateContent", "aMethodOfTomorrow"] {
+        for version in ["/v1", "/v1beta"] {
+            let target = format!("{version}/models/kept/dear:{method}");
+            proxy.post(&target, "{}").own_error(404, "model_not_found");
+        }
+    }
+    proxy.get("/v1/models/kept/dear:free").own_error(404, "model_not_found");
+    assert_eq!(proxy.get("/v1/models/kept/endpoints").status, 200);
+    assert_eq!(proxy.post("/v1/models/kept:generateContent", "{}").status, 200);
+}
+
 /// `/models/user` of OpenRouter.
 #[test]
 fn an_answer_that_is_a_list_is_filtered() {
