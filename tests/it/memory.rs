@@ -152,7 +152,8 @@ fn a_long_name_is_not_copied() {
         let answer = proxy.ask("POST", "/v1/x", &[("Content-Type", kind)], &body);
         assert!((400..500).contains(&answer.status), "{case}: {}", answer.status);
         let peak = proxy.peak_memory();
-        assert!(peak < at_start + (length / 1024) as u64 * 3 / 2, "{case}: {peak} KiB");
+        // A buffer grows by half; a copy would take twice the length.
+        assert!(peak < at_start + (length / 1024) as u64 * 5 / 3, "{case}: {peak} KiB");
     }
 }
 
