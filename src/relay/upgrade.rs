@@ -20,7 +20,7 @@ impl Admitted<'_> {
     /// body.
     ///
     /// # Errors
-    /// 426 if the upstream is not known; 404 for a model that is hidden or has no upstream; 503 if
+    /// 426 if the upstream is not known or ignores the offer; 404 for a model that is hidden or has no upstream; 503 if
     /// there are too many upgrades.
     pub(super) fn upgrade<'v>(
         mut self,
@@ -50,7 +50,16 @@ impl Admitted<'_> {
             Place::Beside(_) => Place::Beside(&target),
             Place::Origin(_) => Place::Origin(&target),
         };
-        Ok(self.ask(offer, place, Body::default()).map(Outcome::Upstream)?)
+        let answer = self.ask(offer, place, Body::default())?;
+        match answer.status {
+            // RFC 9110 §7.8: a server may ignore the field. Codex then asks six times over, except after
+            // a 426.
+            200..=299 => {
+                let what = "the upstream ignored the upgrade: use HTTP";
+                Err(Error::client(Code::UpgradeUnsupported, what).into())
+            }
+            _ => Ok(Outcome::Upstream(answer)),
+        }
     }
 }
 

@@ -178,6 +178,28 @@ fn a_refusal_is_passed_on_as_any_response() {
     assert_eq!((answer.status, answer.text().as_str()), (403, r#"{"no":1}"#));
 }
 
+/// Codex asks six times over unless the status is 426.
+#[test]
+fn an_ignored_offer_is_426() {
+    let fake = Fake::answering(|_| json(200, "{}"));
+    let proxy = Proxy::before(&fake, "");
+    ask(&proxy, "/v1/responses", &[]).own_error(426, "unsupported");
+}
+
+#[test]
+fn an_alias_in_the_query_is_replaced_by_its_target_though_that_is_hidden() {
+    let (a, b) = (Fake::scripted(echo), Fake::scripted(echo));
+    let proxy = Proxy::start(&two(&a, &b, "aliases: {odd: 'a/x+y&z', secret: b/other}\n"));
+    for (target, fake, relayed) in [
+        ("/v1/realtime?model=odd&y=1", &a, "/v1/realtime?model=x%2By%26z&y=1"),
+        ("/v1/realtime?model=secret", &b, "/v1/realtime?model=other"),
+    ] {
+        Socket::open(&proxy, target, b"");
+        assert_eq!(fake.request().target(), relayed);
+    }
+    ask(&proxy, "/v1/realtime?model=b/other", &[]).own_error(404, "model_not_found");
+}
+
 #[test]
 fn a_switch_that_was_not_asked_for_is_no_answer() {
     let fake = Fake::answering(|_| SWITCHING);
