@@ -195,18 +195,19 @@ impl Connections {
             }
             return None;
         }
-        let fd = *origin.library.first()?;
         let (peer, token) = (origin.peer, table.last_token + 1);
-        let socket = match descriptors::duplicate(fd).map(TcpStream::from) {
-            // tiny_http may have closed it, and the number may belong to another file now.
-            Ok(socket) if socket.peer_addr().ok() != Some(peer) => return None,
-            Err(error) if error.raw_os_error() == Some(libc::EBADF) => return None,
-            duplicated => duplicated,
+        // tiny_http closes one of the two behind the last request, while the other is in use. The number
+        // may belong to another file by now.
+        let duplicate = |fd: &RawFd| match descriptors::duplicate(*fd).map(TcpStream::from) {
+            Ok(socket) if socket.peer_addr().ok() != Some(peer) => None,
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => None,
+            duplicated => Some(duplicated),
         };
+        let socket = origin.library.iter().find_map(duplicate)?;
         let added = socket.and_then(|socket| self.epoll.add(&socket, token).map(|()| socket));
         let Ok(socket) = added else {
             // Out of file descriptors. Without a record no limit would hold for it.
-            cut(fd, peer);
+            origin.library.iter().for_each(|fd| cut(*fd, peer));
             return None;
         };
         // tiny_http may have closed one of its own in between, whose number is ours by now.
