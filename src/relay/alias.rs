@@ -3,7 +3,7 @@
 //! Limits: below a model, a path of one segment may be read, such as `{id}/endpoints`, unless it is
 //! the id of an excluded model.
 
-use super::decide::Admitted;
+use super::admitted::Admitted;
 use super::deliver::Outcome;
 use super::hold::hold;
 use super::model::{Naming, plain, relayed_path};

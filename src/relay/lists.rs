@@ -3,7 +3,7 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use super::decide::Admitted;
+use super::admitted::Admitted;
 use super::deliver::Outcome;
 use super::hold::{Body, hold};
 use super::redirect;

@@ -1,12 +1,15 @@
 //! The way of a request: decide, then deliver.
 //!
-//! 1. `decide`: who may call, by which route, which upstream is asked, and its answer;
-//! 2. `hold`: the client's body, if its model must be known for that;
-//! 3. `deliver`: the one place that responds, with the outcome or with an error.
+//! 1. `decide`: who may call, and by which route;
+//! 2. `admitted`: which upstream is asked, and its answer; `lists`, `model`, `alias` and `upgrade` are
+//!    the routes with rules of their own;
+//! 3. `hold`: the client's body, if its model must be known for that;
+//! 4. `deliver`: the one place that responds, with the outcome or with an error.
 //!
 //! A [`Record`] collects the facts: those that are known from deciding, then what was sent.
 //! Limits: no trailers.
 
+mod admitted;
 mod alias;
 mod decide;
 mod deliver;

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::decide::Admitted;
+use super::admitted::Admitted;
 use super::deliver::Outcome;
 use super::hold::Body;
 use super::view::{Choice, View};
