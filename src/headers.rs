@@ -241,9 +241,10 @@ impl Headers {
 
     /// Removes every field with a `_` that CGI and WSGI take for one of these names: there, both `-` and
     /// `_` are `_`.
-    pub fn remove_look_alikes(&mut self, names: &[&str]) {
+    pub fn remove_look_alikes(&mut self, lists: &[&[&str]]) {
         let is_similar = |name: &str| {
-            names.iter().any(|other| name.replace('_', "-").eq_ignore_ascii_case(other))
+            let name = name.replace('_', "-");
+            lists.iter().flat_map(|names| *names).any(|other| name.eq_ignore_ascii_case(other))
         };
         self.retain(|name| !name.contains('_') || !is_similar(name));
     }

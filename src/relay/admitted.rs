@@ -38,8 +38,6 @@ pub(super) struct Admitted<'e> {
     pub(super) record: &'e mut Record,
     /// The header fields that may go to an upstream.
     pub(super) headers: Headers,
-    /// The protocol that the upstream is asked to switch to.
-    pub(super) protocol: Option<String>,
     /// The path behind the root path and the name of an upstream.
     pub(super) path: &'e str,
     /// How the client reaches the upstream.
@@ -51,12 +49,16 @@ pub(super) struct Admitted<'e> {
 }
 
 impl Admitted<'_> {
-    /// Any other path: relayed to the upstream that the model in the body points to.
+    /// Any other path: relayed to the upstream that the model in the body points to, or in the query of
+    /// an upgrade.
     pub(super) fn relay<'v>(
         mut self,
         view: &'v View,
         place: Place<'_>,
     ) -> Result<Outcome<'v>, Refusal> {
+        if let Some(protocol) = self.exchange.protocol().map(str::to_owned) {
+            return self.upgrade(view, place, &protocol);
+        }
         let mut body = hold(self.exchange, &view.holding)?;
         let Choice { offer, prefix, alias } = self.choose_by_body(view, &body)?;
         if view.holding.is_needed && body.held_length() > offer.max_body {
@@ -150,19 +152,32 @@ impl Admitted<'_> {
 
     /// Sends the request to an upstream. The header fields of its answer are those that may go to
     /// the client. The held body is dropped afterwards, because the answer may be a long stream.
+    ///
+    /// # Errors
+    /// Those of the upstream, and of the client's body.
     pub(super) fn ask<'a>(
         self,
         offer: &'a Offer,
         place: Place<'_>,
         body: Body,
     ) -> Result<Box<Answer<'a>>, Error> {
-        let Admitted { exchange, record, headers, protocol, path, address, .. } = self;
+        self.ask_to_switch(offer, place, body, None)
+    }
+
+    /// [`Admitted::ask`], with the protocol that the upstream is asked to switch to.
+    pub(super) fn ask_to_switch<'a>(
+        self,
+        offer: &'a Offer,
+        place: Place<'_>,
+        body: Body,
+        protocol: Option<&str>,
+    ) -> Result<Box<Answer<'a>>, Error> {
+        let Admitted { exchange, record, headers, path, address, .. } = self;
         let (has_cors, is_shown) = (self.has_cors, self.is_shown);
         record.upstream = Some(offer.upstream.name().to_owned());
         let (method, client) = (exchange.method().to_owned(), exchange.wanted());
         let send = |upload| {
-            let request =
-                Request { method: &method, place, headers, upload, protocol: protocol.as_deref() };
+            let request = Request { method: &method, place, headers, upload, protocol };
             offer.upstream.send(request, client)
         };
         let answer = match &body {

@@ -29,17 +29,23 @@ const OVERRIDES: [&str; 5] = [
     "x-method-override",
 ];
 
-/// Fields that say how a body is to be read.
+/// Fields that say how a body must be read.
 const OF_THE_BODY: [&str; 4] =
     ["content-type", "content-length", "content-encoding", "transfer-encoding"];
 
-/// Fields of a page's request that are judged here. An upstream that judges them again, as Ollama
-/// does, would refuse pages that the configuration allows.
-const JUDGED: [&str; 4] = [
+/// Further fields of a request that are not for an upstream.
+const NOT_SENT: [&str; 7] = [
+    // Judged here. An upstream that judges them again, as Ollama does, would refuse pages that the
+    // configuration allows.
     "origin",
     "access-control-request-method",
     "access-control-request-headers",
     "access-control-request-private-network",
+    // The request to the upstream has its own.
+    "host",
+    "content-length",
+    // `100 Continue` is sent here, when the body is read.
+    "expect",
 ];
 
 /// The rules by which requests are admitted and routed.
@@ -128,18 +134,7 @@ impl Router {
         let headers = for_upstream(exchange.headers(), has_our_key);
         let path = target.split('?').next().unwrap_or_default();
         let address = self.address(view);
-        let protocol = exchange.protocol().map(str::to_owned);
-        let switches = protocol.is_some();
-        let request = Admitted {
-            exchange,
-            record,
-            headers,
-            protocol: None,
-            path,
-            address,
-            has_cors,
-            is_shown,
-        };
+        let request = Admitted { exchange, record, headers, path, address, has_cors, is_shown };
         let outcome = match route {
             Route::Catalog { query } => request.list(view, query).map_err(Refusal::Failed),
             Route::Native { is_below: true, target } => request.native(view, Place::Below(target)),
@@ -148,12 +143,6 @@ impl Router {
             }
             Route::Own { path } => return self.own(request.exchange, path, program),
             Route::Model { .. } => request.model(view, route),
-            Route::Below { rest } if switches => {
-                Admitted { protocol, ..request }.upgrade(view, Place::Below(rest))
-            }
-            Route::Beside { path } if switches => {
-                Admitted { protocol, ..request }.upgrade(view, Place::Beside(path))
-            }
             Route::Below { rest } => request.relay(view, Place::Below(rest)),
             Route::Beside { path } => request.relay(view, Place::Beside(path)),
         };
@@ -231,14 +220,9 @@ fn for_upstream(headers: &Headers, has_our_key: bool) -> Headers {
     if has_our_key {
         headers.strip_credentials();
     }
+    headers.remove_any(&NOT_SENT);
     headers.remove_any(&OVERRIDES);
-    headers.remove_look_alikes(&OVERRIDES);
-    headers.remove_look_alikes(&OF_THE_BODY);
-    headers.remove_any(&JUDGED);
-    headers.remove("host");
-    headers.remove("content-length");
-    // `100 Continue` is sent here, when the body is read.
-    headers.remove("expect");
+    headers.remove_look_alikes(&[&OVERRIDES[..], &OF_THE_BODY[..]]);
     headers
 }
 

@@ -20,14 +20,15 @@ impl Admitted<'_> {
     /// body.
     ///
     /// # Errors
-    /// 426 if the upstream is not known or ignores the offer; 404 for a model that is hidden or has no upstream; 503 if
-    /// there are too many upgrades.
+    /// 426 if the upstream is not known or ignores the offer; 404 for a model that is hidden or has no
+    /// upstream; 503 if there are too many upgrades.
     pub(super) fn upgrade<'v>(
         mut self,
         view: &'v View,
         place: Place<'_>,
+        protocol: &str,
     ) -> Result<Outcome<'v>, Refusal> {
-        let (Place::Below(target) | Place::Beside(target) | Place::Origin(target)) = place;
+        let target = place.target();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let (offer, target): (&Offer, _) = match model_in_query(query)? {
             Some(QueryModel { model, value }) => {
@@ -45,15 +46,11 @@ impl Admitted<'_> {
             None => (certain(view)?, Cow::Borrowed(target)),
         };
         self.exchange.reserve_upgrade()?;
-        let place = match place {
-            Place::Below(_) => Place::Below(&target),
-            Place::Beside(_) => Place::Beside(&target),
-            Place::Origin(_) => Place::Origin(&target),
-        };
-        let answer = self.ask(offer, place, Body::default())?;
+        let place = place.with(&target);
+        let answer = self.ask_to_switch(offer, place, Body::default(), Some(protocol))?;
         match answer.status {
-            // RFC 9110 §7.8: a server may ignore the field. Codex then asks six times over, except after
-            // a 426.
+            // RFC 9110 §7.8: a server may ignore the field. Codex asks six times over unless the status is
+            // 426.
             200..=299 => {
                 let what = "the upstream ignored the upgrade: use HTTP";
                 Err(Error::client(Code::UpgradeUnsupported, what).into())

@@ -23,6 +23,23 @@ pub enum Place<'a> {
     Origin(&'a str),
 }
 
+impl<'a> Place<'a> {
+    /// The part of the URL that the place adds: a path with its query.
+    pub fn target(self) -> &'a str {
+        let (Place::Below(target) | Place::Beside(target) | Place::Origin(target)) = self;
+        target
+    }
+
+    /// The same place with another target.
+    pub fn with(self, target: &str) -> Place<'_> {
+        match self {
+            Place::Below(_) => Place::Below(target),
+            Place::Beside(_) => Place::Beside(target),
+            Place::Origin(_) => Place::Origin(target),
+        }
+    }
+}
+
 /// A request's body.
 pub enum Upload<'a> {
     /// No body.
