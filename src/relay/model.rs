@@ -81,9 +81,12 @@ impl Admitted<'_> {
             let naming = Naming::Prefixes(prefixes);
             return self.ask_and_filter(view, offer, naming, place, body, &own_id);
         }
+        if !reads {
+            return Ok(self.ask(offer, place, body).map(Outcome::Upstream)?);
+        }
         let (headers, client) = (self.headers.clone(), self.exchange.wanted());
         let answer = self.ask(offer, place, body)?;
-        if reads && answer.status == 404 {
+        if answer.status == 404 {
             // Here the view has no prefix.
             if let Some(model) = offer.listed_model(&own_id, false, &headers, &*client) {
                 return Ok(Outcome::Own(Reply::json(200, model)));
@@ -157,7 +160,7 @@ impl Admitted<'_> {
     ) -> Result<Outcome<'a>, Refusal> {
         let is_head = self.exchange.method() == "HEAD";
         let (headers, client) = (self.headers.clone(), self.exchange.wanted());
-        let names = offer.catalog_names(&self.headers, &*self.exchange.wanted())?;
+        let names = offer.catalog_names(&headers, &*client)?;
         let mut answer = self.ask_to_change(offer, place, body)?;
         if matches!(answer.status, 404 | 405 | 501) {
             if let Some(model) = offer.own_model(id) {
