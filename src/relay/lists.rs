@@ -85,21 +85,16 @@ impl Admitted<'_> {
             }
             _ => return Ok(Outcome::Upstream(answer)),
         }
-        answer.headers.remove_any(&OF_THE_BODY);
         if is_head {
-            // The length is that of the unfiltered list.
-            answer.length = None;
-            return Ok(Outcome::Upstream(answer));
+            return Ok(changed_head(answer));
         }
-        let mut body = answer.read_decoded(LIST_LIMIT)?;
+        let body = answer.read_decoded(LIST_LIMIT)?;
         match offer.filtered_body(&body, view.name.is_none(), names.as_ref()) {
-            Ok(list) => body = list.into_bytes(),
+            Ok(list) => Ok(changed(answer, list)),
             // LM Studio reports unknown paths with status 200.
-            Err(_) if is_error(&body) => {}
-            Err(what) => return Err(answer.invalid(&format!("its list of models {what}")).into()),
+            Err(_) if is_error(&body) => Ok(unchanged(answer, body)),
+            Err(what) => Err(answer.invalid(&format!("its list of models {what}")).into()),
         }
-        let headers = take(&mut answer.headers);
-        Ok(Outcome::Own(Reply { status: answer.status, headers, body }))
     }
 
     /// Asks for a response that will be changed: whole, and not compressed.
@@ -117,6 +112,25 @@ impl Admitted<'_> {
         self.headers.push("Accept-Encoding", "identity");
         self.ask(offer, place, body)
     }
+}
+
+/// A response whose body was changed, without the fields that describe the upstream's body.
+pub(super) fn changed<'a>(mut answer: Box<Answer<'_>>, body: String) -> Outcome<'a> {
+    answer.headers.remove_any(&OF_THE_BODY);
+    unchanged(answer, body.into_bytes())
+}
+
+/// A response whose body was read and stays as it is.
+pub(super) fn unchanged<'a>(mut answer: Box<Answer<'_>>, body: Vec<u8>) -> Outcome<'a> {
+    let headers = take(&mut answer.headers);
+    Outcome::Own(Reply { status: answer.status, headers, body })
+}
+
+/// The response to `HEAD` in front of a body that is changed: its length is not known.
+pub(super) fn changed_head(mut answer: Box<Answer<'_>>) -> Outcome<'_> {
+    answer.headers.remove_any(&OF_THE_BODY);
+    answer.length = None;
+    Outcome::Upstream(answer)
 }
 
 /// Whether a body is a JSON object with a member `error`, and none that may hold models.

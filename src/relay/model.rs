@@ -1,11 +1,11 @@
 //! Paths below `/models/`: judged by the model that they name, and what they answer is filtered.
 
-use std::mem::take;
 use std::sync::Arc;
 
 use super::admitted::Admitted;
 use super::deliver::Outcome;
 use super::hold::{Body, hold};
+use super::lists::{changed, changed_head, unchanged};
 use super::view::{Choice, View};
 use crate::config::Hidden;
 use crate::error::Error;
@@ -179,20 +179,15 @@ impl Admitted<'_> {
             return Ok(Outcome::Upstream(answer));
         }
         if is_head {
-            // The length is that of a body that is not changed.
-            answer.length = None;
-            return Ok(Outcome::Upstream(answer));
+            return Ok(changed_head(answer));
         }
-        let mut body = answer.read_decoded(ANSWER_LIMIT)?;
-        if let Some(list) = offer.filtered_answer(&body, view.name.is_none(), names.as_ref()) {
-            body = list.into_bytes();
-        } else if let Some(model) =
-            std::str::from_utf8(&body).ok().and_then(|text| naming.rename(text))
-        {
-            body = model.into_bytes();
-        }
-        let headers = take(&mut answer.headers);
-        Ok(Outcome::Own(Reply { status: answer.status, headers, body }))
+        let body = answer.read_decoded(ANSWER_LIMIT)?;
+        let list = offer.filtered_answer(&body, view.name.is_none(), names.as_ref());
+        let named = || std::str::from_utf8(&body).ok().and_then(|text| naming.rename(text));
+        Ok(match list.or_else(named) {
+            Some(new) => changed(answer, new),
+            None => unchanged(answer, body),
+        })
     }
 }
 

@@ -51,6 +51,21 @@ fn with_a_prefix_the_head_of_a_model_does_not_say_that_it_is_empty() {
     assert_eq!(proxy.get("/v1/models/my/llama").text(), r#"{"id":"my/llama"}"#);
 }
 
+/// They describe the upstream's body: RFC 9110 §8.8, RFC 9530.
+#[test]
+fn validators_and_digests_stay_only_with_the_body_that_they_describe() {
+    let head = "200 OK\nContent-Type: application/json\nETag: \"a\"\nRepr-Digest: sha-256=:YQ==:";
+    let fake = Fake::answering(move |_| response(head, r#"{"id":"llama"}"#));
+    for (proxy, target, etag) in [
+        (Proxy::with_prefix(&fake, LLAMAS), "/v1/models/my/llama", None),
+        (Proxy::before(&fake, LLAMAS), "/v1/models/llama", Some("\"a\"")),
+    ] {
+        let model = proxy.get(target);
+        assert_eq!((model.status, model.header("etag")), (200, etag));
+        assert_eq!(model.header("repr-digest").is_some(), etag.is_some());
+    }
+}
+
 #[test]
 fn a_hidden_model_is_not_found_and_not_asked_for() {
     let fake = upstream();
