@@ -1,21 +1,21 @@
 //! The list that clients see: the union of the upstreams' lists.
 //!
 //! The upstreams are asked side by side, each with its own deadline; one that fails costs only its
-//! own models. Limits: the order is that of the configuration; if two upstreams list the same id,
-//! both stay, and a warning names them. Aliases come first, in the order of the configuration. A union is never copied into one buffer: it is sent from the
-//! cached lists, so that clients that read slowly share them.
+//! own models. Limits: the order is that of the configuration, with aliases first; if two upstreams
+//! list the same id, both stay, and a warning names them. A union is never copied into one buffer: it
+//! is sent from the cached lists, so that clients that read slowly share them.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+mod twins;
+
+use std::sync::Arc;
 use std::time::Instant;
 
+pub use self::twins::Twins;
 use crate::cache::Asker;
 use crate::error::{Code, Error};
 use crate::headers::Headers;
-use crate::logging::Value;
 use crate::offer::{Inventory, Listing, Offer, Refusal, add_validator, digest};
 use crate::reply::Reply;
-use crate::route::by_prefix;
 use crate::wanted::Wanted;
 
 /// The header that names the upstreams whose lists are missing.
@@ -68,56 +68,6 @@ impl Catalog {
 /// The answer of each upstream, in their order; an error if the client left meanwhile, or its
 /// keyring cannot be read.
 pub type Answers<T> = Result<Vec<Result<Arc<T>, Refusal>>, Error>;
-
-/// The ids that two upstreams list, so that each is logged once.
-#[derive(Debug, Default)]
-pub struct Twins {
-    logged: Mutex<HashSet<String>>,
-    /// The lists that were last compared.
-    compared: Mutex<Vec<u64>>,
-}
-
-/// The most ids that are logged.
-const MOST_TWINS: usize = 1000;
-
-impl Twins {
-    /// Logs the ids that are in two of these lists.
-    fn look_for(&self, lists: &[(&Offer, Arc<Listing>)], offers: &[Arc<Offer>]) {
-        let prefixes: Vec<&str> = offers.iter().map(|offer| offer.upstream.prefix()).collect();
-        // Otherwise no two ids can be equal.
-        let is_nested = |a: &&str| prefixes.iter().any(|b| b != a && b.starts_with(*a));
-        if !prefixes.iter().any(is_nested) {
-            return;
-        }
-        let digests: Vec<u64> = lists.iter().map(|(_, listing)| listing.digest).collect();
-        let mut compared = self.compared.lock().expect("nothing panics under this lock");
-        if *compared == digests {
-            return;
-        }
-        *compared = digests;
-        let mut logged = self.logged.lock().expect("nothing panics under this lock");
-        let mut owners: HashMap<String, &Offer> = HashMap::new();
-        for (offer, listing) in lists {
-            for id in listing.ids() {
-                let first = *owners.entry(id.clone()).or_insert(offer);
-                if std::ptr::eq(first, *offer) || logged.len() >= MOST_TWINS {
-                    continue;
-                }
-                let goes_to = by_prefix(prefixes.iter().copied(), Some(&id));
-                let goes_to = goes_to.map_or("", |index| offers[index].upstream.name());
-                let (first, second) = (first.upstream.name(), offer.upstream.name());
-                if logged.insert(id.clone()) {
-                    log::warn!(
-                        "msg=\"two upstreams list the same id\" model={} upstreams={} requests_go_to={}",
-                        Value(&id),
-                        Value(&format!("{first}, {second}")),
-                        Value(goes_to)
-                    );
-                }
-            }
-        }
-    }
-}
 
 /// The list for a client that sent these header fields and this query.
 ///
