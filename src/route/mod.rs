@@ -8,6 +8,8 @@ mod prefix;
 mod query;
 mod segments;
 mod target;
+#[cfg(test)]
+mod target_tests;
 
 pub use self::class::Class;
 pub use self::kinds::is_read;
