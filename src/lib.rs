@@ -43,6 +43,7 @@
 //! | [`model_field`] | pure: the model's name in a body, found and replaced |
 //! | [`json`] | pure: one member of an object, as it stands in the text |
 //! | [`framing`] | pure: HTTP/1.1 framing of requests and responses |
+//! | [`chunks`] | pure: chunked bodies, decoded |
 //! | [`headers`] | pure: header fields, hop-by-hop fields, credentials |
 //! | [`elastic`] | pure: the size of a buffer |
 //! | [`base64`] | pure: base64 |
@@ -65,6 +66,7 @@ pub mod admission;
 pub mod base64;
 pub mod cache;
 pub mod catalog;
+pub mod chunks;
 pub mod cli;
 pub mod config;
 pub mod crew;

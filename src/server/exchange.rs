@@ -11,11 +11,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::chunks::Chunks;
 use super::connection::Connection;
 use super::leak;
 use super::response::{DRAIN_TIME, Out, Response, Start, drain};
 use super::switched::{Permit, Switched};
+use crate::chunks::Chunks;
 use crate::error::{Code, Error};
 use crate::framing::{BodyLength, Framing, body_length, is_raw, response_head, stays_open};
 use crate::headers::Headers;

@@ -14,14 +14,12 @@
 //! | `exchange` | one request: its body, and the head of its response |
 //! | `response` | the response behind its head |
 //! | `switched` | a connection behind a 101 |
-//! | `chunks` | chunked bodies that tiny_http does not decode |
 //! | `cutter` | the thread that cuts broken streams a moment after their last event |
 //! | `leak` | dropping unread requests, and leaking those that cannot be dropped |
 //! | `connection` | the one record of a client connection; [`crate::progress`] judges it |
 
 mod accept;
 mod arrivals;
-mod chunks;
 mod connection;
 mod connections;
 mod cutter;

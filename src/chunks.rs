@@ -14,7 +14,7 @@ const LONGEST_SIZE: usize = 15;
 
 /// How far a chunked body has been read.
 #[derive(Debug, Default)]
-pub(super) struct Chunks {
+pub struct Chunks {
     /// Bytes that are left of the current chunk.
     left: u64,
     /// Whether a chunk is in front, whose line end was not read.
@@ -27,7 +27,7 @@ impl Chunks {
     ///
     /// # Errors
     /// `InvalidInput` for a chunk that is not valid; `UnexpectedEof` if the raw body ends too early.
-    pub(super) fn read(&mut self, raw: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    pub fn read(&mut self, raw: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 && !self.has_ended {
             if self.is_behind_chunk {
                 expect_line_end(raw)?;
