@@ -54,7 +54,7 @@ pub enum Code {
     ClientLeft,
     /// 500: a bug.
     Internal,
-    /// 426: an upgrade whose upstream is not known. Clients fall back to HTTP at once, which they do not on
+    /// 426: an upgrade whose upstream is not known or ignores it. Clients fall back to HTTP at once, not on
     /// 501.
     UpgradeUnsupported,
     /// 501: `CONNECT`, `TRACE` or `TRACK`.

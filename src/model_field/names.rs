@@ -45,7 +45,7 @@ impl Names {
         };
         let place = |field: &ModelField| field.span.start;
         let models_are_behind = self.model.as_ref().map(place) < self.models.first().map(place);
-        // What comes later first, so that the places of the others stay right.
+        // The later ones first, so that the places of the others stay right.
         if !models_are_behind {
             replace_model(body);
         }

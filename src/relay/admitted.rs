@@ -216,8 +216,8 @@ impl Admitted<'_> {
     }
 }
 
-/// Removes the fields of an upstream's response that are not for the client. `has_cors`: fields of ours allow
-/// its page to read the response; `is_shown`: a browser shows it as a document.
+/// Removes the fields of an upstream's response that are not for the client. `has_cors`: fields of ours
+/// allow its page to read the response; `is_shown`: a browser shows it as a document.
 pub(super) fn strip_for_client(headers: &mut Headers, has_cors: bool, is_shown: bool) {
     headers.remove_any(&ORIGIN_WIDE);
     if is_shown {

@@ -102,8 +102,8 @@ pub(super) struct Holding {
 }
 
 impl Holding {
-    /// The needs of these upstreams. `names_choose`: a model's name decides the destination of a request, or has
-    /// a prefix.
+    /// The needs of these upstreams. `names_choose`: a model's name decides the destination of a request,
+    /// or has a prefix.
     pub(super) fn new(offers: &[Arc<Offer>], names_choose: bool) -> Holding {
         let rejects = offers.iter().any(|offer| offer.hidden == Hidden::Reject);
         let is_needed = names_choose || rejects;

@@ -1,4 +1,5 @@
-//! The kinds of paths, by their segments: a list of models, an endpoint without `/v1`, a path of llama.cpp.
+//! The kinds of paths, by their segments: a list of models, an endpoint without `/v1`, a path of
+//! llama.cpp.
 
 use super::segments::Segment;
 

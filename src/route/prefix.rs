@@ -1,4 +1,5 @@
-//! The parts in front of the path of a target: the host of the absolute form, and the name of an upstream.
+//! The parts in front of the path of a target: the host of the absolute form, and the name of an
+//! upstream.
 
 use std::borrow::Cow;
 

@@ -210,7 +210,7 @@ impl Exchange {
     /// Responds 101 with these fields; from then on the connection has another protocol.
     ///
     /// # Errors
-    /// What was sent, if that is nothing.
+    /// The facts of an exchange without a response: the client is gone.
     pub fn switch(mut self, headers: &Headers) -> Result<Switched, Sent> {
         const STATUS: u16 = 101;
         self.connection.end();

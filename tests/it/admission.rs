@@ -412,7 +412,7 @@ fn what_an_upstream_shows_in_a_browser_is_no_page_of_ours() {
             assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{target}");
         }
     }
-    // What the browser keeps in its cache as an image, it may show as a document later.
+    // A browser may show an image of its cache as a document later.
     let image = [("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")];
     let agent = [("User-Agent", "Mozilla/5.0 (X11; Linux x86_64)"), ("Accept", "image/*,*/*")];
     for fields in [&image[..], &agent, &[CHAT]] {

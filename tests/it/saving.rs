@@ -52,7 +52,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// What the page reads first.
+/// The first response that the page reads.
 fn overview(proxy: &Proxy) -> Value {
     proxy.get("/-/models.json").json()
 }
